@@ -33,7 +33,7 @@ pub enum ConfigError {
     #[error("{file}:{line}: {message}")]
     Syntax {
         /// The file as it was named.
-        file: String,
+        file: Box<str>,
         /// From 1.
         line: usize,
         /// What the parser said.
@@ -43,15 +43,15 @@ pub enum ConfigError {
     #[error("{file}:{line}: unknown key `{key}` in {section}{}", did_you_mean(similar))]
     UnknownKey {
         /// The file as it was named.
-        file: String,
+        file: Box<str>,
         /// From 1.
         line: usize,
         /// The key.
-        key: String,
+        key: Box<str>,
         /// `[section]`, or `the top level`.
-        section: String,
+        section: Box<str>,
         /// The nearest key that exists there.
-        similar: Option<String>,
+        similar: Option<Box<str>>,
         /// All keys that exist there.
         known: Vec<String>,
     },
@@ -59,7 +59,7 @@ pub enum ConfigError {
     #[error("{file}:{line}: {message}")]
     InvalidValue {
         /// The file as it was named.
-        file: String,
+        file: Box<str>,
         /// From 1.
         line: usize,
         /// What is wrong with it.
@@ -75,7 +75,7 @@ pub enum ConfigError {
     },
 }
 
-fn did_you_mean(similar: &Option<String>) -> String {
+fn did_you_mean(similar: &Option<Box<str>>) -> String {
     similar.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()
 }
 
@@ -145,7 +145,7 @@ fn read_file<T: DeserializeOwned>(
     text: &str,
     schema: &Value,
 ) -> Result<(T, Value), ConfigError> {
-    let file = path.display().to_string();
+    let file: Box<str> = path.display().to_string().into();
     let at = |error: &toml::de::Error| line_of(text, error.span().map_or(0, |span| span.start));
     let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
         line: at(&error),
@@ -183,11 +183,11 @@ fn refuse_unknown_keys(
         let Some(inner) = shape.property(name) else {
             let known: Vec<String> = shape.property_names().map(str::to_string).collect();
             return Err(ConfigError::UnknownKey {
-                file: file.name.to_string(),
+                file: file.name.into(),
                 line: line_of(file.text, key.span().start),
-                key: name.to_string(),
-                section: section_name(parents),
-                similar: nearest(name, known.iter().map(String::as_str)).map(str::to_string),
+                key: name.into(),
+                section: section_name(parents).into(),
+                similar: nearest(name, known.iter().map(String::as_str)).map(Box::from),
                 known,
             });
         };
