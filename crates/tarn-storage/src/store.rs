@@ -26,6 +26,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An object store that begins at a URL: its paths are relative to [`Store::url`]. Cheap to clone.
+///
+/// Names are stored as they are. Make paths of names with `Path::parse`, since `Path::from` percent-encodes all but
+/// ASCII.
 #[derive(Clone)]
 pub struct Store {
     objects: Arc<dyn ObjectStore>,

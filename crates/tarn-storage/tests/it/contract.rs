@@ -58,7 +58,7 @@ async fn turns_locations_into_paths_and_back(store: &Store) {
     assert_eq!(store.get(&back).await.expect("read"), "x");
     let outside = format!("{}-other/x", store.url());
     assert!(matches!(store.path_of(&outside), Err(StorageError::InvalidLocation { .. })));
-    let inner = store.at(&Path::from("表")).expect("a folder");
+    let inner = store.at(&Path::parse("表").expect("a path")).expect("a folder");
     assert_eq!(inner.get(&Path::from("year=2013/a b.parquet")).await.expect("read"), "x");
 }
 
