@@ -3,12 +3,16 @@
 mod builder;
 mod cell;
 mod column_type;
+mod fingerprint;
 mod infer;
+mod plain;
 
 pub(crate) use builder::RowBuilder;
 pub(crate) use cell::{Cell, cell_of_json, cell_of_text};
 pub use column_type::{ColumnConfig, ColumnType};
+pub(crate) use fingerprint::Fingerprint;
 pub(crate) use infer::{Inferred, type_of_json, type_of_text};
+pub(crate) use plain::{plain_batch, plain_schema};
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -419,20 +419,18 @@ impl Ingest {
 
     /// Tries a configuration without starting anything. A configuration that cannot be parsed is a failed step.
     pub async fn check(&self, ctx: &RequestContext, source_type: &str, config: Value) -> CheckReport {
-        let failed = |name: &str, error: &IngestError| {
-            let report = tarn_core::FaultReport::of(error);
-            let hint = report.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-            let step = CheckStep { name: name.to_string(), ok: false, detail: report.message + &hint };
+        let failed = |name: &str, error: IngestError| {
+            let step = CheckStep::of(name, &Err::<(), _>(error), |()| String::new());
             CheckReport { steps: vec![step], tables: Vec::new() }
         };
         let name = ResourceName::parse("check").expect("letters are a name");
         let connector = match self.build(&name, source_type, config) {
             Ok(connector) => connector,
-            Err(error) => return failed("configuration", &error),
+            Err(error) => return failed("configuration", error),
         };
         tokio::select! {
             report = connector.check(ctx) => report,
-            () = self.ports.env.clock.sleep(CHECK_LIMIT) => failed("answer in time", &IngestError::Unreachable {
+            () = self.ports.env.clock.sleep(CHECK_LIMIT) => failed("answer in time", IngestError::Unreachable {
                 system: format!("the system of source type `{source_type}`"),
                 source: format!("no answer within {} s", CHECK_LIMIT.as_secs()).into(),
             }),
