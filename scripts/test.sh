@@ -102,7 +102,7 @@ summary() {
     # Lines as the runners print them: vitest, nextest, cargo test, the browser tests.
     cat "$LOGS"/{console_unit,console_e2e_mock,console_e2e_demo,end_to_end,rust_tests}.log 2>/dev/null |
         sed 's/\x1b\[[0-9;]*m//g' |
-        grep -E '^ *(Tests|Test Files) |^ *Summary \[|^. (tests|pass|fail) [0-9]+$|^# (tests|pass|fail) |^[0-9]+ (passed|failed)' || true
+        grep -E '^ *(Tests|Test Files) |^ *Summary \[|^[^ ]+ (tests|pass|fail) [0-9]+$|^[0-9]+ (passed|failed)' || true
     cat "$LOGS"/rust_tests.log 2>/dev/null | awk '
         /^test result: / { for (i = 1; i < NF; i++) {
             if ($(i + 1) ~ /^passed/) passed += $i

@@ -18,7 +18,11 @@ demo=$!
 stop() {
     local status=$?
     kill -TERM "$demo" 2>/dev/null || true
+    # A stop takes at most the ten seconds of open requests; one that hangs is cut off and shows in the log.
+    { sleep 20 && kill -KILL "$demo" 2>/dev/null; } &
+    local watchdog=$!
     wait "$demo" 2>/dev/null || true
+    kill "$watchdog" 2>/dev/null || true
     if ((status)); then
         echo "-- the demo's last words:"
         tail -n 40 "$folder/log"
@@ -28,7 +32,7 @@ stop() {
 }
 trap stop EXIT
 
-export TARN_URL=http://127.0.0.1:$http TARN_PGWIRE_PORT=$pgwire TARN_FLIGHT_PORT=$flight
+export TARN_URL=http://127.0.0.1:$http TARN_TEST_PGWIRE_PORT=$pgwire TARN_TEST_FLIGHT_PORT=$flight
 for ((waited = 0; ; waited++)); do
     python3 -c "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=2)" "$TARN_URL/readyz" \
         2>/dev/null && break
