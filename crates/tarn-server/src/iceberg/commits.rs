@@ -6,12 +6,12 @@ use axum::http::StatusCode;
 use iceberg::{TableRequirement, TableUpdate};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tarn_lakehouse::TableCommit;
 
 use super::TablePath;
 use super::error::IcebergError;
 use super::extract::{IcebergJson, IcebergPath, Writer};
 use super::names::{TableIdentifier, table_to_make};
-use super::port::TableCommit;
 use super::tables::metadata_json;
 use crate::http::App;
 
@@ -55,7 +55,7 @@ pub(super) async fn commit(
         return Err(IcebergError::bad_request(format!("the path names `{name}`, but the body names `{other}`")));
     }
     let commit = TableCommit { name, requirements: body.requirements, updates: body.updates };
-    let loaded = app.catalog.commit(&ctx, vec![commit]).await?;
+    let loaded = app.catalog().commit(&ctx, vec![commit]).await.map_err(IcebergError::of_commit)?;
     let table = loaded.first().ok_or_else(|| IcebergError {
         status: StatusCode::INTERNAL_SERVER_ERROR,
         kind: "CommitStateUnknownException",
@@ -85,7 +85,7 @@ pub(super) async fn transaction(
         commits.push(TableCommit { name, requirements: change.requirements, updates: change.updates });
     }
     if !commits.is_empty() {
-        app.catalog.commit(&ctx, commits).await?;
+        app.catalog().commit(&ctx, commits).await.map_err(IcebergError::of_commit)?;
     }
     Ok(StatusCode::NO_CONTENT)
 }

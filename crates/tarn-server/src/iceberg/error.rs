@@ -4,9 +4,10 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tarn_core::FaultReport;
+use tarn_core::{Fault, FaultKind, FaultReport};
+use tarn_lakehouse::LakehouseError;
+use tarn_meta::MetaError;
 
-use super::port::CatalogError;
 use crate::fault::iceberg_error;
 
 /// An error with the status and type that clients act on.
@@ -57,12 +58,12 @@ impl IcebergError {
 
     /// No such namespace.
     pub(crate) fn no_namespace(name: &str) -> Self {
-        CatalogError::NamespaceNotFound(name.to_string()).into()
+        Self::new(StatusCode::NOT_FOUND, "NoSuchNamespaceException", format!("namespace `{name}` does not exist"))
     }
 
     /// No such table.
     pub(crate) fn no_table(name: &str) -> Self {
-        CatalogError::TableNotFound(name.to_string()).into()
+        Self::new(StatusCode::NOT_FOUND, "NoSuchTableException", format!("table `{name}` does not exist"))
     }
 
     /// A fault that is not about a noun of the protocol.
@@ -76,25 +77,52 @@ impl IcebergError {
     }
 }
 
-impl From<CatalogError> for IcebergError {
-    fn from(error: CatalogError) -> Self {
-        let message = error.to_string();
-        match error {
-            CatalogError::NamespaceNotFound(_) => {
-                Self::new(StatusCode::NOT_FOUND, "NoSuchNamespaceException", message)
-            }
-            CatalogError::TableNotFound(_) => Self::new(StatusCode::NOT_FOUND, "NoSuchTableException", message),
-            CatalogError::NamespaceExists(_) | CatalogError::TableExists(_) => {
-                Self::new(StatusCode::CONFLICT, "AlreadyExistsException", message)
-            }
-            CatalogError::NamespaceNotEmpty(_) => {
-                Self::new(StatusCode::CONFLICT, "NamespaceNotEmptyException", message)
-            }
-            CatalogError::CommitFailed(_) => Self::new(StatusCode::CONFLICT, "CommitFailedException", message),
-            CatalogError::CommitUnknown(_) => {
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "CommitStateUnknownException", message)
-            }
-            CatalogError::Other(report) => Self::of(&report),
+impl From<LakehouseError> for IcebergError {
+    fn from(error: LakehouseError) -> Self {
+        let report = FaultReport::of(&error);
+        match error_type(&error) {
+            Some((status, kind)) => Self { status, kind, ..Self::of(&report) },
+            None => Self::of(&report),
+        }
+    }
+}
+
+/// Status and type of the errors that are about a noun of the protocol.
+fn error_type(error: &LakehouseError) -> Option<(StatusCode, &'static str)> {
+    let exists = (StatusCode::CONFLICT, "AlreadyExistsException");
+    let no_table = (StatusCode::NOT_FOUND, "NoSuchTableException");
+    let no_namespace = (StatusCode::NOT_FOUND, "NoSuchNamespaceException");
+    let not_empty = (StatusCode::CONFLICT, "NamespaceNotEmptyException");
+    match error {
+        LakehouseError::TableNotFound { .. } => Some(no_table),
+        LakehouseError::NamespaceNotFound { .. } => Some(no_namespace),
+        LakehouseError::AlreadyExists { .. } => Some(exists),
+        LakehouseError::NamespaceNotEmpty { .. } => Some(not_empty),
+        LakehouseError::Meta { source } => match source {
+            MetaError::TableNotFound { .. } => Some(no_table),
+            MetaError::NamespaceNotFound { .. } => Some(no_namespace),
+            MetaError::TableExists { .. } | MetaError::NamespaceExists { .. } => Some(exists),
+            MetaError::NamespaceNotEmpty { .. } => Some(not_empty),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+impl IcebergError {
+    /// An error of a commit. When the metadata store did not answer, the pointers may have been swapped or not: only
+    /// that is told as unknown, since clients must then look before they clean up their files.
+    pub(crate) fn of_commit(error: LakehouseError) -> Self {
+        let unknown = matches!(&error, LakehouseError::Meta { source }
+            if matches!(source.kind(), FaultKind::Unavailable | FaultKind::Internal | FaultKind::Exhausted));
+        let told = Self::from(error);
+        match unknown {
+            true => Self {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                kind: "CommitStateUnknownException",
+                ..told
+            },
+            false => told,
         }
     }
 }

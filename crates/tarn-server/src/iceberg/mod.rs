@@ -8,7 +8,6 @@ mod names;
 mod namespaces;
 mod oauth;
 mod paging;
-pub mod port;
 mod tables;
 
 use std::collections::BTreeMap;

@@ -1,12 +1,11 @@
 //! Namespaces of the Iceberg REST catalog.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tarn_core::{FaultReport, ResourceName};
 
 use super::error::IcebergError;
 use super::extract::{IcebergJson, IcebergPath, IcebergQuery, Reader, Writer};
@@ -27,7 +26,7 @@ pub(super) struct NamespaceList {
 pub(super) struct Namespace {
     namespace: Vec<String>,
     #[serde(default)]
-    properties: HashMap<String, String>,
+    properties: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -35,7 +34,7 @@ pub(super) struct UpdateProperties {
     #[serde(default)]
     removals: Vec<String>,
     #[serde(default)]
-    updates: HashMap<String, String>,
+    updates: BTreeMap<String, String>,
 }
 
 #[derive(Serialize)]
@@ -50,11 +49,13 @@ pub(super) async fn list(
     Reader(ctx): Reader,
     IcebergQuery(request): IcebergQuery<PageRequest>,
 ) -> Result<Json<NamespaceList>, IcebergError> {
-    let parent = match request.parent.as_deref().filter(|parent| !parent.is_empty()) {
-        Some(parent) => Some(namespace_to_read(parent)?),
-        None => None,
+    let names = match request.parent.as_deref().filter(|parent| !parent.is_empty()) {
+        Some(parent) => {
+            app.catalog().namespace(&ctx, namespace_to_read(parent)?).await?;
+            Vec::new()
+        }
+        None => app.catalog().list_namespaces(&ctx).await?,
     };
-    let names = app.catalog.list_namespaces(&ctx, parent).await?;
     let (names, next_page_token) = page(names, &request)?;
     Ok(Json(NamespaceList { namespaces: names.into_iter().map(|name| [name]).collect(), next_page_token }))
 }
@@ -65,8 +66,7 @@ pub(super) async fn create(
     IcebergJson(body): IcebergJson<Namespace>,
 ) -> Result<Json<Namespace>, IcebergError> {
     let name = one_level(&body.namespace)?;
-    ResourceName::parse(name).map_err(|error| IcebergError::of(&FaultReport::of(&error)))?;
-    app.catalog.create_namespace(&ctx, name, body.properties.clone()).await?;
+    app.catalog().create_namespace(&ctx, name, body.properties.clone()).await?;
     Ok(Json(body))
 }
 
@@ -76,7 +76,7 @@ pub(super) async fn get(
     IcebergPath(path): IcebergPath<NamespacePath>,
 ) -> Result<Json<Namespace>, IcebergError> {
     let name = namespace_to_read(&path.namespace)?;
-    let properties = app.catalog.namespace(&ctx, name).await?;
+    let properties = app.catalog().namespace(&ctx, name).await?;
     Ok(Json(Namespace { namespace: vec![name.to_string()], properties }))
 }
 
@@ -85,7 +85,7 @@ pub(super) async fn exists(
     Reader(ctx): Reader,
     IcebergPath(path): IcebergPath<NamespacePath>,
 ) -> Result<StatusCode, IcebergError> {
-    app.catalog.namespace(&ctx, namespace_to_read(&path.namespace)?).await?;
+    app.catalog().namespace(&ctx, namespace_to_read(&path.namespace)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -94,7 +94,7 @@ pub(super) async fn delete(
     Writer(ctx): Writer,
     IcebergPath(path): IcebergPath<NamespacePath>,
 ) -> Result<StatusCode, IcebergError> {
-    app.catalog.drop_namespace(&ctx, namespace_to_read(&path.namespace)?).await?;
+    app.catalog().drop_namespace(&ctx, namespace_to_read(&path.namespace)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -104,13 +104,11 @@ pub(super) async fn update_properties(
     IcebergPath(path): IcebergPath<NamespacePath>,
     IcebergJson(body): IcebergJson<UpdateProperties>,
 ) -> Result<Json<UpdatedProperties>, IcebergError> {
-    let both: BTreeMap<&String, ()> =
-        body.removals.iter().filter(|key| body.updates.contains_key(*key)).map(|key| (key, ())).collect();
-    if let Some((key, ())) = both.first_key_value() {
+    if let Some(key) = body.removals.iter().find(|key| body.updates.contains_key(*key)) {
         let message = format!("property `{key}` cannot be set and removed in one request");
         return Err(IcebergError { status: StatusCode::UNPROCESSABLE_ENTITY, kind: "UnprocessableEntityException", message });
     }
     let name = namespace_to_read(&path.namespace)?;
-    let changed = app.catalog.update_namespace(&ctx, name, body.removals, body.updates).await?;
+    let changed = app.catalog().update_namespace(&ctx, name, &body.updates, &body.removals).await?;
     Ok(Json(UpdatedProperties { updated: changed.updated, removed: changed.removed, missing: changed.missing }))
 }

@@ -10,12 +10,12 @@ use axum::response::{IntoResponse, Response};
 use iceberg::spec::{Schema, SortOrder, UnboundPartitionSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tarn_lakehouse::{CreateTable, LoadedTable};
 
 use super::error::IcebergError;
 use super::extract::{IcebergJson, IcebergPath, IcebergQuery, Reader, Writer};
 use super::names::{TableIdentifier, namespace_to_read, table_to_make, table_to_read};
 use super::paging::{PageRequest, page};
-use super::port::{CreateTable, LoadedTable};
 use super::{NamespacePath, TablePath};
 use crate::http::App;
 
@@ -116,7 +116,7 @@ pub(super) async fn list(
     IcebergQuery(request): IcebergQuery<PageRequest>,
 ) -> Result<Json<TableList>, IcebergError> {
     let namespace = namespace_to_read(&path.namespace)?;
-    let tables = app.catalog.list_tables(&ctx, namespace).await?;
+    let tables = app.catalog().list_tables(&ctx, namespace).await?;
     let (names, next_page_token) = page(tables.iter().map(|table| table.name().to_string()).collect(), &request)?;
     let identifiers =
         names.into_iter().map(|name| TableIdentifier { namespace: vec![namespace.to_string()], name }).collect();
@@ -138,7 +138,7 @@ pub(super) async fn create(
         properties: body.properties.unwrap_or_default(),
         stage: body.stage_create,
     };
-    let loaded = app.catalog.create_table(&ctx, table).await?;
+    let loaded = app.catalog().create_table(&ctx, table).await?;
     LoadTableResult::of(&app, &loaded, false).map(Json)
 }
 
@@ -157,7 +157,7 @@ pub(super) async fn load(
         }
     };
     let name = table_to_read(&path.namespace, &path.table)?;
-    let loaded = app.catalog.load_table(&ctx, &name).await?;
+    let loaded = app.catalog().load_table(&ctx, &name).await?;
     let tag = entity_tag(&loaded, refs_only);
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     if known.is_some_and(|known| known.split(',').any(|one| one.trim() == tag)) {
@@ -180,10 +180,10 @@ pub(super) async fn exists(
     IcebergPath(path): IcebergPath<TablePath>,
 ) -> Result<StatusCode, IcebergError> {
     let name = table_to_read(&path.namespace, &path.table)?;
-    if app.catalog.table_exists(&ctx, &name).await? {
-        return Ok(StatusCode::NO_CONTENT);
+    match app.catalog().pointer(&ctx, &name).await? {
+        Some(_) => Ok(StatusCode::NO_CONTENT),
+        None => Err(IcebergError::no_table(&name.to_string())),
     }
-    Err(IcebergError::no_table(&name.to_string()))
 }
 
 pub(super) async fn delete(
@@ -193,7 +193,7 @@ pub(super) async fn delete(
     IcebergQuery(query): IcebergQuery<DropQuery>,
 ) -> Result<StatusCode, IcebergError> {
     let name = table_to_read(&path.namespace, &path.table)?;
-    app.catalog.drop_table(&ctx, &name, query.purge_requested.unwrap_or(false)).await?;
+    app.catalog().drop_table(&ctx, &name, query.purge_requested.unwrap_or(false)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -204,7 +204,7 @@ pub(super) async fn rename(
 ) -> Result<StatusCode, IcebergError> {
     let from = body.source.to_read()?;
     let to = body.destination.to_make()?;
-    app.catalog.rename_table(&ctx, &from, &to).await?;
+    app.catalog().rename_table(&ctx, &from, &to).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -215,7 +215,7 @@ pub(super) async fn register(
     IcebergJson(body): IcebergJson<RegisterRequest>,
 ) -> Result<Json<LoadTableResult>, IcebergError> {
     let name = table_to_make(&path.namespace, &body.name)?;
-    let loaded = app.catalog.register_table(&ctx, &name, &body.metadata_location, body.overwrite).await?;
+    let loaded = app.catalog().register_table(&ctx, &name, &body.metadata_location, body.overwrite).await?;
     LoadTableResult::of(&app, &loaded, false).map(Json)
 }
 
