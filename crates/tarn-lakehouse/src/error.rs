@@ -3,6 +3,7 @@
 use tarn_core::{Fault, FaultKind};
 use tarn_eventlog::EventLogError;
 use tarn_meta::MetaError;
+use tarn_storage::StorageError;
 
 /// Errors of the lakehouse.
 #[derive(Debug, thiserror::Error)]
@@ -84,22 +85,11 @@ pub enum LakehouseError {
         what: String,
     },
     /// The object store failed.
-    #[error("could not {action} `{path}`")]
+    #[error("the warehouse did not answer")]
     Store {
-        /// What was tried.
-        action: &'static str,
-        /// Where.
-        path: String,
-        /// What the store said.
-        source: object_store::Error,
-    },
-    /// The disk did not take the bytes.
-    #[error("could not flush `{path}` to disk")]
-    Sync {
-        /// Which file.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
+        /// What it said.
+        #[from]
+        source: StorageError,
     },
     /// The metadata store failed.
     #[error("the catalog did not answer")]
@@ -143,19 +133,20 @@ pub enum LakehouseError {
     },
 }
 
-/// Whether an error was caused by a full disk, somewhere down its chain.
-fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(current) = next {
-        if let Some(io) = current.downcast_ref::<std::io::Error>()
-            && matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-        {
-            return true;
-        }
-        next = current.source();
-    }
-    // The object store hides the cause of a failed local write in its text.
-    tarn_core::chain_text(error).contains("No space left on device")
+/// What a store said, somewhere down the chain of an error of Iceberg.
+fn store_cause(error: &iceberg::Error) -> Option<FaultKind> {
+    let first: &(dyn std::error::Error + 'static) = error;
+    std::iter::successors(Some(first), |&e| e.source()).find_map(|e| {
+        let storage = e.downcast_ref::<StorageError>().map(Fault::kind);
+        let lakehouse = || e.downcast_ref::<LakehouseError>().map(Fault::kind);
+        let full = || {
+            let io = e.downcast_ref::<std::io::Error>()?;
+            let is_full =
+                matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
+            is_full.then_some(FaultKind::Exhausted)
+        };
+        storage.or_else(lakehouse).or_else(full)
+    })
 }
 
 impl Fault for LakehouseError {
@@ -169,19 +160,15 @@ impl Fault for LakehouseError {
             | Self::CommitFailed { .. }
             | Self::CommitConflict { .. } => FaultKind::Conflict,
             Self::BadLocation { .. } | Self::Unmappable { .. } | Self::Invalid { .. } => FaultKind::Invalid,
-            Self::Store { source: object_store::Error::NotFound { .. }, .. } => FaultKind::Corrupt,
-            Self::Store { .. } | Self::Sync { .. } | Self::Format { .. } if is_disk_full(self) => {
-                FaultKind::Exhausted
-            }
-            Self::Store { source: object_store::Error::PermissionDenied { .. }, .. }
-            | Self::Store { source: object_store::Error::Unauthenticated { .. }, .. } => FaultKind::Denied,
-            Self::Store { .. } | Self::Sync { .. } => FaultKind::Unavailable,
+            // A file that the metadata names must be there.
+            Self::Store { source: StorageError::NotFound { .. } } => FaultKind::Corrupt,
+            Self::Store { source } => source.kind(),
             Self::Meta { source } => source.kind(),
             Self::Log { source } => source.kind(),
-            Self::Format { source, .. } => match source.kind() {
+            Self::Format { source, .. } => store_cause(source).unwrap_or(match source.kind() {
                 iceberg::ErrorKind::DataInvalid => FaultKind::Corrupt,
                 _ => FaultKind::Unavailable,
-            },
+            }),
             Self::Parquet { .. } => FaultKind::Corrupt,
             Self::Arrow { .. } => FaultKind::Invalid,
         }

@@ -13,73 +13,45 @@ use iceberg::io::{
 };
 use iceberg::{Error, ErrorKind, Result};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
+use tarn_storage::Store;
 
 use crate::error::LakehouseError;
 
 /// The folder or bucket that holds the tables.
 #[derive(Clone, Debug)]
 pub struct Warehouse {
-    store: Arc<dyn ObjectStore>,
-    /// URL without a slash at its end, such as `file:///var/tarn/lake` or `s3://bucket/lake`.
-    url: Arc<str>,
-    /// The part of a URL before the store's own paths, such as `file:///` or `s3://bucket/`.
-    origin: Arc<str>,
+    store: Store,
 }
 
 impl Warehouse {
-    /// A warehouse at `url` in `store`. For `file:` URLs the store's root is the file system's root; for others it
-    /// is the bucket. Errors: the URL has no scheme.
-    pub fn new(store: Arc<dyn ObjectStore>, url: &str) -> std::result::Result<Self, LakehouseError> {
-        let url = url.trim_end_matches('/');
-        let bad = || LakehouseError::BadLocation { location: url.to_string(), warehouse: url.to_string() };
-        let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
-        let origin = match scheme {
-            "file" => "file:///".to_string(),
-            _ => format!("{scheme}://{}/", rest.split('/').next().ok_or_else(bad)?),
-        };
-        Ok(Self { store, url: url.into(), origin: origin.into() })
+    /// A warehouse that begins where `store` begins.
+    pub fn new(store: Store) -> Self {
+        Self { store }
     }
 
-    /// The store that holds all files.
-    pub fn store(&self) -> &Arc<dyn ObjectStore> {
-        &self.store
+    /// The objects; paths are relative to the warehouse.
+    pub fn objects(&self) -> &Arc<dyn ObjectStore> {
+        self.store.objects()
     }
 
     /// URL of the warehouse, without a slash at its end.
     pub fn url(&self) -> &str {
-        &self.url
+        self.store.url()
     }
 
-    /// Path in the store of a location such as `s3://bucket/lake/t/data/1.parquet`. Errors: the location lies in
-    /// another store.
+    /// Path in the warehouse of a location such as `s3://bucket/lake/t/data/1.parquet`. Errors: `BadLocation`.
     pub fn path(&self, location: &str) -> std::result::Result<Path, LakehouseError> {
-        let bad =
-            || LakehouseError::BadLocation { location: location.into(), warehouse: self.url.to_string() };
-        let same = location.strip_prefix("s3a://").map(|rest| format!("s3://{rest}"));
-        let rest = if &*self.origin == "file:///" {
-            let rest = location
-                .strip_prefix("file://")
-                .or_else(|| location.strip_prefix("file:"))
-                .unwrap_or(location);
-            rest.strip_prefix('/').ok_or_else(bad)?
-        } else {
-            let location = same.as_deref().unwrap_or(location);
-            location.strip_prefix(&*self.origin).ok_or_else(bad)?
-        };
-        if rest.split('/').any(|part| part == "..") {
-            return Err(bad());
-        }
-        Path::parse(rest).map_err(|_| bad())
+        self.store.path_of(location).map_err(|_| LakehouseError::BadLocation {
+            location: location.into(),
+            warehouse: self.url().to_string(),
+        })
     }
 
     /// Whether a location lies below the warehouse, where clients may place tables.
     pub fn contains(&self, location: &str) -> bool {
-        match (self.path(location), self.path(&self.url)) {
-            (Ok(path), Ok(root)) => path.prefix_match(&root).is_some(),
-            _ => false,
-        }
+        self.path(location).is_ok_and(|path| !path.as_ref().is_empty())
     }
 
     /// Iceberg's view of the store.
@@ -87,42 +59,19 @@ impl Warehouse {
         FileIOBuilder::new(Arc::new(WarehouseStorage { warehouse: Some(self.clone()) })).build()
     }
 
-    /// Reads a whole file. Errors: not found, store failure.
+    /// Reads a whole file.
     pub async fn read(&self, location: &str) -> std::result::Result<Bytes, LakehouseError> {
-        let path = self.path(location)?;
-        let failed = |source| LakehouseError::Store { action: "read", path: location.into(), source };
-        self.store.get(&path).await.map_err(failed)?.bytes().await.map_err(failed)
+        Ok(self.store.get(&self.path(location)?).await?)
     }
 
     /// Writes a whole file and makes it durable.
     pub async fn write(&self, location: &str, bytes: Bytes) -> std::result::Result<(), LakehouseError> {
-        let path = self.path(location)?;
-        let failed = |source| LakehouseError::Store { action: "write", path: location.into(), source };
-        self.store.put(&path, PutPayload::from_bytes(bytes)).await.map_err(failed)?;
-        self.sync(location).await
-    }
-
-    /// Flushes a local file and its folder to disk, so that a power cut after a commit loses nothing of it.
-    async fn sync(&self, location: &str) -> std::result::Result<(), LakehouseError> {
-        if &*self.origin != "file:///" {
-            return Ok(());
-        }
-        let file = std::path::PathBuf::from(format!("/{}", self.path(location)?));
-        let done = tokio::task::spawn_blocking(move || {
-            std::fs::File::open(&file)?.sync_all()?;
-            file.parent().map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
-        });
-        let outcome = done.await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
-        outcome.map_err(|source| LakehouseError::Sync { path: location.into(), source })
+        Ok(self.store.put_durable(&self.path(location)?, bytes).await?)
     }
 
     /// Deletes a file; one that is already gone is no error.
     pub async fn delete(&self, location: &str) -> std::result::Result<(), LakehouseError> {
-        let path = self.path(location)?;
-        match self.store.delete(&path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(source) => Err(LakehouseError::Store { action: "delete", path: location.into(), source }),
-        }
+        Ok(self.store.delete(&self.path(location)?).await?)
     }
 }
 
@@ -167,7 +116,7 @@ impl StorageFactory for WarehouseStorage {
 impl Storage for WarehouseStorage {
     async fn exists(&self, location: &str) -> Result<bool> {
         let (warehouse, path) = self.at(location)?;
-        match warehouse.store.head(&path).await {
+        match warehouse.objects().head(&path).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(store_error(location, error)),
@@ -176,7 +125,7 @@ impl Storage for WarehouseStorage {
 
     async fn metadata(&self, location: &str) -> Result<FileMetadata> {
         let (warehouse, path) = self.at(location)?;
-        let head = warehouse.store.head(&path).await.map_err(|e| store_error(location, e))?;
+        let head = warehouse.objects().head(&path).await.map_err(|e| store_error(location, e))?;
         Ok(FileMetadata { size: head.size })
     }
 
@@ -187,7 +136,7 @@ impl Storage for WarehouseStorage {
 
     async fn reader(&self, location: &str) -> Result<Box<dyn FileRead>> {
         let (warehouse, path) = self.at(location)?;
-        Ok(Box::new(RangeReader { store: Arc::clone(&warehouse.store), path, location: location.into() }))
+        Ok(Box::new(RangeReader { store: Arc::clone(warehouse.objects()), path, location: location.into() }))
     }
 
     async fn write(&self, location: &str, bytes: Bytes) -> Result<()> {
@@ -196,7 +145,7 @@ impl Storage for WarehouseStorage {
 
     async fn writer(&self, location: &str) -> Result<Box<dyn FileWrite>> {
         let (warehouse, path) = self.at(location)?;
-        let upload = object_store::buffered::BufWriter::new(Arc::clone(&warehouse.store), path);
+        let upload = object_store::buffered::BufWriter::new(Arc::clone(warehouse.objects()), path);
         Ok(Box::new(StreamWriter {
             upload: Some(upload),
             warehouse: warehouse.clone(),
@@ -210,10 +159,10 @@ impl Storage for WarehouseStorage {
 
     async fn delete_prefix(&self, location: &str) -> Result<()> {
         let (warehouse, path) = self.at(location)?;
-        let mut listing = warehouse.store.list(Some(&path));
+        let mut listing = warehouse.objects().list(Some(&path));
         while let Some(entry) = listing.next().await {
             let entry = entry.map_err(|e| store_error(location, e))?;
-            warehouse.store.delete(&entry.location).await.map_err(|e| store_error(location, e))?;
+            warehouse.objects().delete(&entry.location).await.map_err(|e| store_error(location, e))?;
         }
         Ok(())
     }
@@ -273,6 +222,8 @@ impl FileWrite for StreamWriter {
     async fn close(&mut self) -> Result<()> {
         let Some(mut upload) = self.upload.take() else { return Err(self.closed()) };
         tokio::io::AsyncWriteExt::shutdown(&mut upload).await.map_err(|e| self.failed(e))?;
-        self.warehouse.sync(&self.location).await.map_err(data_invalid)
+        let path = self.warehouse.path(&self.location).map_err(data_invalid)?;
+        let synced = self.warehouse.store.sync(&path).await;
+        synced.map_err(|e| data_invalid(e.into()))
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use iceberg::spec::DataFile;
 use moka::future::Cache;
 use parking_lot::Mutex;
 use tarn_core::{Env, RequestContext, TableName, TenantId, TopicName};
@@ -16,7 +17,9 @@ use crate::error::LakehouseError;
 use crate::io::Warehouse;
 use crate::load::ViewLoader;
 use crate::manifest::ManifestCache;
-use crate::sink::{Compaction, Sink, SinkCommand, SinkConfig, SinkContext, SinkSpec, SinkStatus};
+use crate::sink::{
+    Compaction, Sink, SinkCommand, SinkConfig, SinkContext, SinkSpec, SinkStatus, live_delete_files,
+};
 use crate::view::TableView;
 
 /// Views of past snapshots kept.
@@ -68,6 +71,15 @@ impl Lakehouse {
     /// Namespaces, table pointers and commits.
     pub fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.env.clock.now_ms()
+    }
+
+    /// Live position-delete files of a view.
+    pub(crate) async fn delete_files(&self, view: &TableView) -> Result<Vec<Arc<DataFile>>, LakehouseError> {
+        live_delete_files(&view.name.to_string(), &view.metadata, &self.loader).await
     }
 
     /// The newest state of a table. Errors: `TableNotFound` with the nearest name.

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod data_file;
+mod describe;
 mod error;
 mod io;
 mod lakehouse;
@@ -14,6 +15,10 @@ mod view;
 
 pub use catalog::{Catalog, CreateTable, LoadedTable, TableCommit};
 pub use data_file::{DataFileWriter, FileFactory};
+pub use describe::{
+    ColumnDetail, FileEntry, PartitionColumn, SchemaVersion, SnapshotEntry, TableDetail, TableState,
+    TableSummary,
+};
 pub use error::LakehouseError;
 pub use io::Warehouse;
 pub use lakehouse::Lakehouse;

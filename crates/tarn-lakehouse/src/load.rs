@@ -86,7 +86,7 @@ impl ViewLoader {
             files: Arc::new(files),
             equality_deletes: Arc::new(live.equality),
             hot: Arc::new(Vec::new()),
-            store: Arc::clone(self.manifests.warehouse().store()),
+            store: Arc::clone(self.manifests.warehouse().objects()),
             version: self.versions.fetch_add(1, Ordering::Relaxed),
         })
     }
@@ -183,7 +183,7 @@ impl ViewLoader {
         let warehouse = self.manifests.warehouse();
         let failed = |source| LakehouseError::Parquet { path: file.file_path().into(), source };
         let path = warehouse.path(file.file_path())?;
-        let reader = ParquetObjectReader::new(Arc::clone(warehouse.store()), path)
+        let reader = ParquetObjectReader::new(Arc::clone(warehouse.objects()), path)
             .with_file_size(file.file_size_in_bytes());
         let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(failed)?;
         let mut stream = builder.build().map_err(failed)?;

@@ -47,11 +47,6 @@ impl KeyIndex {
         self.rows.clear();
     }
 
-    /// Number of keys.
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
     /// Makes room for `more` keys.
     pub fn reserve(&mut self, more: usize) {
         self.rows.reserve(more);

@@ -32,6 +32,7 @@ use flush::{Committer, offset_property};
 use state::TableState;
 
 pub use compact::Compaction;
+pub(crate) use state::live_delete_files;
 
 /// When changes of a topic become a commit of its table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -82,6 +83,8 @@ pub struct SinkStatus {
     pub ignored: u64,
     /// Rows written since the start.
     pub rows: u64,
+    /// Rows of files that were replaced or deleted since the start.
+    pub deleted: u64,
     /// Compactions since the start.
     pub compactions: u64,
     /// The last compaction.
@@ -334,6 +337,7 @@ impl Sink {
         status.freshness_ms = open.oldest_ms.map(|oldest| now_ms - oldest);
         status.fault = None;
         status.rows += flushed.written;
+        status.deleted += flushed.deleted;
         status.ignored += open.stretch.ignored();
         drop(status);
         open.stretch = Stretch::default();

@@ -149,7 +149,8 @@ fn damaged(file: &DataFile, source: parquet::errors::ParquetError) -> LakehouseE
     LakehouseError::Parquet { path: file.file_path().into(), source }
 }
 
-async fn live_delete_files(
+/// Delete files of the current snapshot.
+pub(crate) async fn live_delete_files(
     table: &str,
     metadata: &TableMetadata,
     loader: &ViewLoader,
@@ -196,7 +197,7 @@ pub async fn read_rows(
     selection: Option<RowSelection>,
 ) -> Result<parquet::arrow::async_reader::ParquetRecordBatchStream<ParquetObjectReader>, LakehouseError> {
     let path = warehouse.path(file.file_path())?;
-    let reader = ParquetObjectReader::new(Arc::clone(warehouse.store()), path)
+    let reader = ParquetObjectReader::new(Arc::clone(warehouse.objects()), path)
         .with_file_size(file.file_size_in_bytes());
     let options = ArrowReaderOptions::new();
     let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await;
