@@ -2,7 +2,6 @@
 //!
 //! [`EventLog`] is the port; [`SegmentLog`] is the embedded implementation on local files.
 
-
 mod error;
 mod port;
 mod segment_log;
