@@ -3,46 +3,10 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
 use tarn_core::{Fault, FaultKind, FaultReport};
-use utoipa::ToSchema;
 
+use crate::api::{ErrorBody, ErrorDetail};
 use crate::fault::http_status;
-
-/// What every failed request answers with.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ErrorBody {
-    /// The error.
-    pub error: ErrorDetail,
-}
-
-/// What went wrong and what to do.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ErrorDetail {
-    /// What the caller can do about it.
-    #[schema(value_type = String, example = "invalid")]
-    pub kind: FaultKind,
-    /// What happened.
-    pub message: String,
-    /// What to do next.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
-    /// Where in the SQL text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub position: Option<TextPosition>,
-    /// Finds the log lines of this request; given with errors of our own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trace: Option<String>,
-}
-
-/// A place in a text, both from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct TextPosition {
-    /// Line.
-    pub line: u64,
-    /// Column, in characters.
-    pub column: u64,
-}
 
 /// A failed request.
 #[derive(Debug)]
@@ -60,6 +24,7 @@ impl ApiError {
             hint: report.hint,
             position: None,
             trace: None,
+            problems: Vec::new(),
         };
         Self { status: http_status(report.kind), detail }
     }
