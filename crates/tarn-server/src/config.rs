@@ -45,8 +45,6 @@ pub struct HttpConfig {
     /// Host names that a browser may use for this server. Loopback names always work; on other addresses an
     /// empty list allows every name.
     pub hosts: Vec<String>,
-    /// How long a login lasts.
-    pub session_duration: HumanDuration,
 }
 
 /// PostgreSQL wire protocol.
@@ -160,7 +158,6 @@ impl Default for HttpConfig {
             connections_max: 4_096,
             event_streams_max: 256,
             hosts: Vec::new(),
-            session_duration: HumanDuration::from_secs(12 * 3_600),
         }
     }
 }

@@ -7,12 +7,14 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use tarn_access::{Credentials, Peer};
 use tarn_core::{RequestContext, Role, TraceId};
 
 use super::App;
 use super::envelope::{Trace, new_trace};
 use super::error::ApiError;
-use crate::auth::{Credentials, Refusal};
+use crate::auth::{Refusal, credentials_of_header};
+use crate::serve;
 
 /// Name of the cookie of the console.
 pub(crate) const SESSION_COOKIE: &str = "tarn_session";
@@ -30,32 +32,45 @@ pub(crate) enum Identity {
 pub(crate) async fn identify(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let trace = request.extensions().get::<Trace>().map_or_else(|| new_trace(&app), |trace| trace.0);
     let credentials = credentials_of(request.headers());
-    let identity = resolve(&app, credentials, trace).await;
+    let peer = peer_of(&request);
+    let identity = resolve(&app, credentials, &peer, trace).await;
     request.extensions_mut().insert(identity);
     next.run(request).await
 }
 
-async fn resolve(app: &App, credentials: Credentials, trace: TraceId) -> Identity {
-    match app.auth.identify(&credentials, trace).await {
-        Ok(ctx) => Identity::Known(ctx),
+async fn resolve(app: &App, credentials: Credentials, peer: &Peer, trace: TraceId) -> Identity {
+    let access = &app.state.access;
+    let found = match access.authenticate(&credentials, peer).await {
         // A cookie that ran out says nothing; the page shows the login.
         Err(_) if matches!(credentials, Credentials::Session(_)) => {
-            match app.auth.identify(&Credentials::None, trace).await {
-                Ok(ctx) => Identity::Known(ctx),
-                Err(refusal) => Identity::Unknown(refusal),
-            }
+            access.authenticate(&Credentials::None, peer).await
         }
-        Err(refusal) => Identity::Unknown(refusal),
+        other => other,
+    };
+    match found {
+        Ok(identity) => Identity::Known(identity.context(trace)),
+        Err(error) => Identity::Unknown(Refusal::of(&error)),
+    }
+}
+
+/// Where a request comes from. What a proxy on this machine passes on is not of this machine.
+pub(crate) fn peer_of(request: &Request) -> Peer {
+    let headers = request.headers();
+    let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| headers.contains_key(*name));
+    match request.extensions().get::<serve::Peer>() {
+        Some(serve::Peer(address)) if !forwarded => Peer::direct(address.ip()),
+        Some(serve::Peer(address)) => Peer::forwarded(address.ip()),
+        None => Peer::forwarded(std::net::Ipv4Addr::UNSPECIFIED.into()),
     }
 }
 
 /// What a request says about its sender; a key or password wins over a cookie.
 pub(crate) fn credentials_of(headers: &HeaderMap) -> Credentials {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
-        return Credentials::from_header(value.to_str().unwrap_or_default());
+        return credentials_of_header(value.to_str().unwrap_or_default());
     }
     match session_cookie(headers) {
-        Some(token) => Credentials::Session(token.to_string()),
+        Some(token) => Credentials::session(token),
         None => Credentials::None,
     }
 }

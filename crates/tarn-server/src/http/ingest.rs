@@ -177,7 +177,7 @@ async fn resume(
 }
 
 async fn audit(app: &App, ctx: &RequestContext, action: &str, name: &str) {
-    app.auth.record(ctx, action, &format!("source/{name}")).await;
+    app.audit(ctx, action, &format!("source/{name}")).await;
 }
 
 /// Shows records that a source could not use, newest first.

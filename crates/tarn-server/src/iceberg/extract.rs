@@ -28,7 +28,7 @@ pub(crate) struct IcebergQuery<T>(pub T);
 fn caller(parts: &Parts, role: Role) -> Result<RequestContext, IcebergError> {
     let ctx = match parts.extensions.get::<Identity>() {
         Some(Identity::Known(ctx)) => ctx,
-        Some(Identity::Unknown(why)) => return Err(IcebergError::not_authorized(why.to_string())),
+        Some(Identity::Unknown(why)) => return Err(IcebergError::not_authorized(why.text())),
         None => return Err(IcebergError::not_authorized("the caller is not known")),
     };
     if !ctx.allows(role) {
