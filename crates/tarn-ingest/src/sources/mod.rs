@@ -1,9 +1,11 @@
 //! The family of sources, in the order of the documentation.
 
+pub mod replay;
+
 use crate::source::SourceSpec;
 
 /// All source types.
-pub static SOURCES: &[&SourceSpec] = &[];
+pub static SOURCES: &[&SourceSpec] = &[&replay::SPEC];
 
 /// The source type of a name.
 pub fn source_spec(name: &str) -> Option<&'static SourceSpec> {
