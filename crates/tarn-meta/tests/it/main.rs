@@ -1,2 +1,14 @@
-//! Contract suite of the store on both databases, and the laws of resources.
+//! Contract suite of the store on both databases, and the laws of resources and secrets.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+mod bad_yaml;
+mod catalog;
+mod contract;
+mod kinds;
+mod laws;
+mod postgres;
+mod resources;
+mod revisions;
+mod secrets;
+mod world;
+mod write_back;
