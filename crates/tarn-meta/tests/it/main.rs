@@ -1,5 +1,5 @@
 //! Contract suite of the store on both databases, and the laws of resources and secrets.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 mod bad_yaml;
 mod catalog;
