@@ -18,6 +18,9 @@ pub(super) const TAIL_BYTES: u64 = 1_024;
 /// Bytes looked at for types at most.
 const INFER_BYTES_MAX: usize = 16 << 20;
 
+/// May stand before the first record.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Checksum of the last bytes read.
 pub(super) fn tail_sum(bytes: &[u8]) -> u32 {
     let hash = Fingerprint::new().add(bytes).value();
@@ -91,8 +94,8 @@ pub(super) struct TextReader {
     /// Offset behind the last record taken in, and lines up to there.
     consumed: u64,
     lines: u32,
-    /// The first bytes of a file may be a byte order mark.
-    at_start: bool,
+    /// Offset behind the last piece.
+    end: u64,
 }
 
 /// Names of the columns of a header: trimmed, none empty, none twice, none of those that topics add.
@@ -158,7 +161,7 @@ impl TextReader {
             tail: Tail { bytes: start.tail, start: tail_start },
             consumed: start.offset,
             lines: start.lines,
-            at_start: start.offset == 0,
+            end: start.offset,
         }
     }
 
@@ -168,22 +171,23 @@ impl TextReader {
         let Some(piece) = piece else {
             if self.take_last {
                 self.split(&[])?;
+                // Blanks at the end are no record, but they were read.
+                self.consumed = self.end;
             }
             return Ok(false);
         };
         if piece.is_empty() {
             return Ok(true);
         }
-        let mark_bytes =
-            if std::mem::take(&mut self.at_start) && piece.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-        if mark_bytes > 0 {
-            // Blanks keep offsets as they are, and are trimmed from the first field.
+        if self.end == 0 && piece.starts_with(BYTE_ORDER_MARK) {
+            // Blanks keep the offsets as they are, and are trimmed from a header or a JSON line.
             let mut blanked = piece.to_vec();
-            blanked[..mark_bytes].fill(b' ');
+            blanked[..BYTE_ORDER_MARK.len()].fill(b' ');
             self.split(&blanked)?;
         } else {
             self.split(&piece)?;
         }
+        self.end += piece.len() as u64;
         self.tail.add(&piece, self.consumed);
         Ok(true)
     }
