@@ -1,7 +1,13 @@
 //! The spec of a family member: its name, documentation, configuration schema and examples. One spec is the
 //! reference page, the web form, the JSON Schema and the test.
 
+mod parse;
+mod secret;
+
 use serde::Serialize;
+
+pub use parse::{ConfigError, parse};
+pub use secret::Secret;
 
 /// How much a member may still change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

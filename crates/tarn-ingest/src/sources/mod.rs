@@ -1,0 +1,11 @@
+//! The family of sources, in the order of the documentation.
+
+use crate::source::SourceSpec;
+
+/// All source types.
+pub static SOURCES: &[&SourceSpec] = &[];
+
+/// The source type of a name.
+pub fn source_spec(name: &str) -> Option<&'static SourceSpec> {
+    SOURCES.iter().copied().find(|spec| spec.component.name == name)
+}
