@@ -80,6 +80,17 @@ pub struct DeadLetter {
     pub at: String,
 }
 
+/// How far a source is with what it has to read.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Progress {
+    /// Rows read so far.
+    pub rows_done: u64,
+    /// Rows that there are, where the source knows about it.
+    pub rows_estimated: Option<u64>,
+    /// One line, such as `reading orders-17.csv` or `simulated clock: 2013-03-01 06:00`.
+    pub message: Option<String>,
+}
+
 /// What a source yields.
 #[derive(Clone, Debug)]
 pub enum SourceEvent {
@@ -87,8 +98,11 @@ pub enum SourceEvent {
     Table(TableDescription),
     /// Rows.
     Rows(SourceBatch),
-    /// A record that could not be used.
+    /// A record that could not be used. It is durable before the next event of another kind is handled, so rows
+    /// after it never become durable without it.
     DeadLetter(DeadLetter),
+    /// How far a snapshot or a bounded read is, for people.
+    Progress(Progress),
     /// Nothing to do for a moment, but the source is alive and complete up to now; carries how far it is behind
     /// its system in bytes, where it knows.
     Idle {
@@ -121,7 +135,12 @@ pub trait Source: Send {
 
     /// All rows of (table, part) up to `position` are durable: the source's system may forget them once that holds
     /// for every table.
-    async fn acknowledge(&mut self, table: &SourceTable, part: &str, position: Position) -> Result<(), IngestError>;
+    async fn acknowledge(
+        &mut self,
+        table: &SourceTable,
+        part: &str,
+        position: Position,
+    ) -> Result<(), IngestError>;
 }
 
 /// What a connection test found.
@@ -163,6 +182,65 @@ pub trait Connector: Send + Sync + fmt::Debug {
 
     /// Removes what the source left in its system (slot, publication). Called when its resource is deleted.
     async fn remove(&self, ctx: &RequestContext) -> Result<(), IngestError>;
+
+    /// Where records are pushed to; `None` for a source that reads by itself.
+    fn intake(&self) -> Option<Arc<dyn Intake>> {
+        None
+    }
+
+    /// Whether event times are those of the world. A replay has a clock of its own, so its rows have no lag.
+    fn is_in_real_time(&self) -> bool {
+        true
+    }
+}
+
+/// A body that was pushed to a source.
+#[derive(Clone, Debug, Default)]
+pub struct Push {
+    /// The table; the source's default table if `None`.
+    pub table: Option<String>,
+    /// JSON object, JSON array of objects, or one JSON object per line.
+    pub body: bytes::Bytes,
+    /// As sent; tells NDJSON from JSON. The body decides where it is missing.
+    pub content_type: Option<String>,
+    /// A repeated push with the same key is not stored again.
+    pub idempotency_key: Option<String>,
+}
+
+/// What became of a push. Everything named here is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PushReceipt {
+    /// Rows stored.
+    pub rows: u64,
+    /// Offset of the first of them in the table's topic.
+    pub first_offset: u64,
+    /// One past the last of them.
+    pub next_offset: u64,
+    /// Records that did not fit and went to the dead letters.
+    pub dead_letters: u64,
+    /// The first of them: which record (from 0) and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<PushReason>,
+    /// Whether this key was pushed before, so that nothing was stored now.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub repeated: bool,
+}
+
+/// Why a pushed record was not stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PushReason {
+    /// Number of the record in the body, from 0.
+    pub record: u64,
+    /// What was wrong with it.
+    pub reason: String,
+}
+
+/// Takes pushed records.
+#[async_trait]
+pub trait Intake: Send + Sync + fmt::Debug {
+    /// Returns once the records are durable. Errors: `InvalidPush`, `TooLarge`, `Unreachable` while the source is not
+    /// running; nothing of the push is stored then, or the same idempotency key finds out.
+    async fn push(&self, ctx: &RequestContext, push: Push) -> Result<PushReceipt, IngestError>;
 }
 
 /// What a connector is built with.

@@ -1,0 +1,121 @@
+//! The list of metrics. A metric is a variant, so a name cannot be misspelt and every metric has a help text.
+
+/// What the label of a metric names. A metric has at most one label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Label {
+    /// The metric has no label.
+    None,
+    /// A source by name.
+    Source,
+    /// A topic by name.
+    Topic,
+    /// A table, `namespace.table`.
+    Table,
+    /// `http`, `flight_sql` or `postgres`.
+    Protocol,
+}
+
+impl Label {
+    /// The label's name in Prometheus text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Source => "source",
+            Self::Topic => "topic",
+            Self::Table => "table",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
+/// How a metric is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MetricKind {
+    /// Only grows.
+    Counter,
+    /// A value at a moment.
+    Gauge,
+    /// A distribution of milliseconds.
+    Histogram,
+}
+
+impl MetricKind {
+    /// The kind's name in Prometheus text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// Name, kind, label and help of every metric: one row each, so that the list and the texts cannot drift apart.
+macro_rules! metrics {
+    ($($variant:ident, $kind:ident, $label:ident, $name:literal, $help:literal;)*) => {
+        /// Everything that is counted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Metric {
+            $(#[doc = $help] $variant,)*
+        }
+
+        impl Metric {
+            /// All metrics, in the order of the text.
+            pub const ALL: &'static [Metric] = &[$(Metric::$variant,)*];
+
+            /// The name in Prometheus text.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// One line for people.
+            pub fn help(self) -> &'static str {
+                match self { $(Self::$variant => $help,)* }
+            }
+
+            /// How it is counted.
+            pub fn kind(self) -> MetricKind {
+                match self { $(Self::$variant => MetricKind::$kind,)* }
+            }
+
+            /// What its label names.
+            pub fn label(self) -> Label {
+                match self { $(Self::$variant => Label::$label,)* }
+            }
+        }
+    };
+}
+
+metrics! {
+    IngestRows, Counter, Source, "tarn_ingest_rows_total", "Change rows that a source made durable.";
+    IngestBytes, Counter, Source, "tarn_ingest_bytes_total", "Bytes of change rows that a source made durable, in memory.";
+    IngestTableRows, Counter, Topic, "tarn_ingest_table_rows_total", "Change rows that a source made durable in a topic.";
+    IngestDeadLetters, Counter, Source, "tarn_ingest_dead_letters_total", "Records of a source that could not be used.";
+    IngestRestarts, Counter, Source, "tarn_ingest_restarts_total", "Times that a source was started again after a fault.";
+    IngestLagMs, Gauge, Source, "tarn_ingest_lag_milliseconds", "Age of the newest durable change of a source when it became durable.";
+    IngestLagBytes, Gauge, Source, "tarn_ingest_lag_bytes", "Bytes that a source's system holds and that were not read yet.";
+    IngestInFlightBytes, Gauge, Source, "tarn_ingest_in_flight_bytes", "Bytes read from a source that are not durable yet.";
+    IngestAppendMs, Histogram, Source, "tarn_ingest_append_milliseconds", "Time until an append of a source was durable.";
+    EventlogRows, Counter, Topic, "tarn_eventlog_rows_total", "Rows appended to a topic.";
+    EventlogBytes, Counter, Topic, "tarn_eventlog_bytes_total", "Bytes written to a topic's segments.";
+    EventlogFlushMs, Histogram, None, "tarn_eventlog_flush_milliseconds", "Time of one flush of the event log to disk.";
+    LakehouseCommits, Counter, Table, "tarn_lakehouse_commits_total", "Snapshots committed to a table.";
+    LakehouseConflicts, Counter, Table, "tarn_lakehouse_conflicts_total", "Commits to a table that lost a race and were tried again.";
+    LakehouseRows, Counter, Table, "tarn_lakehouse_rows_total", "Change rows applied to a table.";
+    LakehouseFreshnessMs, Gauge, Table, "tarn_lakehouse_freshness_milliseconds", "Age of the newest change of a table that queries cannot see yet.";
+    LakehouseCommitMs, Histogram, None, "tarn_lakehouse_commit_milliseconds", "Time of one commit to a table.";
+    LakehouseCompactions, Counter, Table, "tarn_lakehouse_compactions_total", "Times that files of a table were rewritten.";
+    Queries, Counter, Protocol, "tarn_query_total", "Queries that ended.";
+    QueryFaults, Counter, Protocol, "tarn_query_faults_total", "Queries that ended with an error.";
+    QueryMs, Histogram, Protocol, "tarn_query_milliseconds", "Time from a query's arrival to its last row.";
+    QueriesRunning, Gauge, None, "tarn_query_running", "Queries that run now.";
+    QueryRows, Counter, Protocol, "tarn_query_rows_total", "Rows returned by queries.";
+    QueryBytesScanned, Counter, None, "tarn_query_bytes_scanned_total", "Bytes of data files read by queries.";
+    ServerRequests, Counter, Protocol, "tarn_server_requests_total", "Requests answered.";
+    ServerFaults, Counter, Protocol, "tarn_server_faults_total", "Requests answered with a fault of the server.";
+    ServerMs, Histogram, Protocol, "tarn_server_request_milliseconds", "Time from a request's arrival to its answer.";
+    ServerConnections, Gauge, Protocol, "tarn_server_connections", "Open connections.";
+    ProcessMemoryBytes, Gauge, None, "tarn_process_memory_bytes", "Resident memory of the process.";
+    DiskBytes, Gauge, None, "tarn_disk_used_bytes", "Bytes in the data folder.";
+    DiskFreeBytes, Gauge, None, "tarn_disk_free_bytes", "Free bytes on the disk of the data folder.";
+}
