@@ -1,9 +1,11 @@
 //! The family of sources, in the order of the documentation.
 
+pub mod postgres_cdc;
+
 use crate::source::SourceSpec;
 
 /// All source types.
-pub static SOURCES: &[&SourceSpec] = &[];
+pub static SOURCES: &[&SourceSpec] = &[&postgres_cdc::SPEC];
 
 /// The source type of a name.
 pub fn source_spec(name: &str) -> Option<&'static SourceSpec> {

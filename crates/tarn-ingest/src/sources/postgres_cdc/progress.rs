@@ -45,6 +45,14 @@ impl Progress {
         }
     }
 
+    /// The batch that was being filled got no row after all.
+    pub fn nothing_filled(&mut self, table: &SourceTable) {
+        let queue = self.queue(table);
+        if queue.back().is_some_and(|batch| batch.last.is_none()) {
+            queue.pop_back();
+        }
+    }
+
     fn queue(&mut self, table: &SourceTable) -> &mut VecDeque<Open> {
         if !self.open.contains_key(table) {
             self.open.insert(table.clone(), VecDeque::new());

@@ -100,11 +100,6 @@ impl RowBuffer {
         self.bytes
     }
 
-    /// Position of the last row.
-    pub fn last(&self) -> Position {
-        self.last
-    }
-
     /// Adds a new row.
     pub fn insert(&mut self, place: Place, new: Tuple<'_>) -> Result<(), Malformed> {
         self.push(place, ChangeKind::Insert, place.after(), new, None)
