@@ -104,7 +104,13 @@ impl PostgresServer {
     fn initialise(&self, options: &PostgresOptions) -> Result<()> {
         let output = self
             .command("initdb")
-            .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", "--no-instructions"])
+            .args([
+                "--auth=trust",
+                "--username=postgres",
+                "--encoding=UTF8",
+                "--no-sync",
+                "--no-instructions",
+            ])
             .arg("--pgdata")
             .arg(self.data())
             .output()
@@ -120,7 +126,10 @@ impl PostgresServer {
         for (name, value) in &options.settings {
             lines.push_str(&format!("{name} = '{value}'\n"));
         }
-        fs::OpenOptions::new().append(true).open(self.data().join("postgresql.conf"))?.write_all(lines.as_bytes())?;
+        fs::OpenOptions::new()
+            .append(true)
+            .open(self.data().join("postgresql.conf"))?
+            .write_all(lines.as_bytes())?;
         if !options.access.is_empty() {
             let path = self.data().join("pg_hba.conf");
             let defaults = fs::read_to_string(&path)?;

@@ -50,8 +50,10 @@ async fn existing_rows_and_concurrent_changes_meet_without_gap_or_overlap() {
     let (stop, writer) = start_writer(&server, "meet", 1);
     let mut mirror = Mirror::new("meet", json!({ "url": url }));
     mirror.open().await;
-    mirror.read_until(|mirror| mirror.changes("t").len() > 62_000).await;
-    server.psql_in("meet", "UPDATE full_rows SET b = 'u' WHERE a = 5; DELETE FROM full_rows WHERE a = 6").unwrap();
+    mirror.read_until(|mirror| mirror.count("t") > 62_000).await;
+    server
+        .psql_in("meet", "UPDATE full_rows SET b = 'u' WHERE a = 5; DELETE FROM full_rows WHERE a = 6")
+        .unwrap();
     stop.store(true, Ordering::Relaxed);
     writer.join().unwrap();
     mirror.read_until_same(&server, "meet", "t").await;
@@ -77,7 +79,7 @@ async fn values_that_were_not_sent_are_named() {
     server.psql_in("toast", &setup).unwrap();
     let mut mirror = Mirror::new("toast", json!({ "url": url }));
     mirror.open().await;
-    mirror.read_until(|mirror| mirror.changes("f").len() == 3 && mirror.changes("t").len() == 3).await;
+    mirror.read_until(|mirror| mirror.count("f") == 3 && mirror.count("t") == 3).await;
     let sql = "UPDATE t SET n = 1 WHERE id = 1; UPDATE t SET id = 20 WHERE id = 2; UPDATE t SET big = 'x' WHERE id = 3;
                UPDATE f SET n = 1 WHERE id = 1;";
     server.psql_in("toast", sql).unwrap();
@@ -105,9 +107,14 @@ async fn a_table_without_key_yields_inserts_and_its_application_may_still_update
     let identity = report.steps.iter().find(|step| step.name == "replica identity").unwrap();
     assert!(identity.detail.contains("ALTER TABLE \"public\".\"t\" REPLICA IDENTITY FULL;"), "{identity:?}");
     mirror.open().await;
-    mirror.read_until(|mirror| mirror.changes("t").len() == 1).await;
-    server.psql_in("keyless", "INSERT INTO t VALUES (2, 'y'); UPDATE t SET b = 'z'; INSERT INTO t VALUES (3, 'w')").unwrap();
-    mirror.read_until(|mirror| mirror.changes("t").len() == 3).await;
+    mirror.read_until(|mirror| mirror.count("t") == 1).await;
+    server
+        .psql_in(
+            "keyless",
+            "INSERT INTO t VALUES (2, 'y'); UPDATE t SET b = 'z'; INSERT INTO t VALUES (3, 'w')",
+        )
+        .unwrap();
+    mirror.read_until(|mirror| mirror.count("t") == 3).await;
     assert!(mirror.changes("t").iter().all(|change| change.kind == ChangeKind::Insert));
 }
 
@@ -120,7 +127,7 @@ async fn truncate_empties_all_its_tables() {
     server.psql_in("truncated", sql).unwrap();
     let mut mirror = Mirror::new("truncated", json!({ "url": url, "tables": ["public.*"] }));
     mirror.open().await;
-    mirror.read_until(|mirror| mirror.changes("b").len() == 10 && mirror.changes("a").len() == 10).await;
+    mirror.read_until(|mirror| mirror.count("b") == 10 && mirror.count("a") == 10).await;
     server.psql_in("truncated", "BEGIN; TRUNCATE a CASCADE; INSERT INTO a VALUES (77); COMMIT").unwrap();
     mirror.read_until_same(&server, "truncated", "a").await;
     mirror.read_until_same(&server, "truncated", "b").await;
@@ -130,7 +137,8 @@ async fn truncate_empties_all_its_tables() {
 
 fn column_ids(mirror: &Mirror) -> Vec<(String, String)> {
     let schema = mirror.descriptions[&table("t")].schema.clone();
-    let id = |field: &arrow::datatypes::Field| field.metadata().get("tarn.column_id").cloned().unwrap_or_default();
+    let id =
+        |field: &arrow::datatypes::Field| field.metadata().get("tarn.column_id").cloned().unwrap_or_default();
     schema.fields().iter().map(|field| (field.name().clone(), id(field))).collect()
 }
 
@@ -138,23 +146,43 @@ fn column_ids(mirror: &Mirror) -> Vec<(String, String)> {
 async fn columns_may_be_added_dropped_and_renamed_in_the_middle() {
     let server = shared_server();
     let url = server.database("shapes").unwrap();
-    server.psql_in("shapes", "CREATE TABLE t (id int PRIMARY KEY, a text, b int); INSERT INTO t VALUES (1, 'x', 2)").unwrap();
+    server
+        .psql_in(
+            "shapes",
+            "CREATE TABLE t (id int PRIMARY KEY, a text, b int); INSERT INTO t VALUES (1, 'x', 2)",
+        )
+        .unwrap();
     let mut mirror = Mirror::new("shapes", json!({ "url": url }));
     mirror.open().await;
-    mirror.read_until(|mirror| mirror.changes("t").len() == 1).await;
+    mirror.read_until(|mirror| mirror.count("t") == 1).await;
     let own = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
         pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect()
     };
     for (sql, ids) in [
-        ("ALTER TABLE t ADD c numeric(8,2); INSERT INTO t VALUES (2, 'y', 3, 4.5)", own(&[("id", "1"), ("a", "2"), ("b", "3"), ("c", "4")])),
-        ("ALTER TABLE t RENAME a TO title; INSERT INTO t VALUES (3, 'z', 3, 1.25)", own(&[("id", "1"), ("title", "2"), ("b", "3"), ("c", "4")])),
-        ("ALTER TABLE t DROP b; INSERT INTO t VALUES (4, 'w', 9.99)", own(&[("id", "1"), ("title", "2"), ("c", "4")])),
-        ("ALTER TABLE t ADD b text; INSERT INTO t VALUES (5, 'v', 1.00, 'again')", own(&[("id", "1"), ("title", "2"), ("c", "4"), ("b", "5")])),
-        ("ALTER TABLE t ALTER id TYPE bigint; INSERT INTO t VALUES (6000000000, 'v', 1.00, 'w')", own(&[("id", "1"), ("title", "2"), ("c", "4"), ("b", "5")])),
+        (
+            "ALTER TABLE t ADD c numeric(8,2); INSERT INTO t VALUES (2, 'y', 3, 4.5)",
+            own(&[("id", "1"), ("a", "2"), ("b", "3"), ("c", "4")]),
+        ),
+        (
+            "ALTER TABLE t RENAME a TO title; INSERT INTO t VALUES (3, 'z', 3, 1.25)",
+            own(&[("id", "1"), ("title", "2"), ("b", "3"), ("c", "4")]),
+        ),
+        (
+            "ALTER TABLE t DROP b; INSERT INTO t VALUES (4, 'w', 9.99)",
+            own(&[("id", "1"), ("title", "2"), ("c", "4")]),
+        ),
+        (
+            "ALTER TABLE t ADD b text; INSERT INTO t VALUES (5, 'v', 1.00, 'again')",
+            own(&[("id", "1"), ("title", "2"), ("c", "4"), ("b", "5")]),
+        ),
+        (
+            "ALTER TABLE t ALTER id TYPE bigint; INSERT INTO t VALUES (6000000000, 'v', 1.00, 'w')",
+            own(&[("id", "1"), ("title", "2"), ("c", "4"), ("b", "5")]),
+        ),
     ] {
-        let before = mirror.changes("t").len();
+        let before = mirror.count("t");
         server.psql_in("shapes", sql).unwrap();
-        mirror.read_until(|mirror| mirror.changes("t").len() == before + 1).await;
+        mirror.read_until(|mirror| mirror.count("t") == before + 1).await;
         assert_eq!(column_ids(&mirror), ids, "{sql}");
     }
     let types = mirror.history.iter().map(|description| description.schema.field(0).data_type().to_string());
@@ -162,7 +190,7 @@ async fn columns_may_be_added_dropped_and_renamed_in_the_middle() {
     // A mistake of the catalogue reader would show as a new column here: the same shape once more.
     let shapes = mirror.history.len();
     server.psql_in("shapes", "ANALYZE t; INSERT INTO t VALUES (7, 'q', 1.00, 'w')").unwrap();
-    mirror.read_until(|mirror| mirror.changes("t").len() == 7).await;
+    mirror.read_until(|mirror| mirror.count("t") == 7).await;
     assert_eq!(mirror.history.len(), shapes);
 }
 
@@ -177,7 +205,7 @@ async fn a_partitioned_table_is_one_table() {
     server.psql_in("parts", sql).unwrap();
     let mut mirror = Mirror::new("parts", json!({ "url": url }));
     mirror.open().await;
-    mirror.read_until(|mirror| mirror.changes("t").len() == 199).await;
+    mirror.read_until(|mirror| mirror.count("t") == 199).await;
     server.psql_in("parts", "UPDATE t SET id = id + 100 WHERE id = 5 - 5 + 1 AND false; DELETE FROM t WHERE id > 150; INSERT INTO t VALUES (160, 'again')").unwrap();
     mirror.read_until_same(&server, "parts", "t").await;
     assert_eq!(mirror.tables.len(), 1);
@@ -187,24 +215,35 @@ async fn a_partitioned_table_is_one_table() {
 async fn a_large_transaction_arrives_in_parts_and_says_where_it_ends() {
     let server = shared_server();
     let url = server.database("large").unwrap();
-    server.psql_in("large", "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE s (id int PRIMARY KEY, v text)").unwrap();
+    server
+        .psql_in(
+            "large",
+            "CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE s (id int PRIMARY KEY, v text)",
+        )
+        .unwrap();
     let mut mirror = Mirror::new("large", json!({ "url": url, "heartbeat": "1s" }));
     mirror.open().await;
     mirror.read_until(|mirror| mirror.tables.len() == 2 && mirror.batches.len() == 2).await;
-    // 8,192 rows fill a batch exactly, so nothing of `s` is left when its transaction ends.
+    // All of `s` is handed out long before its transaction ends.
     let sql = "BEGIN; INSERT INTO s SELECT g, 'v' FROM generate_series(1, 8192) g;
                INSERT INTO t SELECT g, repeat('v', 100) FROM generate_series(1, 50000) g; COMMIT;
                INSERT INTO t VALUES (0, repeat('y', 9000000))";
     server.psql_in("large", sql).unwrap();
-    mirror.read_until(|mirror| mirror.changes("t").len() == 50_001).await;
+    mirror.read_until(|mirror| mirror.count("t") == 50_001).await;
+    mirror.read_until(|mirror| mirror.batches.last().unwrap().transaction_end).await;
     let ends: Vec<(usize, bool)> = mirror.batches[2..]
         .iter()
         .filter(|batch| batch.table == table("s"))
         .map(|batch| (batch.rows.num_rows(), batch.transaction_end))
         .collect();
-    assert_eq!(ends, [(8192, false), (0, true)]);
+    let (last, before) = ends.split_last().unwrap();
+    assert_eq!(*last, (0, true), "{ends:?}");
+    assert!(before.iter().all(|(rows, end)| *rows > 0 && !end), "{ends:?}");
+    assert_eq!(before.iter().map(|(rows, _)| rows).sum::<usize>(), 8192);
     let of_t: Vec<_> = mirror.batches[2..].iter().filter(|batch| batch.table == table("t")).collect();
     assert!(of_t.len() > 6 && of_t.iter().all(|batch| batch.rows.num_rows() <= 8192));
-    assert!(of_t.last().unwrap().transaction_end && !of_t[0].transaction_end);
+    let ends: Vec<_> =
+        of_t.iter().map(|batch| (batch.rows.num_rows(), batch.transaction_end, batch.position)).collect();
+    assert!(of_t.last().unwrap().transaction_end && !of_t[0].transaction_end, "{ends:?}");
     assert_eq!(mirror.rows("s").len(), 8192);
 }

@@ -34,13 +34,21 @@ fn says(failure: (String, String), step: &str, words: &[&str]) {
 async fn a_connection_that_fails_says_why() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("postgres://a@127.0.0.1:{closed}/d");
-    says(failure(json!({ "url": url })).await, "connect", &["could not reach PostgreSQL at 127.0.0.1", "refused", "firewall"]);
+    says(
+        failure(json!({ "url": url })).await,
+        "connect",
+        &["could not reach PostgreSQL at 127.0.0.1", "refused", "firewall"],
+    );
     let nowhere = failure(json!({ "url": "postgres://a@no-such-host.invalid/d" })).await;
     says(nowhere, "connect", &["could not reach PostgreSQL at no-such-host.invalid:5432"]);
 
     let server = shared_server();
     let url = server.url("no_such_database");
-    says(failure(json!({ "url": url })).await, "connect", &["database \"no_such_database\" does not exist", "psql -l"]);
+    says(
+        failure(json!({ "url": url })).await,
+        "connect",
+        &["database \"no_such_database\" does not exist", "psql -l"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,13 +68,18 @@ async fn a_password_is_asked_for_and_checked_by_each_method() {
         let report = check(json!({ "url": url, "password": "s3cret" })).await;
         assert!(report.is_ok(), "{user}: {report:?}");
         let wrong = failure(json!({ "url": url, "password": "guess" })).await;
-        says(wrong, "connect", &["password authentication failed", &format!("check the password of user `{user}`")]);
+        says(
+            wrong,
+            "connect",
+            &["password authentication failed", &format!("check the password of user `{user}`")],
+        );
         let none = failure(json!({ "url": url })).await;
         says(none, "connect", &["asks for a password", "password: { secret: name }"]);
     }
     let refused = failure(json!({ "url": server.url_as("nobody", "postgres") })).await;
     says(refused, "connect", &["pg_hba.conf", "`nobody`"]);
-    let mut mirror = Mirror::new("denied", json!({ "url": server.url_as("scrammer", "postgres"), "password": "guess" }));
+    let mut mirror =
+        Mirror::new("denied", json!({ "url": server.url_as("scrammer", "postgres"), "password": "guess" }));
     let error = mirror.try_open().await.unwrap_err();
     assert!(matches!(error, IngestError::Denied { .. }) && error.kind() == FaultKind::Denied, "{error:?}");
     assert!(!format!("{error:?} {error} {:?}", connector("x", mirror.config.clone())).contains("guess"));
@@ -79,9 +92,15 @@ async fn a_server_that_is_not_set_up_says_how_to() {
     says(wrong, "wal_level is logical", &["ALTER SYSTEM SET wal_level = logical; and restart"]);
 
     let server = PostgresServer::options().setting("max_replication_slots", "1").start().unwrap();
-    server.psql("CREATE TABLE t (id int PRIMARY KEY); SELECT pg_create_physical_replication_slot('other')").unwrap();
+    server
+        .psql("CREATE TABLE t (id int PRIMARY KEY); SELECT pg_create_physical_replication_slot('other')")
+        .unwrap();
     let full = failure(json!({ "url": server.url("postgres") })).await;
-    says(full, "room for a replication slot", &["all 1 replication slots are in use", "max_replication_slots = 3"]);
+    says(
+        full,
+        "room for a replication slot",
+        &["all 1 replication slots are in use", "max_replication_slots = 3"],
+    );
     let taken = failure(json!({ "url": server.url("postgres"), "slot": "other" })).await;
     says(taken, "room for a replication slot", &["`other` exists with plugin", "set another `slot`"]);
 }
@@ -97,13 +116,29 @@ async fn a_missing_right_says_which() {
     let config = json!({ "url": url, "tables": ["public.orders"] });
     says(failure(config.clone()).await, "role may replicate", &["ALTER ROLE \"reader\" REPLICATION;"]);
     server.psql("ALTER ROLE reader REPLICATION").unwrap();
-    says(failure(config.clone()).await, "tables can be read", &["GRANT SELECT ON \"public\".\"orders\" TO \"reader\";"]);
+    says(
+        failure(config.clone()).await,
+        "tables can be read",
+        &["GRANT SELECT ON \"public\".\"orders\" TO \"reader\";"],
+    );
     server.psql_in("rights", "GRANT SELECT ON orders TO reader").unwrap();
-    says(failure(config.clone()).await, "publication", &["GRANT CREATE ON DATABASE \"rights\" TO \"reader\";"]);
+    says(
+        failure(config.clone()).await,
+        "publication",
+        &["GRANT CREATE ON DATABASE \"rights\" TO \"reader\";"],
+    );
     server.psql("GRANT CREATE ON DATABASE rights TO reader").unwrap();
-    says(failure(config.clone()).await, "publication", &["does not own table `public.orders`", "CREATE PUBLICATION \"tarn_checked\" FOR TABLE"]);
+    says(
+        failure(config.clone()).await,
+        "publication",
+        &["does not own table `public.orders`", "CREATE PUBLICATION \"tarn_checked\" FOR TABLE"],
+    );
     server.psql_in("rights", "CREATE PUBLICATION tarn_checked FOR TABLE customers").unwrap();
-    says(failure(config.clone()).await, "publication", &["lacks table `public.orders`", "ALTER PUBLICATION \"tarn_checked\" ADD TABLE"]);
+    says(
+        failure(config.clone()).await,
+        "publication",
+        &["lacks table `public.orders`", "ALTER PUBLICATION \"tarn_checked\" ADD TABLE"],
+    );
     let mut mirror = Mirror::new("checked", config.clone());
     mirror.open().await;
     let error = loop {
@@ -113,12 +148,14 @@ async fn a_missing_right_says_which() {
     };
     assert!(matches!(error, IngestError::Unsuitable { .. }), "{error:?}");
     // With the publication that the owner made, the role needs nothing else.
-    server.psql_in("rights", "ALTER PUBLICATION tarn_checked ADD TABLE orders; INSERT INTO orders VALUES (1)").unwrap();
+    server
+        .psql_in("rights", "ALTER PUBLICATION tarn_checked ADD TABLE orders; INSERT INTO orders VALUES (1)")
+        .unwrap();
     let report = check(config).await;
     assert!(report.is_ok(), "{report:?}");
     assert_eq!(report.tables, [table("orders")]);
     mirror.open().await;
-    mirror.read_until(|mirror| mirror.changes("orders").len() == 1).await;
+    mirror.read_until(|mirror| mirror.count("orders") == 1).await;
     server.psql_in("rights", "INSERT INTO orders VALUES (2)").unwrap();
     mirror.read_until_same(&server, "rights", "orders").await;
     mirror.source = None;
@@ -131,7 +168,9 @@ async fn a_missing_right_says_which() {
 async fn an_unknown_table_suggests_the_nearest() {
     let server = shared_server();
     let url = server.database("names").unwrap();
-    server.psql_in("names", "CREATE TABLE orders (id int PRIMARY KEY); CREATE UNLOGGED TABLE notes (id int)").unwrap();
+    server
+        .psql_in("names", "CREATE TABLE orders (id int PRIMARY KEY); CREATE UNLOGGED TABLE notes (id int)")
+        .unwrap();
     let wrong = failure(json!({ "url": url, "tables": ["public.ordres"] })).await;
     says(wrong, "tables exist", &["table `public.ordres` not found", "did you mean `public.orders`?"]);
     let wrong = failure(json!({ "url": url, "tables": ["sales.*"] })).await;
@@ -162,7 +201,8 @@ async fn encryption_is_used_and_verified() {
     assert!(report.steps[0].detail.ends_with("not encrypted"), "{report:?}");
     let stranger = json!({ "url": url, "tls": "verify-full", "ca": folder.join("stranger.crt") });
     says(failure(stranger).await, "connect", &["no encrypted connection", "certificate"]);
-    let other_name = json!({ "url": server.url("postgres"), "tls": "verify-full", "ca": folder.join("ca.crt") });
+    let other_name =
+        json!({ "url": server.url("postgres"), "tls": "verify-full", "ca": folder.join("ca.crt") });
     says(failure(other_name).await, "connect", &["no encrypted connection", "not valid for name"]);
     let config = json!({ "url": url, "tls": "verify-full", "ca": folder.join("ca.crt") });
     let mut mirror = Mirror::new("encrypted", config);

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use arrow::array::{Array, RecordBatch, StringArray};
+use arrow::array::{Array, RecordBatch, StringArray, new_null_array};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -13,8 +15,8 @@ use tarn_core::change::{ChangeColumns, META_COLUMNS};
 use tarn_core::{ChangeKind, Env, Position, RequestContext, ResourceName, TenantId, TraceId};
 use tarn_eventlog::ProducerState;
 use tarn_ingest::{
-    Connector, ConnectorContext, DeadLetter, IngestError, Resume, Source, SourceBatch, SourceEvent, SourceTable,
-    TableDescription, source_spec,
+    Connector, ConnectorContext, DeadLetter, IngestError, Resume, Source, SourceBatch, SourceEvent,
+    SourceTable, TableDescription, source_spec,
 };
 use tarn_testkit::PostgresServer;
 
@@ -198,7 +200,8 @@ impl Mirror {
         );
         let resumed = self.resumed.get(&batch.table).copied().unwrap_or_default();
         let stored = self.tables.entry(batch.table.clone()).or_default();
-        let previous = stored.batches.iter().rev().find_map(|batch| batch.state.as_ref()).map(|state| state.position);
+        let previous =
+            stored.batches.iter().rev().find_map(|batch| batch.state.as_ref()).map(|state| state.position);
         let changes = changes_of(&batch.rows);
         let last = changes.last().map(|change| change.position);
         assert!(last.is_none_or(|last| last == batch.position), "the position is that of the last row");
@@ -216,11 +219,8 @@ impl Mirror {
         if let (Some(first), Some(previous)) = (new.first(), previous) {
             assert!(first.position > previous, "rows do not overlap what was handed out");
         }
-        let state = ProducerState {
-            producer: self.name.clone(),
-            position: batch.position,
-            note: batch.note.clone(),
-        };
+        let state =
+            ProducerState { producer: self.name.clone(), position: batch.position, note: batch.note.clone() };
         stored.batches.push(StoredBatch { changes: new, state: Some(state), key: description.key.clone() });
     }
 
@@ -243,7 +243,13 @@ impl Mirror {
                 return;
             }
             let late = start.elapsed() > PATIENCE;
-            assert!(!late, "{name} differs: {} rows, the server has {}: {}", have.len(), wanted.len(), diff(&have, &wanted));
+            assert!(
+                !late,
+                "{name} differs: {} rows, the server has {}: {}",
+                have.len(),
+                wanted.len(),
+                diff(&have, &wanted)
+            );
             // Several events per comparison, which is slow.
             for _ in 0..20 {
                 if !self.step().await.unwrap() {
@@ -258,6 +264,12 @@ impl Mirror {
         self.tables.iter().map(|(table, stored)| (table.to_string(), count(stored))).collect()
     }
 
+    /// Number of changes of a table.
+    pub fn count(&self, name: &str) -> usize {
+        let stored = self.tables.get(&table(name));
+        stored.map_or(0, |stored| stored.batches.iter().map(|batch| batch.changes.len()).sum())
+    }
+
     pub fn changes(&self, name: &str) -> Vec<Change> {
         let stored = self.tables.get(&table(name)).cloned().unwrap_or_default();
         stored.batches.into_iter().flat_map(|batch| batch.changes).collect()
@@ -267,7 +279,8 @@ impl Mirror {
     pub fn rows(&self, name: &str) -> Vec<String> {
         let Some(stored) = self.tables.get(&table(name)) else { return Vec::new() };
         let Some(description) = self.descriptions.get(&table(name)) else { return Vec::new() };
-        let names: Vec<String> = description.schema.fields().iter().map(|field| field.name().clone()).collect();
+        let names: Vec<String> =
+            description.schema.fields().iter().map(|field| field.name().clone()).collect();
         let mut applied = Applied::default();
         for batch in &stored.batches {
             for change in &batch.changes {
@@ -324,7 +337,8 @@ impl Applied {
             ChangeKind::Insert | ChangeKind::UpdateAfter => {
                 let before = match change.kind {
                     ChangeKind::Insert => {
-                        let twice = !key.is_empty() && self.by_key.contains_key(&Self::key_of(&change.row, key));
+                        let twice =
+                            !key.is_empty() && self.by_key.contains_key(&Self::key_of(&change.row, key));
                         assert!(!twice, "inserted twice: {change:?}");
                         None
                     }
@@ -353,7 +367,23 @@ fn changes_of(batch: &RecordBatch) -> Vec<Change> {
         .iter()
         .zip(batch.columns())
         .filter(|(field, _)| !META_COLUMNS.contains(&field.name().as_str()))
-        .map(|(field, column)| (field.name().clone(), column, ArrayFormatter::try_new(column, &options).unwrap()))
+        .map(|(field, column)| {
+            // Arrow shows times of a named zone only with a database of zones.
+            let shown = match column.data_type() {
+                DataType::Timestamp(unit, Some(_)) => {
+                    cast(column, &DataType::Timestamp(*unit, None)).unwrap()
+                }
+                DataType::List(_) => new_null_array(&DataType::Null, column.len()),
+                _ => column.clone(),
+            };
+            (field.name().clone(), column, shown)
+        })
+        .collect();
+    let columns: Vec<_> = columns
+        .iter()
+        .map(|(name, column, shown)| {
+            (name, column, ArrayFormatter::try_new(shown.as_ref(), &options).unwrap())
+        })
         .collect();
     let unchanged: &StringArray = &added.unchanged;
     (0..batch.num_rows())
@@ -363,7 +393,7 @@ fn changes_of(batch: &RecordBatch) -> Vec<Change> {
             row: columns
                 .iter()
                 .map(|(name, column, format)| {
-                    (name.clone(), column.is_valid(row).then(|| format.value(row).to_string()))
+                    ((*name).clone(), column.is_valid(row).then(|| format.value(row).to_string()))
                 })
                 .collect(),
             unchanged: match unchanged.is_valid(row) {

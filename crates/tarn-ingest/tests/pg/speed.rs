@@ -4,14 +4,18 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::mirror::{context, connector};
+use super::mirror::{connector, context};
 use tarn_ingest::{Resume, SourceEvent};
 use tarn_testkit::PostgresServer;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
 async fn rates_of_snapshot_and_stream() {
-    let server = PostgresServer::options().setting("shared_buffers", "1GB").setting("max_wal_size", "8GB").start().unwrap();
+    let server = PostgresServer::options()
+        .setting("shared_buffers", "1GB")
+        .setting("max_wal_size", "8GB")
+        .start()
+        .unwrap();
     let rows = 4_000_000_u64;
     server
         .psql(&format!(
@@ -38,7 +42,11 @@ async fn rates_of_snapshot_and_stream() {
         }
     }
     let since_first = first.unwrap().elapsed().as_secs_f64();
-    println!("snapshot: {:.0} rows/s, {:.0} rows/s with its start", read as f64 / since_first, read as f64 / start.elapsed().as_secs_f64());
+    println!(
+        "snapshot: {:.0} rows/s, {:.0} rows/s with its start",
+        read as f64 / since_first,
+        read as f64 / start.elapsed().as_secs_f64()
+    );
     let changes = 1_000_000_u64;
     server
         .psql(&format!(

@@ -59,9 +59,9 @@ pub fn date(raw: &[u8]) -> Result<i32, Unmapped> {
     match i32::from_be_bytes(fixed(raw)?) {
         i32::MAX => Ok(DATE_MAX),
         i32::MIN => Ok(DATE_MIN),
-        days => {
-            days.checked_add(POSTGRES_EPOCH_DAYS).ok_or_else(|| Unmapped::binary(raw, "the date is out of range"))
-        }
+        days => days
+            .checked_add(POSTGRES_EPOCH_DAYS)
+            .ok_or_else(|| Unmapped::binary(raw, "the date is out of range")),
     }
 }
 
@@ -180,7 +180,8 @@ mod tests {
     fn no_bytes_make_a_decoder_panic() {
         for_each_seed(2_000, |random| {
             let raw = random_bytes(random, 40);
-            let _ = (boolean(&raw), int2(&raw), int4(&raw), int8(&raw), float4(&raw), float8(&raw), uuid(&raw));
+            let _ =
+                (boolean(&raw), int2(&raw), int4(&raw), int8(&raw), float4(&raw), float8(&raw), uuid(&raw));
             let _ = (date(&raw), time(&raw), timestamp(&raw), decimal(&raw, 38, 10), elements(&raw));
         });
     }

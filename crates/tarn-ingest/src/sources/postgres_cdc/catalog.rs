@@ -133,15 +133,14 @@ pub async fn load_types(connection: &mut Connection) -> Result<ServerTypes, Wire
 /// The condition that a row of `pg_class c` is a table whose changes can be published.
 fn publishable(version: u32) -> &'static str {
     // Since 13 a partitioned table is published as one; before, each partition is a table of its own.
-    if version >= 13 {
-        "c.relkind IN ('r', 'p') AND NOT c.relispartition"
-    } else {
-        "c.relkind = 'r'"
-    }
+    if version >= 13 { "c.relkind IN ('r', 'p') AND NOT c.relispartition" } else { "c.relkind = 'r'" }
 }
 
 /// The tables that the settings select, by name.
-pub async fn load_tables(connection: &mut Connection, settings: &Settings) -> Result<Vec<CatalogTable>, WireError> {
+pub async fn load_tables(
+    connection: &mut Connection,
+    settings: &Settings,
+) -> Result<Vec<CatalogTable>, WireError> {
     let sql = format!(
         "SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -171,7 +170,10 @@ pub async fn table_names(connection: &mut Connection) -> Result<Vec<String>, Wir
 }
 
 /// Tables by number; a number that is no table is left out.
-pub async fn load_tables_by_oid(connection: &mut Connection, oids: &[u32]) -> Result<Vec<CatalogTable>, WireError> {
+pub async fn load_tables_by_oid(
+    connection: &mut Connection,
+    oids: &[u32],
+) -> Result<Vec<CatalogTable>, WireError> {
     if oids.is_empty() {
         return Ok(Vec::new());
     }
@@ -266,7 +268,10 @@ async fn load_keys(connection: &mut Connection, oids: &str) -> Result<FxHashMap<
 /// Reads a log position such as `16/B374D848`.
 pub fn parse_lsn(text: &str) -> Option<u64> {
     let (high, low) = text.split_once('/')?;
-    Some((u64::from(u32::from_str_radix(high, 16).ok()?) << 32) | u64::from(u32::from_str_radix(low, 16).ok()?))
+    Some(
+        (u64::from(u32::from_str_radix(high, 16).ok()?) << 32)
+            | u64::from(u32::from_str_radix(low, 16).ok()?),
+    )
 }
 
 #[cfg(test)]

@@ -87,7 +87,10 @@ async fn connect(settings: &Settings, steps: &mut Steps) -> Step<Connection> {
 async fn version(settings: &Settings, steps: &mut Steps, connection: &mut Connection) -> Step {
     let name = "server version";
     if connection.version < VERSION_MIN {
-        let detail = format!("PostgreSQL {} is too old; {VERSION_MIN} is the oldest that can be read", connection.version);
+        let detail = format!(
+            "PostgreSQL {} is too old; {VERSION_MIN} is the oldest that can be read",
+            connection.version
+        );
         return steps.fail(name, detail);
     }
     let recovering = single(connection, "SELECT pg_catalog.pg_is_in_recovery()").await;
@@ -105,7 +108,9 @@ async fn wal_level(settings: &Settings, steps: &mut Steps, connection: &mut Conn
     if level != "logical" {
         return steps.fail(
             name,
-            format!("wal_level is `{level}`; run ALTER SYSTEM SET wal_level = logical; and restart PostgreSQL"),
+            format!(
+                "wal_level is `{level}`; run ALTER SYSTEM SET wal_level = logical; and restart PostgreSQL"
+            ),
         );
     }
     steps.ok(name, "wal_level is `logical`");
@@ -177,11 +182,18 @@ async fn room(settings: &Settings, steps: &mut Steps, connection: &mut Connectio
         );
     }
     let adopted = if slot.is_some() { format!("slot `{}` exists; ", settings.slot) } else { String::new() };
-    steps.ok(name, format!("{adopted}{slots} of {slots_max} slots and {senders} of {senders_max} senders in use"));
+    steps.ok(
+        name,
+        format!("{adopted}{slots} of {slots_max} slots and {senders} of {senders_max} senders in use"),
+    );
     Ok(())
 }
 
-async fn tables(settings: &Settings, steps: &mut Steps, connection: &mut Connection) -> Step<Vec<CatalogTable>> {
+async fn tables(
+    settings: &Settings,
+    steps: &mut Steps,
+    connection: &mut Connection,
+) -> Step<Vec<CatalogTable>> {
     let name = "tables exist";
     let tables = steps.wire(settings, name, load_tables(connection, settings).await)?;
     for pattern in &settings.tables {
@@ -249,12 +261,15 @@ async fn publication(
     let found = steps.wire(settings, name, found)?;
     let missing: Vec<&CatalogTable> = match &found {
         Some(publication) if publication.all_tables => Vec::new(),
-        Some(publication) => tables.iter().filter(|table| !publication.tables.contains(&table.table)).collect(),
+        Some(publication) => {
+            tables.iter().filter(|table| !publication.tables.contains(&table.table)).collect()
+        }
         None => tables.iter().collect(),
     };
     let own = &settings.publication;
     let name_sql = identifier(own);
-    if let (Some(table), Some(false)) = (missing.first(), found.as_ref().map(|publication| publication.ours)) {
+    if let (Some(table), Some(false)) = (missing.first(), found.as_ref().map(|publication| publication.ours))
+    {
         let table_sql = quoted(&table.table);
         return steps.fail(
             name,
@@ -309,10 +324,13 @@ fn identity(_: &Settings, steps: &mut Steps, tables: &[CatalogTable]) {
     let without: Vec<&CatalogTable> = tables.iter().filter(|table| !table.has_identity()).collect();
     let Some(first) = without.first() else {
         let without_key = tables.iter().filter(|table| table.key().is_empty()).count();
-        steps.ok(name, match without_key {
-            0 => "each table has a key".to_string(),
-            count => format!("{count} tables have no key, and are identified by the whole row"),
-        });
+        steps.ok(
+            name,
+            match without_key {
+                0 => "each table has a key".to_string(),
+                count => format!("{count} tables have no key, and are identified by the whole row"),
+            },
+        );
         return;
     };
     let names: Vec<String> = without.iter().take(10).map(|table| format!("`{}`", table.table)).collect();

@@ -206,7 +206,11 @@ impl Settings {
     }
 }
 
-fn parse_server(source: &ResourceName, project: &Path, config: &PostgresCdcConfig) -> Result<Server, IngestError> {
+fn parse_server(
+    source: &ResourceName,
+    project: &Path,
+    config: &PostgresCdcConfig,
+) -> Result<Server, IngestError> {
     let example = "write it as `postgres://user@host:5432/database`";
     let wrong = |what: &str| IngestError::config("url", what, example);
     if !config.url.starts_with("postgres://") && !config.url.starts_with("postgresql://") {
@@ -257,9 +261,8 @@ fn default_object_name(source: &str) -> String {
         return format!("tarn_{plain}");
     }
     // FNV-1a: its values must never change, or sources would lose their slots.
-    let hash = source.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash =
+        source.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     format!("tarn_{plain}_{hash:08x}")
 }
 
@@ -277,7 +280,9 @@ impl TablePattern {
             Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
                 Ok(Self { namespace: namespace.to_string(), name: name.to_string() })
             }
-            Some(_) => Err(IngestError::config(field, format!("`{text}` lacks a part"), "write `schema.table`")),
+            Some(_) => {
+                Err(IngestError::config(field, format!("`{text}` lacks a part"), "write `schema.table`"))
+            }
             None => {
                 let advice = format!("write it with its schema, such as `public.{text}`");
                 Err(IngestError::config(field, format!("`{text}` lacks a schema"), advice))

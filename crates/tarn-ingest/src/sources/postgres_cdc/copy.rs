@@ -54,7 +54,8 @@ impl CopyDecoder {
                 return Err(Malformed("is not the start of a binary COPY"));
             }
             fields.u32()?;
-            let extension = usize::try_from(fields.i32()?).map_err(|_| Malformed("holds a negative length"))?;
+            let extension =
+                usize::try_from(fields.i32()?).map_err(|_| Malformed("holds a negative length"))?;
             fields.bytes(extension)?;
             self.started = true;
         }

@@ -20,7 +20,9 @@ pub fn explain(server: &Server, error: WireError) -> IngestError {
             what,
             advice: "set `password: { secret: name }` and store the secret".to_string(),
         },
-        WireError::Protocol(what) => IngestError::Decode { what: format!("an answer of {system}"), source: what.into() },
+        WireError::Protocol(what) => {
+            IngestError::Decode { what: format!("an answer of {system}"), source: what.into() }
+        }
     }
 }
 
@@ -36,14 +38,19 @@ fn explain_refusal(server: &Server, error: ServerError) -> IngestError {
         "28P01" => IngestError::Denied {
             system,
             what,
-            advice: format!("check the password of user `{}`: set `password` to the right secret", server.user),
+            advice: format!(
+                "check the password of user `{}`: set `password` to the right secret",
+                server.user
+            ),
         },
         code if code.starts_with("28") => IngestError::Denied {
             system,
             what,
             advice: format!("allow user `{}` from this machine in pg_hba.conf, and reload", server.user),
         },
-        "42501" => IngestError::Denied { system, what, advice: advice("grant the missing right to the user") },
+        "42501" => {
+            IngestError::Denied { system, what, advice: advice("grant the missing right to the user") }
+        }
         "3D000" => IngestError::Unsuitable {
             system,
             what,

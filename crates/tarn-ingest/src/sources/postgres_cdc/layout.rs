@@ -87,7 +87,8 @@ impl Layout {
         let numbers = column_numbers(relation, live, previous);
         let columns = relation.columns.iter().zip(&numbers).map(|(column, number)| {
             let now = live.iter().find(|candidate| Some(candidate.number) == *number);
-            let same_type = now.filter(|now| now.type_oid == column.type_oid && now.modifier == column.modifier);
+            let same_type =
+                now.filter(|now| now.type_oid == column.type_oid && now.modifier == column.modifier);
             let kind = types.resolve(column.type_oid, column.modifier, now.map_or(0, |now| now.dimensions));
             let made = Column { name: column.name.clone(), number: *number, kind, type_oid: column.type_oid };
             let type_name = match same_type {
@@ -144,9 +145,13 @@ fn field(column: &Column, type_name: String, not_null: bool) -> Field {
 /// The stream names columns without their numbers. When its names are those of the catalogue, the numbers are
 /// certain; for a message from before a later change they are found by what was known before, then by name, then by
 /// place, and left out where that says nothing.
-fn column_numbers(relation: &Relation, live: &[CatalogColumn], previous: Option<&Layout>) -> Vec<Option<i16>> {
-    let same_names =
-        live.len() == relation.columns.len() && live.iter().zip(&relation.columns).all(|(a, b)| a.name == b.name);
+fn column_numbers(
+    relation: &Relation,
+    live: &[CatalogColumn],
+    previous: Option<&Layout>,
+) -> Vec<Option<i16>> {
+    let same_names = live.len() == relation.columns.len()
+        && live.iter().zip(&relation.columns).all(|(a, b)| a.name == b.name);
     if same_names {
         return live.iter().map(|column| Some(column.number)).collect();
     }
@@ -173,7 +178,8 @@ fn relation_key(relation: &Relation, numbers: &[Option<i16>], current: Option<&C
         let at = numbers.iter().position(|candidate| candidate.as_ref() == Some(number))?;
         Some(relation.columns[at].name.clone())
     };
-    let ordered: Option<Vec<String>> = current.map(|table| table.key().iter().map(name_of).collect()).unwrap_or(None);
+    let ordered: Option<Vec<String>> =
+        current.map(|table| table.key().iter().map(name_of).collect()).unwrap_or(None);
     let flagged: Vec<String> =
         relation.columns.iter().filter(|column| column.is_key).map(|column| column.name.clone()).collect();
     // With the whole row as identity every column is flagged, which is no key.
@@ -237,7 +243,12 @@ mod tests {
     #[test]
     fn a_renamed_column_keeps_its_number() {
         let types = ServerTypes::default();
-        let before = Layout::of_relation(&relation(&["id", "a"]), &types, Some(&catalog(&[(1, "id"), (2, "a")])), None);
+        let before = Layout::of_relation(
+            &relation(&["id", "a"]),
+            &types,
+            Some(&catalog(&[(1, "id"), (2, "a")])),
+            None,
+        );
         assert_eq!(numbers(&["id", "b"], &[(1, "id"), (2, "b")], Some(&before)), [Some(1), Some(2)]);
         // A message from before the rename, read after a restart: found by place.
         assert_eq!(numbers(&["id", "a"], &[(1, "id"), (2, "b")], None), [Some(1), Some(2)]);

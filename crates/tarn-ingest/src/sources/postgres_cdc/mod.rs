@@ -52,7 +52,10 @@ const EVENTS_MAX: usize = 4;
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// Builds the connector. Errors: `InvalidConfig` with the field.
-pub fn build(context: ConnectorContext, config: serde_json::Value) -> Result<Arc<dyn Connector>, IngestError> {
+pub fn build(
+    context: ConnectorContext,
+    config: serde_json::Value,
+) -> Result<Arc<dyn Connector>, IngestError> {
     let config: PostgresCdcConfig = tarn_component::parse(config)?;
     let settings = Settings::new(context.name, &context.project, config)?;
     Ok(Arc::new(PostgresCdc { settings: Arc::new(settings), env: context.env }))

@@ -164,11 +164,9 @@ fn read_cell<'a>(fields: &mut Fields<'a>) -> Result<Cell<'a>, Malformed> {
 pub fn parse(body: &[u8]) -> Result<Message<'_>, Malformed> {
     let mut fields = Fields::new(body);
     match fields.u8()? {
-        b'B' => Ok(Message::Begin {
-            commit_lsn: fields.u64()?,
-            committed_us: fields.i64()?,
-            xid: fields.u32()?,
-        }),
+        b'B' => {
+            Ok(Message::Begin { commit_lsn: fields.u64()?, committed_us: fields.i64()?, xid: fields.u32()? })
+        }
         b'C' => {
             fields.u8()?;
             fields.u64()?;

@@ -13,7 +13,8 @@ use super::config::{OnSlotLost, Settings, SnapshotMode};
 use super::fault::explain;
 use super::layout::{Layout, Note, Phase};
 use super::slots::{
-    self, NewSlot, create_slot, drop_slot, ensure_publications, find_publication, find_slot, lost, system_identifier,
+    self, NewSlot, create_slot, drop_slot, ensure_publications, find_publication, find_slot, lost,
+    system_identifier,
 };
 use super::snapshot::{Outbox, Snapshot, Tasks, Wanted};
 use super::stream::{Ended, Shared, Stream, StreamParts};
@@ -152,7 +153,9 @@ impl Reader {
     /// The server looks up publications as they were at each change; one that was made anew did not exist then.
     fn missing_publication(&self, error: IngestError) -> IngestError {
         match error {
-            IngestError::Unsuitable { what, .. } if what.contains("publication") && what.contains("does not exist") => {
+            IngestError::Unsuitable { what, .. }
+                if what.contains("publication") && what.contains("does not exist") =>
+            {
                 lost(format!("publication `{}` was removed: {what}", self.settings.publication))
             }
             other => other,
@@ -160,7 +163,9 @@ impl Reader {
     }
 
     async fn connect_replication(&self) -> Result<Connection, IngestError> {
-        connect_replication(&self.settings.server).await.map_err(|error| explain(&self.settings.server, error))
+        connect_replication(&self.settings.server)
+            .await
+            .map_err(|error| explain(&self.settings.server, error))
     }
 
     async fn create_slot(
@@ -206,7 +211,9 @@ impl Reader {
         if let Some(busy) = slot.as_ref().filter(|slot| slot.active_process.is_some()) {
             return Err(slots::in_use(&settings, busy));
         }
-        if let Some(other) = slot.as_ref().filter(|s| s.plugin != "pgoutput" || s.database != settings.server.database) {
+        if let Some(other) =
+            slot.as_ref().filter(|s| s.plugin != "pgoutput" || s.database != settings.server.database)
+        {
             return Err(IngestError::Unsuitable {
                 system: settings.server.system(),
                 what: format!(
@@ -216,11 +223,14 @@ impl Reader {
                 advice: "set another `slot`".to_string(),
             });
         }
-        let publication = find_publication(side, &settings, &settings.publication).await.map_err(explained)?;
+        let publication =
+            find_publication(side, &settings, &settings.publication).await.map_err(explained)?;
         let read_before = self.states.values().any(|state| state.stage == Stage::Complete);
         let other_server = self.states.values().find(|state| state.system != system);
         let reason = match (&slot, &publication, other_server) {
-            (_, _, Some(_)) => Some(format!("{} is not the server that was read before", settings.server.system())),
+            (_, _, Some(_)) => {
+                Some(format!("{} is not the server that was read before", settings.server.system()))
+            }
             (None, ..) => Some(format!("replication slot `{}` is gone", settings.slot)),
             (Some(slot), ..) if slot.lost => {
                 Some(format!("the server removed log that replication slot `{}` still needed", settings.slot))
@@ -286,7 +296,11 @@ impl Reader {
         Snapshot::prepare(settings, system, &slot, &session.types, wanted).await.map(Some)
     }
 
-    async fn stream_tables(&self, session: &Session, snapshot: Option<&Snapshot>) -> Result<Tables, IngestError> {
+    async fn stream_tables(
+        &self,
+        session: &Session,
+        snapshot: Option<&Snapshot>,
+    ) -> Result<Tables, IngestError> {
         let snapshotted: FxHashMap<u32, &SourceTable> =
             snapshot.map(|snapshot| snapshot.tables().collect()).unwrap_or_default();
         let mut tables = Tables::default();

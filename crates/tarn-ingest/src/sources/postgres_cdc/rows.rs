@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, FixedSizeBinaryArray, Int8Array, RecordBatch, StringBuilder, TimestampMicrosecondArray, UInt64Array,
+    ArrayRef, FixedSizeBinaryArray, Int8Array, RecordBatch, StringBuilder, TimestampMicrosecondArray,
+    UInt64Array,
 };
 use arrow::error::ArrowError;
 use tarn_core::{ChangeKind, Position};

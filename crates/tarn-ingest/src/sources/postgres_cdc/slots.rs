@@ -64,7 +64,8 @@ pub async fn create_slot(
     temporary: bool,
 ) -> Result<NewSlot, WireError> {
     let temporary = if temporary { "TEMPORARY " } else { "" };
-    let sql = format!("CREATE_REPLICATION_SLOT {} {temporary}LOGICAL pgoutput EXPORT_SNAPSHOT", identifier(name));
+    let sql =
+        format!("CREATE_REPLICATION_SLOT {} {temporary}LOGICAL pgoutput EXPORT_SNAPSHOT", identifier(name));
     let rows = connection.query(&sql).await?;
     let cell = |at: usize| rows.first().and_then(|row| row.get(at)).and_then(|value| value.as_deref());
     match (cell(1).and_then(parse_lsn), cell(2)) {
@@ -192,7 +193,11 @@ pub async fn ensure_publications(
 }
 
 /// A publication that someone else made is used as it is.
-fn check_foreign(settings: &Settings, found: &Publication, tables: &[CatalogTable]) -> Result<(), IngestError> {
+fn check_foreign(
+    settings: &Settings,
+    found: &Publication,
+    tables: &[CatalogTable],
+) -> Result<(), IngestError> {
     let unsuitable = |what: String, advice: String| IngestError::Unsuitable {
         system: settings.server.system(),
         what,
@@ -202,14 +207,23 @@ fn check_foreign(settings: &Settings, found: &Publication, tables: &[CatalogTabl
     let missing = tables.iter().find(|table| !found.all_tables && !found.tables.contains(&table.table));
     if let Some(table) = missing {
         return Err(unsuitable(
-            format!("publication `{}` was not made by this source and lacks table `{}`", settings.publication, table.table),
-            format!("run ALTER PUBLICATION {name} ADD TABLE {}; or set another `publication`", quoted(&table.table)),
+            format!(
+                "publication `{}` was not made by this source and lacks table `{}`",
+                settings.publication, table.table
+            ),
+            format!(
+                "run ALTER PUBLICATION {name} ADD TABLE {}; or set another `publication`",
+                quoted(&table.table)
+            ),
         ));
     }
     let partitioned = tables.iter().find(|table| table.partitioned && !found.via_root);
     if let Some(table) = partitioned {
         return Err(unsuitable(
-            format!("publication `{}` publishes partitions of `{}` one by one", settings.publication, table.table),
+            format!(
+                "publication `{}` publishes partitions of `{}` one by one",
+                settings.publication, table.table
+            ),
             format!("run ALTER PUBLICATION {name} SET (publish_via_partition_root = true);"),
         ));
     }

@@ -117,8 +117,14 @@ impl Snapshot {
         for table in &tables {
             let layout = Arc::new(Layout::of_catalog(table, types));
             let truncate = wanted.iter().any(|wanted| wanted.oid == table.oid && wanted.truncate);
-            let planned = plan(&mut first, table, &layout, types, settings.workers).await.map_err(explained)?;
-            targets.push(Target { layout, truncate, rows_estimated: table.rows_estimated, chunks: planned.len() });
+            let planned =
+                plan(&mut first, table, &layout, types, settings.workers).await.map_err(explained)?;
+            targets.push(Target {
+                layout,
+                truncate,
+                rows_estimated: table.rows_estimated,
+                chunks: planned.len(),
+            });
             let table = targets.len() - 1;
             chunks.extend(planned.into_iter().map(|sql| Chunk { table, sql }));
         }
@@ -173,7 +179,11 @@ async fn import(settings: &Settings, slot: &NewSlot) -> Result<Connection, WireE
 
 /// A table that was rewritten or emptied between the snapshot and the lock looks empty to the snapshot, so its rows
 /// would be missed. The number of its file tells: as the snapshot sees it, and as it is now.
-async fn lock(connection: &mut Connection, settings: &Settings, tables: &[CatalogTable]) -> Result<(), IngestError> {
+async fn lock(
+    connection: &mut Connection,
+    settings: &Settings,
+    tables: &[CatalogTable],
+) -> Result<(), IngestError> {
     if tables.is_empty() {
         return Ok(());
     }
@@ -214,10 +224,14 @@ async fn plan(
             table.oid
         )
     } else {
-        format!("SELECT c.oid::regclass::text, pg_catalog.pg_relation_size(c.oid) FROM pg_catalog.pg_class c WHERE c.oid = {}", table.oid)
+        format!(
+            "SELECT c.oid::regclass::text, pg_catalog.pg_relation_size(c.oid) FROM pg_catalog.pg_class c WHERE c.oid = {}",
+            table.oid
+        )
     };
     let parts = connection.query(&sql).await?;
-    let block: u64 = single(connection, "SHOW block_size").await?.and_then(|size| size.parse().ok()).unwrap_or(8192);
+    let block: u64 =
+        single(connection, "SHOW block_size").await?.and_then(|size| size.parse().ok()).unwrap_or(8192);
     // Ranges of row addresses are read without a scan of the whole table since 14.
     let can_split = connection.version >= 14;
     let mut statements = Vec::new();
@@ -231,10 +245,10 @@ async fn plan(
             let from = (at > 0).then(|| format!("ctid >= '({},0)'", at * step));
             let to = (at + 1 < count).then(|| format!("ctid < '({},0)'", (at + 1) * step));
             let bounds: Vec<String> = from.into_iter().chain(to).collect();
-            let filter = if bounds.is_empty() { String::new() } else { format!(" WHERE {}", bounds.join(" AND ")) };
-            statements.push(format!(
-                "COPY (SELECT {columns} FROM ONLY {name}{filter}) TO STDOUT (FORMAT binary)"
-            ));
+            let filter =
+                if bounds.is_empty() { String::new() } else { format!(" WHERE {}", bounds.join(" AND ")) };
+            statements
+                .push(format!("COPY (SELECT {columns} FROM ONLY {name}{filter}) TO STDOUT (FORMAT binary)"));
         }
     }
     Ok(statements)
@@ -384,7 +398,8 @@ impl Sequencer {
     async fn tell_progress(&self) -> Result<(), Closed> {
         let estimated: u64 = self.targets.iter().map(|target| target.rows_estimated).sum();
         let rows_estimated = (estimated > 0).then(|| estimated.max(self.rows));
-        self.send(SourceEvent::Progress(Progress { rows_done: self.rows, rows_estimated, message: None })).await
+        self.send(SourceEvent::Progress(Progress { rows_done: self.rows, rows_estimated, message: None }))
+            .await
     }
 
     async fn number(&mut self, table: usize, copied: CopiedRows) -> Result<(), Closed> {

@@ -260,7 +260,10 @@ impl Stream {
             (progress.read(), progress.flushed())
         };
         let now_us = self.env.clock.now_us();
-        self.replication.send_status(read, flushed, now_us, ask).await.map_err(|error| self.explain(error))?;
+        self.replication
+            .send_status(read, flushed, now_us, ask)
+            .await
+            .map_err(|error| self.explain(error))?;
         self.timers.status = now + self.status_interval;
         self.timers.last_status = now;
         self.timers.status_wanted = false;
@@ -274,7 +277,8 @@ impl Stream {
             let handled = match frame.tag {
                 b'd' => self.copy_data(frame).map_err(|error| self.explain(error))?,
                 b'E' => {
-                    let error = read_error(self.replication.body(frame)).map_err(|error| self.explain(error))?;
+                    let error =
+                        read_error(self.replication.body(frame)).map_err(|error| self.explain(error))?;
                     return Err(self.explain(error));
                 }
                 b'c' | b'C' => {
@@ -341,7 +345,8 @@ impl Stream {
         if unknown {
             self.types = load_types(&mut self.side).await.map_err(|error| self.explain(error))?;
         }
-        let current = load_tables_by_oid(&mut self.side, &[oid]).await.map_err(|error| self.explain(error))?;
+        let current =
+            load_tables_by_oid(&mut self.side, &[oid]).await.map_err(|error| self.explain(error))?;
         let current = current.into_iter().next();
         let Some(table) = self.tables.name(oid) else { return Ok(()) };
         let mut relation = relation;
@@ -388,9 +393,8 @@ impl Stream {
 
     async fn hand_out(&mut self, oid: u32) -> Result<(), IngestError> {
         let open = self.transaction.as_ref().map(|transaction| transaction.commit_lsn);
-        let events = self.tables.take(oid, open, &self.shared.progress).map_err(|error| IngestError::Broken {
-            source_type: "postgres_cdc".to_string(),
-            what: error.to_string(),
+        let events = self.tables.take(oid, open, &self.shared.progress).map_err(|error| {
+            IngestError::Broken { source_type: "postgres_cdc".to_string(), what: error.to_string() }
         })?;
         for event in events {
             self.emit(event).await?;

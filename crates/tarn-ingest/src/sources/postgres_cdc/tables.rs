@@ -157,7 +157,8 @@ impl Tables {
         let message = parse(body)?;
         match message {
             Message::Begin { commit_lsn, committed_us, xid } => {
-                *transaction = Some(Transaction { commit_lsn, event_us: unix_us(committed_us), xid, change: 0 });
+                *transaction =
+                    Some(Transaction { commit_lsn, event_us: unix_us(committed_us), xid, change: 0 });
                 Ok(Handled::Nothing)
             }
             Message::Commit { end_lsn } => {
@@ -178,13 +179,15 @@ impl Tables {
                 Ok(Handled::Relation(relation))
             }
             Message::Insert { oid, .. } | Message::Update { oid, .. } | Message::Delete { oid, .. } => {
-                let current = transaction.as_mut().ok_or(Malformed("holds a row outside of a transaction"))?;
+                let current =
+                    transaction.as_mut().ok_or(Malformed("holds a row outside of a transaction"))?;
                 let place = *current;
                 current.change += 1;
                 self.change(oid, place, body, message, progress)
             }
             Message::Truncate { ref oids } => {
-                let current = transaction.as_mut().ok_or(Malformed("holds a row outside of a transaction"))?;
+                let current =
+                    transaction.as_mut().ok_or(Malformed("holds a row outside of a transaction"))?;
                 let place = *current;
                 current.change += 1;
                 let mut full = Handled::Nothing;
@@ -276,7 +279,8 @@ impl Tables {
         if place.after() <= table.emitted {
             return Ok(Handled::Nothing);
         }
-        let buffer = table.buffer.as_mut().ok_or(Malformed("holds a row of a table that was not described"))?;
+        let buffer =
+            table.buffer.as_mut().ok_or(Malformed("holds a row of a table that was not described"))?;
         let (rows, bytes) = (buffer.rows(), buffer.bytes());
         if rows == 0 {
             progress.lock().filling(&table.table, transaction.commit_lsn);
@@ -302,7 +306,9 @@ impl Tables {
         progress: &Mutex<Progress>,
     ) -> Result<Vec<SourceEvent>, ArrowError> {
         let Some(table) = self.tables.get_mut(&oid) else { return Ok(Vec::new()) };
-        let Some(buffer) = table.buffer.as_mut().filter(|buffer| buffer.rows() > 0) else { return Ok(Vec::new()) };
+        let Some(buffer) = table.buffer.as_mut().filter(|buffer| buffer.rows() > 0) else {
+            return Ok(Vec::new());
+        };
         self.filling_rows -= buffer.rows();
         self.filling_bytes -= buffer.bytes();
         let filled = buffer.take()?;

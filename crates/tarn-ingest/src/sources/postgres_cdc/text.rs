@@ -44,7 +44,8 @@ pub fn decimal(raw: &[u8], precision: u8, scale: u8) -> Result<i128, Unmapped> {
                 if let Some(count) = after {
                     *count = count.saturating_add(1);
                 }
-                let shifted = value.checked_mul(10).and_then(|value| value.checked_add(i128::from(byte - b'0')));
+                let shifted =
+                    value.checked_mul(10).and_then(|value| value.checked_add(i128::from(byte - b'0')));
                 value = shifted.ok_or_else(|| unreadable(raw))?;
             }
             _ => return Err(unreadable(raw)),
@@ -122,7 +123,8 @@ fn digits(raw: &[u8]) -> Option<i64> {
     if raw.is_empty() || raw.len() > 9 {
         return None;
     }
-    raw.iter().try_fold(0_i64, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
+    raw.iter()
+        .try_fold(0_i64, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
 }
 
 /// `YYYY-MM-DD` with four or more digits of the year, as days since 1970.
@@ -232,7 +234,7 @@ fn check_quotes(rest: &[u8]) -> Result<(), bool> {
         match byte {
             b'\\' => {
                 bytes.next().ok_or(false)?;
-            },
+            }
             b'"' => inside = !inside,
             _ => {}
         }
@@ -258,7 +260,10 @@ mod tests {
     fn arrays_are_taken_apart_with_quotes_and_nulls() {
         let some = |text: &str| Some(text.to_string());
         assert_eq!(elements("{1,NULL,3}"), Ok(vec![some("1"), None, some("3")]));
-        assert_eq!(elements(r#"{"a,b","NULL","q\"\\","",x}"#), Ok(vec![some("a,b"), some("NULL"), some("q\"\\"), some(""), some("x")]));
+        assert_eq!(
+            elements(r#"{"a,b","NULL","q\"\\","",x}"#),
+            Ok(vec![some("a,b"), some("NULL"), some("q\"\\"), some(""), some("x")])
+        );
         assert_eq!(elements("[2:3]={7,8}"), Ok(vec![some("7"), some("8")]));
         assert_eq!(elements("{}"), Ok(vec![]));
         assert_eq!(elements("{{1},{2}}"), Err(true));

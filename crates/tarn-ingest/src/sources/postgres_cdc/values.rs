@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder,
-    Float32Builder, Float64Builder, Int32Builder, Int64Builder, ListArray, NullBufferBuilder, PrimitiveBuilder,
-    StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+    Float32Builder, Float64Builder, Int32Builder, Int64Builder, ListArray, NullBufferBuilder,
+    PrimitiveBuilder, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowPrimitiveType, DataType};
@@ -213,7 +213,9 @@ impl Values {
             Self::Int8(builder) => put(builder, binary::int8(raw)),
             Self::Float4(builder) => put(builder, binary::float4(raw)),
             Self::Float8(builder) => put(builder, binary::float8(raw)),
-            Self::Numeric(builder, precision, scale) => put(builder, binary::decimal(raw, *precision, *scale)),
+            Self::Numeric(builder, precision, scale) => {
+                put(builder, binary::decimal(raw, *precision, *scale))
+            }
             Self::Text(builder, false) => put_text(builder, raw),
             Self::Text(builder, true) => put_text(builder, raw.get(1..).unwrap_or_default()),
             Self::Bytes(builder) => {
@@ -250,9 +252,9 @@ impl Values {
 
 fn put_uuid(builder: &mut FixedSizeBinaryBuilder, value: Result<[u8; 16], Unmapped>) -> Result<(), Unmapped> {
     match value {
-        Ok(bytes) => {
-            builder.append_value(bytes).map_err(|_| Unmapped::binary(&bytes, "the value is not 16 bytes long"))
-        }
+        Ok(bytes) => builder
+            .append_value(bytes)
+            .map_err(|_| Unmapped::binary(&bytes, "the value is not 16 bytes long")),
         Err(unmapped) => {
             builder.append_null();
             Err(unmapped)

@@ -83,7 +83,8 @@ impl<'a> Fields<'a> {
 
     /// A text that ends with a zero byte.
     pub fn text(&mut self) -> Result<Cow<'a, str>, Malformed> {
-        let end = self.rest.iter().position(|byte| *byte == 0).ok_or(Malformed("holds a text without end"))?;
+        let end =
+            self.rest.iter().position(|byte| *byte == 0).ok_or(Malformed("holds a text without end"))?;
         let text = self.bytes(end)?;
         self.u8()?;
         Ok(String::from_utf8_lossy(text))

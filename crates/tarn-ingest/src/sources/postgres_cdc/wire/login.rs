@@ -84,7 +84,9 @@ async fn open(server: &Server) -> Result<(Box<dyn Transport>, bool), WireError> 
         b'S' => Ok((tls::wrap(server, stream).await?, true)),
         b'N' if server.tls == TlsMode::Prefer => Ok((Box::new(stream), false)),
         b'N' => Err(WireError::Tls("the server does not offer encryption (`ssl = off` there)".to_string())),
-        _ => Err(WireError::Protocol("the answer to the request for encryption is not one of PostgreSQL".into())),
+        _ => Err(WireError::Protocol(
+            "the answer to the request for encryption is not one of PostgreSQL".into(),
+        )),
     }
 }
 

@@ -265,7 +265,13 @@ impl Connection {
 
     /// Sends replication feedback: everything before `flushed` may be forgotten, everything before `written` was
     /// read. `now_us`: since 1970. `answer`: asks the server for a sign of life.
-    pub async fn send_status(&mut self, written: u64, flushed: u64, now_us: i64, answer: bool) -> Result<(), WireError> {
+    pub async fn send_status(
+        &mut self,
+        written: u64,
+        flushed: u64,
+        now_us: i64,
+        answer: bool,
+    ) -> Result<(), WireError> {
         let mut status = Vec::with_capacity(34);
         status.push(b'r');
         for lsn in [written, flushed, flushed] {

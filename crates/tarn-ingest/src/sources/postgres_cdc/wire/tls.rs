@@ -32,8 +32,9 @@ fn client_config(server: &Server) -> Result<ClientConfig, WireError> {
         return Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth());
     }
     let path = server.ca.as_ref().ok_or_else(|| WireError::Tls("`ca` is missing".to_string()))?;
-    let unreadable =
-        |error: &dyn std::fmt::Display| WireError::Tls(format!("could not read `{}`: {error}", path.display()));
+    let unreadable = |error: &dyn std::fmt::Display| {
+        WireError::Tls(format!("could not read `{}`: {error}", path.display()))
+    };
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))? {
         let certificate = certificate.map_err(|error| unreadable(&error))?;
