@@ -7,7 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, FixedSizeBinaryArray, Int8Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
+    Array, ArrayRef, FixedSizeBinaryArray, Int8Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
@@ -223,7 +224,8 @@ mod tests {
     fn added_columns_come_back_as_written() {
         let schema = Schema::new(vec![Field::new("id", DataType::Int64, false)]);
         let columns = ChangeColumns::uniform(ChangeKind::Insert, 2, Position::new(7, 3), Some(1_000_000));
-        let batch = columns.attach(&schema, vec![Arc::new(Int64Array::from(vec![1, 2]))]).expect("valid batch");
+        let batch =
+            columns.attach(&schema, vec![Arc::new(Int64Array::from(vec![1, 2]))]).expect("valid batch");
         let read = ChangeColumns::of(&batch).expect("change rows");
         assert_eq!(read.position_at(1), Position::new(7, 4));
         assert_eq!(read.kind_at(0).expect("known"), ChangeKind::Insert);

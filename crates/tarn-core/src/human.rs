@@ -50,7 +50,11 @@ impl HumanDuration {
 impl TryFrom<String> for HumanDuration {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        let bad = || format!("`{text}` is not a duration; write a number and a unit, such as \"500ms\", \"30s\" or \"2h\"");
+        let bad = || {
+            format!(
+                "`{text}` is not a duration; write a number and a unit, such as \"500ms\", \"30s\" or \"2h\""
+            )
+        };
         let (number, unit) = split_number(&text).ok_or_else(bad)?;
         let (_, factor) = DURATION_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(bad)?;
         Ok(Self::from_millis(number.checked_mul(*factor).ok_or_else(bad)?))
@@ -60,7 +64,8 @@ impl TryFrom<String> for HumanDuration {
 impl TryFrom<String> for ByteSize {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        let bad = || format!("`{text}` is not a size; write a number and a unit, such as \"64MB\" or \"1GB\"");
+        let bad =
+            || format!("`{text}` is not a size; write a number and a unit, such as \"64MB\" or \"1GB\"");
         let (number, unit) = split_number(&text).ok_or_else(bad)?;
         let unit = unit.to_uppercase();
         let (_, factor) = SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(bad)?;

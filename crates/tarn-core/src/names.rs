@@ -28,8 +28,10 @@ impl Fault for InvalidName {
 
 const SIMPLE_RULE: &str =
     "use 1 to 128 letters, digits, `_` or `-`, starting with a letter; Chinese letters are letters";
-const TOPIC_RULE: &str = "use parts of letters, digits, `_` or `-`, joined by dots, such as `shop.public.orders`";
-const TABLE_RULE: &str = "use `namespace.table`, each of letters, digits and `_`, starting with a letter or `_`";
+const TOPIC_RULE: &str =
+    "use parts of letters, digits, `_` or `-`, joined by dots, such as `shop.public.orders`";
+const TABLE_RULE: &str =
+    "use `namespace.table`, each of letters, digits and `_`, starting with a letter or `_`";
 
 fn is_simple(name: &str, extra: &[char], length_max: usize) -> bool {
     let mut chars = name.chars();

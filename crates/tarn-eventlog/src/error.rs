@@ -112,7 +112,9 @@ impl Fault for EventLogError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::TopicNotFound { .. } | Self::PartitionNotFound { .. } => FaultKind::NotFound,
-            Self::TopicConflict { .. } | Self::StaleProducer { .. } | Self::Locked { .. } => FaultKind::Conflict,
+            Self::TopicConflict { .. } | Self::StaleProducer { .. } | Self::Locked { .. } => {
+                FaultKind::Conflict
+            }
             Self::OffsetOutOfRange { .. } | Self::InvalidAppend { .. } => FaultKind::Invalid,
             Self::DiskFull { .. } => FaultKind::Exhausted,
             Self::CorruptSegment { .. } => FaultKind::Corrupt,
@@ -127,13 +129,16 @@ impl Fault for EventLogError {
                 similar.as_ref().map(|name| format!("did you mean `{name}`?"))
             }
             Self::DiskFull { .. } => Some(
-                "free space or lower the retention of topics; writers wait and go on by themselves".to_string(),
+                "free space or lower the retention of topics; writers wait and go on by themselves"
+                    .to_string(),
             ),
             Self::OffsetOutOfRange { low, .. } => Some(format!("read from {low}, the oldest row still held")),
             Self::CorruptSegment { .. } => {
                 Some("restore the file from a backup, or move it away to go on without its rows".to_string())
             }
-            Self::Locked { .. } => Some("stop the other process, or choose another folder with --data".to_string()),
+            Self::Locked { .. } => {
+                Some("stop the other process, or choose another folder with --data".to_string())
+            }
             Self::TopicConflict { .. }
             | Self::PartitionNotFound { .. }
             | Self::StaleProducer { .. }

@@ -221,7 +221,11 @@ pub trait EventLog: Send + Sync + fmt::Debug {
     ) -> Result<(), EventLogError>;
 
     /// Stored positions of all consumers of a topic.
-    async fn positions(&self, ctx: &RequestContext, topic: &TopicName) -> Result<Vec<ConsumerPosition>, EventLogError>;
+    async fn positions(
+        &self,
+        ctx: &RequestContext,
+        topic: &TopicName,
+    ) -> Result<Vec<ConsumerPosition>, EventLogError>;
 
     /// Drops whole segments beyond retention now, returns the bytes freed. Also runs by itself.
     async fn apply_retention(&self, ctx: &RequestContext, topic: &TopicName) -> Result<u64, EventLogError>;

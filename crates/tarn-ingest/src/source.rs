@@ -163,6 +163,25 @@ pub struct CheckStep {
     pub detail: String,
 }
 
+impl CheckStep {
+    /// A step of a result: `detail` says what was found; a fault is told with its hint.
+    pub fn of<T>(
+        name: impl Into<String>,
+        result: &Result<T, IngestError>,
+        detail: impl FnOnce(&T) -> String,
+    ) -> Self {
+        let name = name.into();
+        match result {
+            Ok(found) => Self { name, ok: true, detail: detail(found) },
+            Err(error) => {
+                let report = tarn_core::FaultReport::of(error);
+                let hint = report.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+                Self { name, ok: false, detail: report.message + &hint }
+            }
+        }
+    }
+}
+
 impl CheckReport {
     /// Whether every step holds.
     pub fn is_ok(&self) -> bool {

@@ -1,5 +1,29 @@
-//! Tables: open Iceberg v2 tables with an embedded catalog, row-level commits and the sink that follows topics.
+//! Tables: open Iceberg v2 tables with an embedded catalog, row-level commits and the sinks that follow topics.
 
+mod catalog;
+mod data_file;
+mod describe;
+mod error;
+mod io;
+mod lakehouse;
+mod load;
+mod manifest;
+mod sink;
+mod snapshot;
+pub mod types;
 mod view;
 
+pub use catalog::{Catalog, CreateTable, LoadedTable, TableCommit};
+pub use data_file::{DataFileWriter, FileFactory};
+pub use describe::{
+    ColumnDetail, FileEntry, PartitionColumn, SchemaVersion, SnapshotEntry, TableDetail, TableState,
+    TableSummary,
+};
+pub use error::LakehouseError;
+pub use io::Warehouse;
+pub use lakehouse::Lakehouse;
+pub use load::ViewLoader;
+pub use manifest::ManifestCache;
+pub use sink::{Compaction, SinkConfig, SinkSpec, SinkStatus};
+pub use snapshot::{Produced, RowDelta};
 pub use view::{DataFileView, EqualityDeleteView, TableView};

@@ -1,0 +1,198 @@
+//! What can go wrong with tables.
+
+use tarn_core::{Fault, FaultKind};
+use tarn_eventlog::EventLogError;
+use tarn_meta::MetaError;
+use tarn_storage::StorageError;
+
+/// Errors of the lakehouse.
+#[derive(Debug, thiserror::Error)]
+pub enum LakehouseError {
+    /// No such table.
+    #[error("table `{table}` not found")]
+    TableNotFound {
+        /// The name asked for.
+        table: String,
+        /// The nearest name that exists.
+        similar: Option<String>,
+    },
+    /// No such namespace.
+    #[error("namespace `{namespace}` not found")]
+    NamespaceNotFound {
+        /// The name asked for.
+        namespace: String,
+    },
+    /// The name is taken.
+    #[error("{kind} `{name}` exists already")]
+    AlreadyExists {
+        /// `table` or `namespace`.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// The namespace holds tables.
+    #[error("namespace `{namespace}` is not empty")]
+    NamespaceNotEmpty {
+        /// The namespace.
+        namespace: String,
+    },
+    /// A requirement of a commit does not hold on the newest state.
+    #[error("commit to table `{table}` failed: {what}")]
+    CommitFailed {
+        /// The table.
+        table: String,
+        /// Which requirement.
+        what: String,
+    },
+    /// Others committed first, again and again.
+    #[error("commit to table `{table}` lost the race {attempts} times")]
+    CommitConflict {
+        /// The table.
+        table: String,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// A snapshot that is not there (any more).
+    #[error("table `{table}` has no snapshot {wanted}")]
+    SnapshotNotFound {
+        /// The table.
+        table: String,
+        /// What was asked for.
+        wanted: String,
+    },
+    /// A location outside the warehouse.
+    #[error("`{location}` does not lie in the warehouse `{warehouse}`")]
+    BadLocation {
+        /// The location.
+        location: String,
+        /// The warehouse.
+        warehouse: String,
+    },
+    /// A source's schema cannot become a table, or a change of it cannot be followed.
+    #[error("table `{table}` cannot take column `{column}`: {what}")]
+    Unmappable {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+        /// Why.
+        what: String,
+    },
+    /// A request of a client does not make sense.
+    #[error("{what}")]
+    Invalid {
+        /// Why.
+        what: String,
+    },
+    /// The object store failed.
+    #[error("the warehouse did not answer")]
+    Store {
+        /// What it said.
+        #[from]
+        source: StorageError,
+    },
+    /// The metadata store failed.
+    #[error("the catalog did not answer")]
+    Meta {
+        /// What it said.
+        #[from]
+        source: MetaError,
+    },
+    /// The log failed.
+    #[error("the topic behind the table did not answer")]
+    Log {
+        /// What it said.
+        #[from]
+        source: EventLogError,
+    },
+    /// Table files are not what they should be.
+    #[error("could not {action} of table `{table}`")]
+    Format {
+        /// What was tried.
+        action: &'static str,
+        /// The table.
+        table: String,
+        /// What Iceberg said.
+        source: iceberg::Error,
+    },
+    /// A Parquet file failed.
+    #[error("could not read data file `{path}`")]
+    Parquet {
+        /// Which.
+        path: String,
+        /// What Parquet said.
+        source: parquet::errors::ParquetError,
+    },
+    /// Rows do not fit the table.
+    #[error("rows of table `{table}` could not be converted")]
+    Arrow {
+        /// The table.
+        table: String,
+        /// What Arrow said.
+        source: arrow::error::ArrowError,
+    },
+}
+
+/// What a store said, somewhere down the chain of an error of Iceberg.
+fn store_cause(error: &iceberg::Error) -> Option<FaultKind> {
+    let first: &(dyn std::error::Error + 'static) = error;
+    std::iter::successors(Some(first), |&e| e.source()).find_map(|e| {
+        let storage = e.downcast_ref::<StorageError>().map(Fault::kind);
+        let lakehouse = || e.downcast_ref::<LakehouseError>().map(Fault::kind);
+        let full = || {
+            let io = e.downcast_ref::<std::io::Error>()?;
+            let is_full =
+                matches!(io.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
+            is_full.then_some(FaultKind::Exhausted)
+        };
+        storage.or_else(lakehouse).or_else(full)
+    })
+}
+
+impl Fault for LakehouseError {
+    fn kind(&self) -> FaultKind {
+        match self {
+            Self::TableNotFound { .. } | Self::NamespaceNotFound { .. } | Self::SnapshotNotFound { .. } => {
+                FaultKind::NotFound
+            }
+            Self::AlreadyExists { .. }
+            | Self::NamespaceNotEmpty { .. }
+            | Self::CommitFailed { .. }
+            | Self::CommitConflict { .. } => FaultKind::Conflict,
+            Self::BadLocation { .. } | Self::Unmappable { .. } | Self::Invalid { .. } => FaultKind::Invalid,
+            // A file that the metadata names must be there.
+            Self::Store { source: StorageError::NotFound { .. } } => FaultKind::Corrupt,
+            Self::Store { source } => source.kind(),
+            Self::Meta { source } => source.kind(),
+            Self::Log { source } => source.kind(),
+            Self::Format { source, .. } => store_cause(source).unwrap_or(match source.kind() {
+                iceberg::ErrorKind::DataInvalid => FaultKind::Corrupt,
+                _ => FaultKind::Unavailable,
+            }),
+            Self::Parquet { .. } => FaultKind::Corrupt,
+            Self::Arrow { .. } => FaultKind::Invalid,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::TableNotFound { similar, .. } => {
+                similar.as_ref().map(|name| format!("did you mean `{name}`?"))
+            }
+            Self::NamespaceNotEmpty { .. } => Some("drop its tables first".to_string()),
+            Self::BadLocation { warehouse, .. } => Some(format!("use a location below `{warehouse}`")),
+            Self::Unmappable { .. } => Some(
+                "rename or cast the column at the source, or leave the table out of the source".to_string(),
+            ),
+            Self::Meta { source } => source.hint(),
+            Self::Log { source } => source.hint(),
+            _ if self.kind() == FaultKind::Exhausted => {
+                Some("free disk space; the table goes on by itself and nothing is lost".to_string())
+            }
+            _ if self.kind() == FaultKind::Corrupt => {
+                Some("a file of the table is missing or damaged; restore it from a backup".to_string())
+            }
+            _ => None,
+        }
+    }
+}

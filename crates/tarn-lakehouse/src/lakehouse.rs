@@ -1,0 +1,226 @@
+//! The lakehouse: tables, their views for queries, and the sinks that keep them up to date.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use iceberg::spec::DataFile;
+use moka::future::Cache;
+use parking_lot::Mutex;
+use tarn_core::{Env, RequestContext, TableName, TenantId, TopicName};
+use tarn_eventlog::EventLog;
+use tarn_meta::MetaStore;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::Catalog;
+use crate::error::LakehouseError;
+use crate::io::Warehouse;
+use crate::load::ViewLoader;
+use crate::manifest::ManifestCache;
+use crate::sink::{
+    Compaction, Sink, SinkCommand, SinkConfig, SinkContext, SinkSpec, SinkStatus, live_delete_files,
+};
+use crate::view::TableView;
+
+/// Views of past snapshots kept.
+const PAST_VIEWS_MAX: u64 = 32;
+
+type TableKey = (TenantId, TableName);
+
+#[derive(Debug)]
+struct RunningSink {
+    spec: SinkSpec,
+    status: Arc<Mutex<SinkStatus>>,
+    commands: mpsc::Sender<SinkCommand>,
+    stop: CancellationToken,
+}
+
+/// Tables of all tenants.
+#[derive(Debug)]
+pub struct Lakehouse {
+    catalog: Catalog,
+    loader: Arc<ViewLoader>,
+    log: Arc<dyn EventLog>,
+    env: Env,
+    views: Mutex<HashMap<TableKey, Arc<TableView>>>,
+    past: Cache<(TableKey, i64), Arc<TableView>>,
+    sinks: Mutex<HashMap<TableKey, RunningSink>>,
+}
+
+impl Lakehouse {
+    /// A lakehouse with its tables in `warehouse` and their pointers in `meta`.
+    pub fn new(
+        meta: Arc<dyn MetaStore>,
+        warehouse: Warehouse,
+        log: Arc<dyn EventLog>,
+        env: Env,
+    ) -> Arc<Self> {
+        let catalog = Catalog::new(meta, warehouse.clone(), env.clone());
+        let loader = Arc::new(ViewLoader::new(ManifestCache::new(warehouse)));
+        Arc::new(Self {
+            catalog,
+            loader,
+            log,
+            env,
+            views: Mutex::new(HashMap::new()),
+            past: Cache::builder().max_capacity(PAST_VIEWS_MAX).build(),
+            sinks: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// Namespaces, table pointers and commits.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.env.clock.now_ms()
+    }
+
+    /// Live position-delete files of a view.
+    pub(crate) async fn delete_files(&self, view: &TableView) -> Result<Vec<Arc<DataFile>>, LakehouseError> {
+        live_delete_files(&view.name.to_string(), &view.metadata, &self.loader).await
+    }
+
+    /// The newest state of a table. Errors: `TableNotFound` with the nearest name.
+    pub async fn view(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+    ) -> Result<Arc<TableView>, LakehouseError> {
+        let key = (ctx.tenant.clone(), name.clone());
+        let known = self.views.lock().get(&key).cloned();
+        let pointer = self.catalog.pointer(ctx, name).await?;
+        if let (Some(known), Some(pointer)) = (&known, &pointer)
+            && *known.metadata_location == **pointer
+        {
+            return Ok(Arc::clone(known));
+        }
+        let table = match self.catalog.load_table(ctx, name).await {
+            Ok(table) => table,
+            Err(error) => {
+                self.views.lock().remove(&key);
+                return Err(error);
+            }
+        };
+        let location = table.metadata_location.unwrap_or_default();
+        let mut view = self.loader.load(name, table.metadata, &location, None).await?;
+        if let Some(known) = known.filter(|known| known.snapshot_id == view.snapshot_id) {
+            // Only metadata changed: equal rows keep their version.
+            view.version = known.version;
+        }
+        let view = Arc::new(view);
+        self.views.lock().insert(key, Arc::clone(&view));
+        Ok(view)
+    }
+
+    /// The state of a table at a snapshot. Errors: `TableNotFound`, `SnapshotNotFound`.
+    pub async fn view_at_snapshot(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        snapshot_id: i64,
+    ) -> Result<Arc<TableView>, LakehouseError> {
+        let table = self.catalog.load_table(ctx, name).await?;
+        let key = ((ctx.tenant.clone(), name.clone()), snapshot_id);
+        if let Some(view) = self.past.get(&key).await {
+            return Ok(view);
+        }
+        let location = table.metadata_location.unwrap_or_default();
+        let view = Arc::new(self.loader.load(name, table.metadata, &location, Some(snapshot_id)).await?);
+        self.past.insert(key, Arc::clone(&view)).await;
+        Ok(view)
+    }
+
+    /// The state of a table at a time, milliseconds since 1970 UTC: its last snapshot not after it.
+    /// Errors: `TableNotFound`, `SnapshotNotFound` before the first kept snapshot.
+    pub async fn view_at_time(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        time_ms: i64,
+    ) -> Result<Arc<TableView>, LakehouseError> {
+        let table = self.catalog.load_table(ctx, name).await?;
+        let log = table.metadata.history();
+        let found = log
+            .iter()
+            .filter(|entry| entry.timestamp_ms() <= time_ms)
+            .map(|entry| entry.snapshot_id)
+            .next_back();
+        let at = found.ok_or_else(|| LakehouseError::SnapshotNotFound {
+            table: name.to_string(),
+            wanted: format!("at {time_ms} ms since 1970"),
+        })?;
+        self.view_at_snapshot(ctx, name, at).await
+    }
+
+    /// Starts to apply the changes of a topic to a table, unless that is done already. Another topic for the same
+    /// table takes over from the one before.
+    pub fn attach(&self, ctx: &RequestContext, spec: SinkSpec, config: SinkConfig) {
+        let key = (ctx.tenant.clone(), spec.table.clone());
+        let mut sinks = self.sinks.lock();
+        if sinks.get(&key).is_some_and(|running| running.spec == spec && !running.stop.is_cancelled()) {
+            return;
+        }
+        if let Some(old) = sinks.remove(&key) {
+            old.stop.cancel();
+        }
+        let (commands, receiver) = mpsc::channel(4);
+        let status = Arc::new(Mutex::new(SinkStatus::default()));
+        let stop = self.env.spawner.stopping().child_token();
+        let mut ctx = ctx.clone();
+        ctx.cancel = stop.clone();
+        ctx.deadline = None;
+        let context = SinkContext {
+            ctx,
+            catalog: self.catalog.clone(),
+            loader: Arc::clone(&self.loader),
+            log: Arc::clone(&self.log),
+            env: self.env.clone(),
+            config,
+        };
+        let sink = Sink::new(context, spec.clone(), Arc::clone(&status), receiver);
+        drop(self.env.spawner.spawn(sink.run()));
+        sinks.insert(key, RunningSink { spec, status, commands, stop });
+    }
+
+    /// Stops applying changes to a table. The table stays.
+    pub fn detach(&self, ctx: &RequestContext, table: &TableName) {
+        if let Some(sink) = self.sinks.lock().remove(&(ctx.tenant.clone(), table.clone())) {
+            sink.stop.cancel();
+        }
+    }
+
+    /// The topic that feeds a table and how far it is; `None` for a table without one.
+    pub fn sink(&self, ctx: &RequestContext, table: &TableName) -> Option<(TopicName, SinkStatus)> {
+        let sinks = self.sinks.lock();
+        let sink = sinks.get(&(ctx.tenant.clone(), table.clone()))?;
+        let status = sink.status.lock().clone();
+        Some((sink.spec.topic.clone(), status))
+    }
+
+    /// Tables that are fed by topics, with their states.
+    pub fn sinks(&self, ctx: &RequestContext) -> Vec<(SinkSpec, SinkStatus)> {
+        let sinks = self.sinks.lock();
+        let own = sinks.iter().filter(|((tenant, _), _)| *tenant == ctx.tenant);
+        own.map(|(_, sink)| (sink.spec.clone(), sink.status.lock().clone())).collect()
+    }
+
+    /// Rewrites small and worn files of a table now. Errors: `Invalid` for a table that no topic feeds.
+    pub async fn compact(
+        &self,
+        ctx: &RequestContext,
+        table: &TableName,
+    ) -> Result<Compaction, LakehouseError> {
+        let commands =
+            self.sinks.lock().get(&(ctx.tenant.clone(), table.clone())).map(|sink| sink.commands.clone());
+        let stands = || LakehouseError::Invalid {
+            what: format!("table `{table}` is not fed by a topic; its writer compacts it"),
+        };
+        let (reply, answer) = oneshot::channel();
+        commands.ok_or_else(stands)?.send(SinkCommand::Compact(reply)).await.map_err(|_| stands())?;
+        answer.await.map_err(|_| LakehouseError::Invalid {
+            what: format!("the sink of table `{table}` was restarted during the compaction; ask again"),
+        })?
+    }
+}

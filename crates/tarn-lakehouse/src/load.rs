@@ -1,0 +1,218 @@
+//! From metadata to the state that a query sees: live files, deletes by file.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use futures::TryStreamExt;
+use iceberg::spec::{DataContentType, DataFileFormat, ManifestContentType, Snapshot, TableMetadata};
+use moka::future::Cache;
+use parquet::arrow::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::async_reader::ParquetObjectReader;
+use roaring::RoaringTreemap;
+use tarn_core::TableName;
+
+use crate::error::LakehouseError;
+use crate::manifest::ManifestCache;
+use crate::types::arrow_schema;
+use crate::view::{DataFileView, EqualityDeleteView, TableView};
+
+/// Positions of one delete file, by location of the data file.
+type DeletesByFile = HashMap<String, Arc<RoaringTreemap>>;
+
+/// Delete files kept decoded.
+const DELETE_FILES_MAX: u64 = 10_000;
+
+/// Loads views of tables.
+#[derive(Debug)]
+pub struct ViewLoader {
+    manifests: ManifestCache,
+    deletes: Cache<String, Arc<DeletesByFile>>,
+    versions: AtomicU64,
+}
+
+struct Live {
+    data: Vec<(Arc<iceberg::spec::DataFile>, i64, i32)>,
+    position: Vec<(String, Arc<DeletesByFile>, i64)>,
+    equality: Vec<EqualityDeleteView>,
+}
+
+impl ViewLoader {
+    /// With empty caches.
+    pub fn new(manifests: ManifestCache) -> Self {
+        let deletes = Cache::builder().max_capacity(DELETE_FILES_MAX).build();
+        Self { manifests, deletes, versions: AtomicU64::new(1) }
+    }
+
+    /// The manifest cache behind it.
+    pub fn manifests(&self) -> &ManifestCache {
+        &self.manifests
+    }
+
+    /// The state of a table at its current snapshot, or at `snapshot_id`. Errors: `SnapshotNotFound`, damaged files.
+    pub async fn load(
+        &self,
+        name: &TableName,
+        metadata: Arc<TableMetadata>,
+        metadata_location: &str,
+        snapshot_id: Option<i64>,
+    ) -> Result<TableView, LakehouseError> {
+        let table = name.to_string();
+        let snapshot = match snapshot_id {
+            None => metadata.current_snapshot().cloned(),
+            Some(id) => Some(metadata.snapshot_by_id(id).cloned().ok_or_else(|| {
+                LakehouseError::SnapshotNotFound { table: table.clone(), wanted: id.to_string() }
+            })?),
+        };
+        let schema = match (snapshot_id, &snapshot) {
+            (Some(_), Some(snapshot)) => snapshot.schema(&metadata).map_err(|source| {
+                LakehouseError::Format { action: "read the schema", table: table.clone(), source }
+            })?,
+            _ => metadata.current_schema().clone(),
+        };
+        let live = match &snapshot {
+            Some(snapshot) => self.live(&table, &metadata, snapshot).await?,
+            None => Live { data: Vec::new(), position: Vec::new(), equality: Vec::new() },
+        };
+        let files = self.with_deletes(&live)?;
+        Ok(TableView {
+            name: name.clone(),
+            schema: arrow_schema(&table, &schema)?,
+            metadata_location: metadata_location.into(),
+            snapshot_id: snapshot.map(|s| s.snapshot_id()),
+            metadata,
+            files: Arc::new(files),
+            equality_deletes: Arc::new(live.equality),
+            hot: Arc::new(Vec::new()),
+            store: Arc::clone(self.manifests.warehouse().objects()),
+            version: self.versions.fetch_add(1, Ordering::Relaxed),
+        })
+    }
+
+    async fn live(
+        &self,
+        table: &str,
+        metadata: &TableMetadata,
+        snapshot: &Snapshot,
+    ) -> Result<Live, LakehouseError> {
+        let list = self.manifests.list(table, snapshot.manifest_list(), metadata.format_version()).await?;
+        let mut live = Live { data: Vec::new(), position: Vec::new(), equality: Vec::new() };
+        for file in list.entries() {
+            let manifest = self.manifests.manifest(table, file).await?;
+            for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
+                let sequence = entry.sequence_number().unwrap_or(0);
+                let data_file = Arc::new(entry.data_file().clone());
+                match (file.content, data_file.content_type()) {
+                    (ManifestContentType::Data, _) => {
+                        live.data.push((data_file, sequence, file.partition_spec_id))
+                    }
+                    (_, DataContentType::EqualityDeletes) => {
+                        let location = self.manifests.warehouse().path(data_file.file_path())?;
+                        live.equality.push(EqualityDeleteView {
+                            file: data_file,
+                            location,
+                            sequence_number: sequence,
+                        });
+                    }
+                    _ => {
+                        let deletes = self.delete_file(table, &data_file).await?;
+                        live.position.push((data_file.file_path().to_string(), deletes, sequence));
+                    }
+                }
+            }
+        }
+        Ok(live)
+    }
+
+    /// A position delete applies to data files that are not newer than it (specification, "Scan Planning").
+    fn with_deletes(&self, live: &Live) -> Result<Vec<DataFileView>, LakehouseError> {
+        let mut by_file: HashMap<&str, Vec<(&Arc<RoaringTreemap>, i64)>> = HashMap::new();
+        for (_, deletes, sequence) in &live.position {
+            for (file, positions) in deletes.iter() {
+                by_file.entry(file).or_default().push((positions, *sequence));
+            }
+        }
+        let view = |(file, sequence, spec): &(Arc<iceberg::spec::DataFile>, i64, i32)| {
+            let applying = by_file.get(file.file_path()).into_iter().flatten().filter(|(_, s)| s >= sequence);
+            let mut applying: Vec<&Arc<RoaringTreemap>> = applying.map(|(positions, _)| *positions).collect();
+            let deletes = match (applying.pop(), applying.is_empty()) {
+                (None, _) => None,
+                (Some(one), true) => Some(Arc::clone(one)),
+                (Some(one), false) => {
+                    let union =
+                        applying.into_iter().fold(one.as_ref().clone(), |all, more| all | more.as_ref());
+                    Some(Arc::new(union))
+                }
+            };
+            Ok(DataFileView {
+                location: self.manifests.warehouse().path(file.file_path())?,
+                file: Arc::clone(file),
+                deletes,
+                sequence_number: *sequence,
+                partition_spec_id: *spec,
+            })
+        };
+        live.data.iter().map(view).collect()
+    }
+
+    async fn delete_file(
+        &self,
+        table: &str,
+        file: &iceberg::spec::DataFile,
+    ) -> Result<Arc<DeletesByFile>, LakehouseError> {
+        if let Some(known) = self.deletes.get(file.file_path()).await {
+            return Ok(known);
+        }
+        if file.file_format() != DataFileFormat::Parquet {
+            return Err(LakehouseError::Invalid {
+                what: format!(
+                    "table `{table}` has {} deletes, which are not read yet; rewrite its data files, or create it \
+                     with format version 2",
+                    file.file_format()
+                ),
+            });
+        }
+        let loaded = Arc::new(self.read_positions(file).await?);
+        self.deletes.insert(file.file_path().to_string(), Arc::clone(&loaded)).await;
+        Ok(loaded)
+    }
+
+    async fn read_positions(&self, file: &iceberg::spec::DataFile) -> Result<DeletesByFile, LakehouseError> {
+        let warehouse = self.manifests.warehouse();
+        let failed = |source| LakehouseError::Parquet { path: file.file_path().into(), source };
+        let path = warehouse.path(file.file_path())?;
+        let reader = ParquetObjectReader::new(Arc::clone(warehouse.objects()), path)
+            .with_file_size(file.file_size_in_bytes());
+        let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(failed)?;
+        let mut stream = builder.build().map_err(failed)?;
+        let mut by_file: HashMap<String, RoaringTreemap> = HashMap::new();
+        while let Some(batch) = stream.try_next().await.map_err(failed)? {
+            let damaged =
+                || failed(parquet::errors::ParquetError::General("not a position-delete file".into()));
+            let paths = batch.column_by_name("file_path").ok_or_else(damaged)?;
+            let paths =
+                arrow::compute::cast(paths, &arrow::datatypes::DataType::Utf8).map_err(|_| damaged())?;
+            let paths = paths.as_string::<i32>();
+            let positions = batch.column_by_name("pos").and_then(|c| c.as_primitive_opt::<Int64Type>());
+            let positions = positions.ok_or_else(damaged)?;
+            let mut current: Option<(&str, &mut RoaringTreemap)> = None;
+            for row in 0..batch.num_rows() {
+                let path = paths.value(row);
+                if current.as_ref().is_none_or(|(known, _)| *known != path) {
+                    if !by_file.contains_key(path) {
+                        by_file.insert(path.to_string(), RoaringTreemap::new());
+                    }
+                    current = by_file.get_mut(path).map(|set| (path, set));
+                }
+                if let (Some((_, set)), Ok(position)) =
+                    (current.as_mut(), u64::try_from(positions.value(row)))
+                {
+                    set.insert(position);
+                }
+            }
+        }
+        Ok(by_file.into_iter().map(|(file, set)| (file, Arc::new(set))).collect())
+    }
+}

@@ -1,0 +1,138 @@
+//! Old snapshots and metadata files go, with the files that only they need.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use iceberg::TableUpdate;
+use iceberg::spec::{ManifestFile, SnapshotRef, TableMetadata};
+use tarn_core::RequestContext;
+
+use super::flush::Committer;
+use super::state::TableState;
+use crate::error::LakehouseError;
+use crate::io::Warehouse;
+use crate::snapshot::RowDelta;
+
+/// Newest snapshots that always stay; table property `history.expire.min-snapshots-to-keep`.
+const KEEP_MIN: usize = 100;
+/// Snapshots younger than this stay; table property `history.expire.max-snapshot-age-ms`.
+const KEEP_AGE_MS: i64 = 600_000;
+/// Expired at a time, so that the sink is soon back at its rows.
+const EXPIRE_MAX: usize = 200;
+
+fn number(metadata: &TableMetadata, key: &str) -> Option<i64> {
+    metadata.properties().get(key).and_then(|text| text.parse().ok())
+}
+
+/// Snapshots that may go: beyond the newest ones, old enough, and named by no branch or tag.
+fn expired(metadata: &TableMetadata, now_ms: i64) -> Vec<i64> {
+    let keep = number(metadata, "history.expire.min-snapshots-to-keep").and_then(|n| usize::try_from(n).ok());
+    let age = number(metadata, "history.expire.max-snapshot-age-ms").unwrap_or(KEEP_AGE_MS);
+    let mut snapshots: Vec<&SnapshotRef> = metadata.snapshots().collect();
+    snapshots.sort_by_key(|s| std::cmp::Reverse(s.sequence_number()));
+    let named: HashSet<Option<i64>> =
+        metadata_refs(metadata).into_iter().map(Some).chain([metadata.current_snapshot_id()]).collect();
+    let old = snapshots.iter().skip(keep.unwrap_or(KEEP_MIN).max(1)).rev();
+    old.filter(|s| s.timestamp_ms() < now_ms - age && !named.contains(&Some(s.snapshot_id())))
+        .map(|s| s.snapshot_id())
+        .take(EXPIRE_MAX)
+        .collect()
+}
+
+/// Snapshots that branches and tags point to. The metadata shows references by name only, so they are read from its
+/// JSON form.
+fn metadata_refs(metadata: &TableMetadata) -> Vec<i64> {
+    let json = serde_json::to_value(metadata).unwrap_or_default();
+    let refs = json.get("refs").and_then(|refs| refs.as_object());
+    refs.into_iter().flatten().filter_map(|(_, r)| r.get("snapshot-id")?.as_i64()).collect()
+}
+
+/// Whether enough snapshots may go to be worth a commit.
+pub fn is_due(metadata: &TableMetadata, now_ms: i64) -> bool {
+    metadata.snapshots().len() > KEEP_MIN + 50 && expired(metadata, now_ms).len() >= 50
+}
+
+impl Committer {
+    /// Removes old snapshots in one commit, then deletes files that no other snapshot needs. Returns how many
+    /// snapshots went.
+    pub async fn expire(
+        &self,
+        ctx: &RequestContext,
+        state: &mut TableState,
+    ) -> Result<usize, LakehouseError> {
+        let before = Arc::clone(&state.metadata);
+        let gone = expired(&before, self.env.clock.now_ms());
+        if gone.is_empty() {
+            return Ok(0);
+        }
+        let update = TableUpdate::RemoveSnapshots { snapshot_ids: gone.clone() };
+        self.commit(ctx, state, RowDelta::default(), vec![update]).await?;
+        let gone: HashSet<i64> = gone.into_iter().collect();
+        self.delete_unreachable(&state.name.to_string(), &before, &gone).await?;
+        Ok(gone.len())
+    }
+
+    async fn delete_unreachable(
+        &self,
+        table: &str,
+        before: &TableMetadata,
+        gone: &HashSet<i64>,
+    ) -> Result<(), LakehouseError> {
+        let mut kept_manifests = HashSet::new();
+        let mut kept: Vec<ManifestFile> = Vec::new();
+        for snapshot in before.snapshots().filter(|s| !gone.contains(&s.snapshot_id())) {
+            let list = self
+                .loader
+                .manifests()
+                .list(table, snapshot.manifest_list(), before.format_version())
+                .await?;
+            for manifest in list.entries() {
+                if kept_manifests.insert(manifest.manifest_path.clone()) {
+                    kept.push(manifest.clone());
+                }
+            }
+        }
+        let mut dead_manifests: Vec<ManifestFile> = Vec::new();
+        let mut dead_files: HashSet<String> = HashSet::new();
+        for snapshot in before.snapshots().filter(|s| gone.contains(&s.snapshot_id())) {
+            let location = snapshot.manifest_list();
+            let list = self.loader.manifests().list(table, location, before.format_version()).await?;
+            dead_files.insert(location.to_string());
+            for manifest in list.entries() {
+                if !kept_manifests.contains(&manifest.manifest_path)
+                    && dead_files.insert(manifest.manifest_path.clone())
+                {
+                    dead_manifests.push(manifest.clone());
+                }
+            }
+        }
+        let mut candidates = HashSet::new();
+        for manifest in &dead_manifests {
+            let manifest = self.loader.manifests().manifest(table, manifest).await?;
+            candidates.extend(manifest.entries().iter().map(|entry| entry.file_path().to_string()));
+        }
+        for manifest in &kept {
+            if candidates.is_empty() {
+                break;
+            }
+            let manifest = self.loader.manifests().manifest(table, manifest).await?;
+            for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
+                candidates.remove(entry.file_path());
+            }
+        }
+        for file in dead_files.into_iter().chain(candidates) {
+            self.catalog.warehouse().delete(&file).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Deletes metadata files that fell out of the metadata log with a commit.
+pub async fn delete_old_metadata(warehouse: &Warehouse, before: &TableMetadata, after: &TableMetadata) {
+    let kept: HashSet<&str> = after.metadata_log().iter().map(|log| log.metadata_file.as_str()).collect();
+    for log in before.metadata_log().iter().filter(|log| !kept.contains(log.metadata_file.as_str())) {
+        if let Err(error) = warehouse.delete(&log.metadata_file).await {
+            tracing::debug!(file = log.metadata_file, %error, "an old metadata file stays behind");
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Our snapshot producer: one builder for append, upsert, delete, overwrite and compaction.
+//!
+//! Iceberg specification, sections "Manifests", "Snapshots" and "Commit Conflict Resolution and Retry". The result is
+//! a list of requirements and updates as a REST catalog takes them.
+
+use std::collections::{HashMap, HashSet};
+
+use iceberg::spec::{
+    DataFile, FormatVersion, MAIN_BRANCH, Manifest, ManifestContentType, ManifestFile, ManifestListWriter,
+    ManifestWriter, ManifestWriterBuilder, Operation, PartitionSpec, SchemaRef, Snapshot, SnapshotReference,
+    SnapshotRetention, SnapshotSummaryCollector, Summary, TableMetadata, UNASSIGNED_SEQUENCE_NUMBER,
+};
+use iceberg::{TableRequirement, TableUpdate};
+use tarn_core::Env;
+
+use crate::error::LakehouseError;
+use crate::manifest::ManifestCache;
+
+/// Manifests with fewer entries than this are merged once there are many.
+const SMALL_MANIFEST_ENTRIES: u64 = 500;
+/// How many small manifests of one kind may stand before they are merged.
+const SMALL_MANIFESTS_MAX: usize = 30;
+
+/// What one commit changes in the rows of a table.
+#[derive(Debug, Default)]
+pub struct RowDelta {
+    /// New data files.
+    pub add_data: Vec<DataFile>,
+    /// New position-delete files.
+    pub add_deletes: Vec<DataFile>,
+    /// Locations of data files that go.
+    pub remove_data: HashSet<String>,
+    /// Locations of delete files that go.
+    pub remove_deletes: HashSet<String>,
+    /// More entries of the snapshot's summary.
+    pub summary: HashMap<String, String>,
+    /// Rows stay the same (compaction).
+    pub is_rewrite: bool,
+}
+
+/// A snapshot that was written but not committed.
+#[derive(Debug)]
+pub struct Produced {
+    /// What must hold at the commit.
+    pub requirements: Vec<TableRequirement>,
+    /// What the commit does.
+    pub updates: Vec<TableUpdate>,
+    /// Files that belong to this attempt alone, to be deleted if it is given up.
+    pub written: Vec<String>,
+    /// The snapshot's identifier.
+    pub snapshot_id: i64,
+}
+
+struct Producer<'a> {
+    table: &'a str,
+    metadata: &'a TableMetadata,
+    manifests: &'a ManifestCache,
+    env: &'a Env,
+    snapshot_id: i64,
+    unique: String,
+    collector: SnapshotSummaryCollector,
+    written: Vec<String>,
+}
+
+impl RowDelta {
+    /// Whether nothing would change.
+    pub fn is_empty(&self) -> bool {
+        self.add_data.is_empty()
+            && self.add_deletes.is_empty()
+            && self.remove_data.is_empty()
+            && self.remove_deletes.is_empty()
+    }
+
+    fn operation(&self) -> Operation {
+        let removes = !self.remove_data.is_empty();
+        match (self.is_rewrite, self.add_data.is_empty(), self.add_deletes.is_empty(), removes) {
+            (true, ..) => Operation::Replace,
+            (_, true, true, true) => Operation::Delete,
+            (_, _, false, _) | (_, _, _, true) => Operation::Overwrite,
+            _ => Operation::Append,
+        }
+    }
+
+    /// Writes manifests and the manifest list of a snapshot of `metadata` with this change.
+    pub async fn produce(
+        self,
+        table: &str,
+        metadata: &TableMetadata,
+        manifests: &ManifestCache,
+        env: &Env,
+    ) -> Result<Produced, LakehouseError> {
+        let mut producer = Producer {
+            table,
+            metadata,
+            manifests,
+            env,
+            snapshot_id: new_snapshot_id(metadata, env),
+            unique: env.entropy.uuid().to_string(),
+            collector: SnapshotSummaryCollector::default(),
+            written: Vec::new(),
+        };
+        let operation = self.operation();
+        let mut all = producer.carried_over(&self).await?;
+        for (files, content) in
+            [(&self.add_data, ManifestContentType::Data), (&self.add_deletes, ManifestContentType::Deletes)]
+        {
+            if !files.is_empty() {
+                all.push(producer.added(files, content).await?);
+            }
+        }
+        let list = producer.write_list(all).await?;
+        producer.finish(list, operation, self.summary)
+    }
+}
+
+fn new_snapshot_id(metadata: &TableMetadata, env: &Env) -> i64 {
+    loop {
+        // Positive, as the specification's reference implementation does.
+        let id = (env.entropy.next_u64() >> 1) as i64;
+        if id != 0 && metadata.snapshot_by_id(id).is_none() {
+            return id;
+        }
+    }
+}
+
+impl Producer<'_> {
+    fn failed(&self, action: &'static str) -> impl Fn(iceberg::Error) -> LakehouseError + use<> {
+        let table = self.table.to_string();
+        move |source| LakehouseError::Format { action, table: table.clone(), source }
+    }
+
+    fn writer(
+        &mut self,
+        content: ManifestContentType,
+        schema: SchemaRef,
+        spec: PartitionSpec,
+    ) -> Result<ManifestWriter, LakehouseError> {
+        let folder = self.metadata.location().trim_end_matches('/');
+        let location = format!("{folder}/metadata/{}-m{}.avro", self.unique, self.written.len());
+        let io = self.manifests.warehouse().file_io();
+        let output = io.new_output(&location).map_err(self.failed("write a manifest"))?;
+        self.written.push(location);
+        let builder = ManifestWriterBuilder::new(output, Some(self.snapshot_id), schema, spec);
+        Ok(match (self.metadata.format_version(), content) {
+            (FormatVersion::V1, _) => builder.build_v1(),
+            (FormatVersion::V2, ManifestContentType::Data) => builder.build_v2_data(),
+            (FormatVersion::V2, ManifestContentType::Deletes) => builder.build_v2_deletes(),
+            (FormatVersion::V3, ManifestContentType::Data) => builder.build_v3_data(),
+            (FormatVersion::V3, ManifestContentType::Deletes) => builder.build_v3_deletes(),
+        })
+    }
+
+    /// The manifests of the current snapshot: as they are, or rewritten where files go, or merged where many are
+    /// small.
+    async fn carried_over(&mut self, delta: &RowDelta) -> Result<Vec<ManifestFile>, LakehouseError> {
+        let Some(snapshot) = self.metadata.current_snapshot() else { return Ok(Vec::new()) };
+        let version = self.metadata.format_version();
+        let list = self.manifests.list(self.table, snapshot.manifest_list(), version).await?;
+        let mut kept = Vec::new();
+        let mut small: HashMap<(i32, bool), Vec<ManifestFile>> = HashMap::new();
+        for file in list.entries() {
+            let is_deletes = file.content == ManifestContentType::Deletes;
+            let gone = if is_deletes { &delta.remove_deletes } else { &delta.remove_data };
+            if !gone.is_empty() {
+                let manifest = self.manifests.manifest(self.table, file).await?;
+                if manifest.entries().iter().any(|e| e.is_alive() && gone.contains(e.file_path())) {
+                    kept.extend(self.rewritten(&[manifest], gone).await?);
+                    continue;
+                }
+            }
+            let live = u64::from(file.added_files_count.unwrap_or(0))
+                + u64::from(file.existing_files_count.unwrap_or(0));
+            if live == 0 {
+                // Only tombstones of an earlier snapshot.
+                continue;
+            }
+            if live < SMALL_MANIFEST_ENTRIES {
+                small.entry((file.partition_spec_id, is_deletes)).or_default().push(file.clone());
+            } else {
+                kept.push(file.clone());
+            }
+        }
+        for group in small.into_values() {
+            if group.len() <= SMALL_MANIFESTS_MAX {
+                kept.extend(group);
+                continue;
+            }
+            let mut loaded = Vec::with_capacity(group.len());
+            for file in &group {
+                loaded.push(self.manifests.manifest(self.table, file).await?);
+            }
+            kept.extend(self.rewritten(&loaded, &HashSet::new()).await?);
+        }
+        Ok(kept)
+    }
+
+    /// One manifest with the live entries of `manifests`, those of `gone` marked as deleted.
+    async fn rewritten(
+        &mut self,
+        manifests: &[std::sync::Arc<Manifest>],
+        gone: &HashSet<String>,
+    ) -> Result<Option<ManifestFile>, LakehouseError> {
+        let Some(first) = manifests.first().map(|m| m.metadata()) else { return Ok(None) };
+        let failed = self.failed("write a manifest");
+        // The newest schema: entries of older ones keep their field ids.
+        let schema = self.metadata.current_schema().clone();
+        let mut writer = self.writer(*first.content(), schema.clone(), first.partition_spec().clone())?;
+        let spec = std::sync::Arc::new(first.partition_spec().clone());
+        for entry in manifests.iter().flat_map(|m| m.entries()).filter(|entry| entry.is_alive()) {
+            let sequence = entry.sequence_number().unwrap_or(0);
+            let file_sequence = entry.file_sequence_number.or(Some(sequence));
+            let file = entry.data_file().clone();
+            if gone.contains(entry.file_path()) {
+                self.collector.remove_file(&file, schema.clone(), spec.clone());
+                writer.add_delete_file(file, sequence, file_sequence).map_err(&failed)?;
+            } else {
+                let snapshot = entry.snapshot_id().unwrap_or(self.snapshot_id);
+                writer.add_existing_file(file, snapshot, sequence, file_sequence).map_err(&failed)?;
+            }
+        }
+        writer.write_manifest_file().await.map(Some).map_err(failed)
+    }
+
+    async fn added(
+        &mut self,
+        files: &[DataFile],
+        content: ManifestContentType,
+    ) -> Result<ManifestFile, LakehouseError> {
+        let failed = self.failed("write a manifest");
+        let schema = self.metadata.current_schema().clone();
+        let spec = self.metadata.default_partition_spec().clone();
+        let mut writer = self.writer(content, schema.clone(), spec.as_ref().clone())?;
+        for file in files {
+            self.collector.add_file(file, schema.clone(), spec.clone());
+            writer.add_file(file.clone(), UNASSIGNED_SEQUENCE_NUMBER).map_err(&failed)?;
+        }
+        writer.write_manifest_file().await.map_err(failed)
+    }
+
+    async fn write_list(&mut self, all: Vec<ManifestFile>) -> Result<String, LakehouseError> {
+        let failed = self.failed("write a manifest list");
+        let folder = self.metadata.location().trim_end_matches('/');
+        let location = format!("{folder}/metadata/snap-{}-0-{}.avro", self.snapshot_id, self.unique);
+        let output = self.manifests.warehouse().file_io().new_output(&location).map_err(&failed)?;
+        self.written.push(location.clone());
+        let writer = output.writer().await.map_err(&failed)?;
+        let (id, parent) = (self.snapshot_id, self.metadata.current_snapshot_id());
+        let sequence = self.metadata.next_sequence_number();
+        let mut list = match self.metadata.format_version() {
+            FormatVersion::V1 => ManifestListWriter::v1(writer, id, parent),
+            FormatVersion::V2 => ManifestListWriter::v2(writer, id, parent, sequence),
+            FormatVersion::V3 => {
+                ManifestListWriter::v3(writer, id, parent, sequence, Some(self.metadata.next_row_id()))
+            }
+        };
+        list.add_manifests(all.into_iter()).map_err(&failed)?;
+        list.close().await.map_err(failed)?;
+        Ok(location)
+    }
+
+    fn finish(
+        self,
+        list: String,
+        operation: Operation,
+        mut properties: HashMap<String, String>,
+    ) -> Result<Produced, LakehouseError> {
+        let change = self.collector.build();
+        let before = self.metadata.current_snapshot().map(|s| &s.summary().additional_properties);
+        properties.extend(totals(before, &change));
+        properties.extend(change);
+        properties.insert("engine-name".into(), "tarn".into());
+        properties.insert("engine-version".into(), env!("CARGO_PKG_VERSION").into());
+        let parent = self.metadata.current_snapshot_id();
+        let last_ms = self.metadata.current_snapshot().map_or(0, |s| s.timestamp_ms());
+        let builder = Snapshot::builder()
+            .with_snapshot_id(self.snapshot_id)
+            .with_parent_snapshot_id(parent)
+            .with_sequence_number(self.metadata.next_sequence_number())
+            .with_manifest_list(list)
+            .with_schema_id(self.metadata.current_schema_id())
+            .with_summary(Summary { operation, additional_properties: properties })
+            // Two snapshots of one millisecond stay in order.
+            .with_timestamp_ms(self.env.clock.now_ms().max(last_ms));
+        let snapshot = match self.metadata.format_version() {
+            FormatVersion::V3 => builder.with_row_range(self.metadata.next_row_id(), 0).build(),
+            FormatVersion::V1 | FormatVersion::V2 => builder.build(),
+        };
+        let requirements = vec![
+            TableRequirement::UuidMatch { uuid: self.metadata.uuid() },
+            TableRequirement::RefSnapshotIdMatch { r#ref: MAIN_BRANCH.into(), snapshot_id: parent },
+        ];
+        let reference = SnapshotReference::new(self.snapshot_id, SnapshotRetention::branch(None, None, None));
+        let updates = vec![
+            TableUpdate::AddSnapshot { snapshot },
+            TableUpdate::SetSnapshotRef { ref_name: MAIN_BRANCH.into(), reference },
+        ];
+        Ok(Produced { requirements, updates, written: self.written, snapshot_id: self.snapshot_id })
+    }
+}
+
+/// The `total-*` entries of a summary: those of the parent, plus added, minus removed.
+fn totals(
+    before: Option<&HashMap<String, String>>,
+    change: &HashMap<String, String>,
+) -> HashMap<String, String> {
+    let number = |map: &HashMap<String, String>, key: &str| {
+        map.get(key).and_then(|v| v.parse::<i64>().ok()).unwrap_or(0)
+    };
+    let names = [
+        ("total-data-files", "added-data-files", "deleted-data-files"),
+        ("total-delete-files", "added-delete-files", "removed-delete-files"),
+        ("total-records", "added-records", "deleted-records"),
+        ("total-files-size", "added-files-size", "removed-files-size"),
+        ("total-position-deletes", "added-position-deletes", "removed-position-deletes"),
+        ("total-equality-deletes", "added-equality-deletes", "removed-equality-deletes"),
+    ];
+    let total = |(total, added, removed): (&str, &str, &str)| {
+        let base = before.map_or(0, |map| number(map, total));
+        (total.to_string(), (base + number(change, added) - number(change, removed)).max(0).to_string())
+    };
+    names.into_iter().map(total).collect()
+}
