@@ -26,19 +26,18 @@ pub struct AuditHead {
     pub hash: String,
 }
 
+/// Makes the body and the hash of the row that follows an end: its number and, unless it is the first, the hash
+/// before it.
+pub type SealAudit<'a> = &'a (dyn Fn(u64, Option<&str>) -> (String, String) + Send + Sync);
+
 /// Append-only rows; the database itself refuses to change or remove them.
 #[async_trait]
 pub trait AuditStore: Send + Sync + std::fmt::Debug {
     /// The end of the log, `None` while it is empty.
     async fn audit_head(&self, ctx: &RequestContext) -> Result<Option<AuditHead>, MetaError>;
 
-    /// Adds a row directly after `previous`. Errors: `AuditConflict` when the log has another end.
-    async fn append_audit(
-        &self,
-        ctx: &RequestContext,
-        previous: Option<&AuditHead>,
-        row: &AuditRow,
-    ) -> Result<(), MetaError>;
+    /// Adds the row that `seal` makes; it is called once the end of the log is fixed, alone within the tenant.
+    async fn append_audit(&self, ctx: &RequestContext, seal: SealAudit<'_>) -> Result<AuditRow, MetaError>;
 
     /// At most `limit` rows after a sequence number, oldest first.
     async fn audit_rows(

@@ -249,9 +249,6 @@ pub enum MetaError {
         /// Why not.
         what: &'static str,
     },
-    /// The tail of an append-only log moved.
-    #[error("the audit log moved on while a record was added")]
-    AuditConflict,
     /// The disk failed.
     #[error("could not {action} `{path}`")]
     Io {
@@ -304,8 +301,7 @@ impl Fault for MetaError {
             | Self::NamespaceNotEmpty { .. }
             | Self::TableExists { .. }
             | Self::PointerConflict { .. }
-            | Self::RevisionConflict { .. }
-            | Self::AuditConflict => FaultKind::Conflict,
+            | Self::RevisionConflict { .. } => FaultKind::Conflict,
             Self::DiskFull { .. } | Self::Overloaded { .. } => FaultKind::Exhausted,
             Self::Unreachable { .. } | Self::Locked { .. } | Self::Cancelled | Self::Io { .. } => {
                 FaultKind::Unavailable
@@ -360,7 +356,6 @@ impl Fault for MetaError {
             | Self::RevisionNotFound { .. }
             | Self::InvalidResources { .. }
             | Self::InvalidSecret { .. }
-            | Self::AuditConflict
             | Self::Io { .. } => return None,
         };
         Some(text.to_string())

@@ -12,7 +12,7 @@ mod sql;
 mod store;
 mod yaml;
 
-pub use audit::{AuditHead, AuditRow, AuditStore};
+pub use audit::{AuditHead, AuditRow, AuditStore, SealAudit};
 pub use catalog::{CatalogStore, PointerInsert, PointerSwap, Properties, PropertiesUpdate, TablePointer};
 pub use document::{Document, DocumentStore, Expected};
 pub use error::MetaError;

@@ -1,1 +1,21 @@
+//! SQL over the lakehouse: one consistent view per table per query, planned from manifest statistics, read in parallel.
+//!
+//! [`QueryEngine`] is made once; it hands out a [`Session`] per connection or request; [`Session::execute`] gives a
+//! [`QueryStream`]. The engine sees tables through the port [`Tables`] only.
 
+pub mod encode;
+mod engine;
+mod error;
+mod scan;
+mod sql;
+mod tables;
+pub mod tpch;
+
+pub use engine::{
+    Completion, CompletionColumn, CompletionFunction, CompletionTable, LatencySummary, Prepared, QueryConfig,
+    QueryEngine, QueryObserver, QueryOptions, QueryOutcome, QueryRecord, QueryState, QueryStats, QueryStream,
+    Session, StatsHandle,
+};
+pub use error::{QueryError, SqlPosition};
+pub use scan::{LakeTable, ScanStats};
+pub use tables::{AsOf, Tables};

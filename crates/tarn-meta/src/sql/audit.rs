@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use tarn_core::RequestContext;
 
 use super::{Row, SqlStore};
-use crate::audit::{AuditHead, AuditRow, AuditStore};
+use crate::audit::{AuditHead, AuditRow, AuditStore, SealAudit};
 use crate::error::MetaError;
 
 const HEAD: &str = "SELECT sequence, hash FROM audit_head WHERE tenant = $1";
@@ -24,20 +24,14 @@ impl AuditStore for SqlStore {
         row.as_ref().map(head_of).transpose()
     }
 
-    async fn append_audit(
-        &self,
-        ctx: &RequestContext,
-        previous: Option<&AuditHead>,
-        row: &AuditRow,
-    ) -> Result<(), MetaError> {
+    async fn append_audit(&self, ctx: &RequestContext, seal: SealAudit<'_>) -> Result<AuditRow, MetaError> {
         let tenant = ctx.tenant.as_str();
         let mut tx = self.write(ctx).await?;
         let head = tx.row(HEAD, &[tenant.into()]).await?;
         let head = head.as_ref().map(head_of).transpose()?;
-        let follows = row.sequence == previous.map_or(0, |head| head.sequence) + 1;
-        if head.as_ref() != previous || !follows {
-            return Err(MetaError::AuditConflict);
-        }
+        let sequence = head.as_ref().map_or(0, |head| head.sequence) + 1;
+        let (body, hash) = seal(sequence, head.as_ref().map(|head| head.hash.as_str()));
+        let row = AuditRow { sequence, body, hash };
         tx.execute(
             "INSERT INTO audit_log (tenant, sequence, body, hash) VALUES ($1, $2, $3, $4)",
             &[tenant.into(), row.sequence.into(), row.body.as_str().into(), row.hash.as_str().into()],
@@ -49,7 +43,8 @@ impl AuditStore for SqlStore {
             &[tenant.into(), row.sequence.into(), row.hash.as_str().into()],
         )
         .await?;
-        tx.commit().await
+        tx.commit().await?;
+        Ok(row)
     }
 
     async fn audit_rows(

@@ -1,0 +1,178 @@
+//! Tables as the planner sees them: one catalog, a schema per namespace, and for each table one view that stays the
+//! same for the whole query.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::logical_expr::TableType;
+use tarn_core::{RequestContext, TableName};
+use tokio::sync::Mutex;
+
+use crate::engine::EngineCore;
+use crate::scan::{LakeTable, ScanCounters};
+use crate::sql::split_version;
+use crate::{AsOf, QueryError};
+
+/// The catalog's name in `catalog.namespace.table`.
+pub(crate) const CATALOG: &str = "tarn";
+
+type Names = Vec<(String, Vec<String>)>;
+type Pins = HashMap<(TableName, Option<AsOf>), Arc<LakeTable>>;
+
+/// The tables that one query can see.
+pub(crate) struct QueryCatalog {
+    core: Arc<EngineCore>,
+    ctx: RequestContext,
+    counters: Arc<ScanCounters>,
+    names: OnceLock<Names>,
+    /// `None` looks tables up anew each time.
+    pins: Option<Mutex<Pins>>,
+}
+
+impl std::fmt::Debug for QueryCatalog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueryCatalog").field("tenant", &self.ctx.tenant).finish_non_exhaustive()
+    }
+}
+
+impl QueryCatalog {
+    /// For one query: every table keeps the state in which it was first seen.
+    pub(crate) fn pinned(
+        core: &Arc<EngineCore>,
+        ctx: &RequestContext,
+        counters: Arc<ScanCounters>,
+    ) -> Arc<Self> {
+        let (core, ctx, pins) = (Arc::clone(core), ctx.clone(), Some(Mutex::default()));
+        Arc::new(Self { core, ctx, counters, names: OnceLock::new(), pins })
+    }
+
+    /// For a connection that plans by itself: every statement sees the newest state.
+    pub(crate) fn live(core: &Arc<EngineCore>, ctx: &RequestContext) -> Arc<Self> {
+        let (core, ctx, counters) = (Arc::clone(core), ctx.clone(), Arc::default());
+        Arc::new(Self { core, ctx, counters, names: OnceLock::new(), pins: None })
+    }
+
+    /// Reads the names of all tables, which the information schema lists without waiting. Errors: the catalog's.
+    pub(crate) async fn load_names(&self) -> Result<&Names, QueryError> {
+        if let Some(names) = self.names.get() {
+            return Ok(names);
+        }
+        let mut names = Names::new();
+        for namespace in self.core.tables.namespaces(&self.ctx).await? {
+            let tables = self.core.tables.tables(&self.ctx, &namespace).await?;
+            names.push((namespace, tables.iter().map(|table| table.name().to_string()).collect()));
+        }
+        Ok(self.names.get_or_init(|| names))
+    }
+
+    /// All tables as `namespace.table`. Errors: the catalog's.
+    pub(crate) async fn full_names(&self) -> Result<Vec<String>, QueryError> {
+        let names = self.load_names().await?;
+        let full = |(namespace, tables): &(String, Vec<String>)| {
+            tables.iter().map(|table| format!("{namespace}.{table}")).collect::<Vec<_>>()
+        };
+        Ok(names.iter().flat_map(full).collect())
+    }
+
+    async fn table(
+        &self,
+        name: TableName,
+        as_of: Option<AsOf>,
+    ) -> Result<Option<Arc<LakeTable>>, QueryError> {
+        let Some(pins) = &self.pins else { return self.look_up(&name, as_of).await };
+        // Held while looking up, so that two parts of a query cannot pin two states.
+        let mut pins = pins.lock().await;
+        let key = (name, as_of);
+        if let Some(table) = pins.get(&key) {
+            return Ok(Some(Arc::clone(table)));
+        }
+        let found = self.look_up(&key.0, as_of).await?;
+        if let Some(table) = &found {
+            pins.insert(key, Arc::clone(table));
+        }
+        Ok(found)
+    }
+
+    async fn look_up(
+        &self,
+        name: &TableName,
+        as_of: Option<AsOf>,
+    ) -> Result<Option<Arc<LakeTable>>, QueryError> {
+        let view = match as_of {
+            None => self.core.tables.view(&self.ctx, name).await?,
+            Some(as_of) => self.core.tables.view_at(&self.ctx, name, as_of).await?,
+        };
+        let table = |view| LakeTable::new(view, Arc::clone(&self.core.scan), Arc::clone(&self.counters));
+        view.map(table).transpose().map(|table| table.map(Arc::new))
+    }
+}
+
+/// The one catalog in its list.
+#[derive(Clone, Debug)]
+pub(crate) struct LakeCatalogs(pub(crate) Arc<QueryCatalog>);
+
+impl CatalogProviderList for LakeCatalogs {
+    fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        vec![CATALOG.to_string()]
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        (name == CATALOG).then(|| Arc::new(LakeCatalog(Arc::clone(&self.0))) as Arc<dyn CatalogProvider>)
+    }
+}
+
+#[derive(Debug)]
+struct LakeCatalog(Arc<QueryCatalog>);
+
+impl CatalogProvider for LakeCatalog {
+    fn schema_names(&self) -> Vec<String> {
+        self.0
+            .names
+            .get()
+            .map(|names| names.iter().map(|(name, _)| name.clone()).collect())
+            .unwrap_or_default()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        // Any name is a schema: whether it exists is found out when a table of it is looked up.
+        Some(Arc::new(LakeSchema { catalog: Arc::clone(&self.0), namespace: name.to_string() }))
+    }
+}
+
+#[derive(Debug)]
+struct LakeSchema {
+    catalog: Arc<QueryCatalog>,
+    namespace: String,
+}
+
+#[async_trait]
+impl SchemaProvider for LakeSchema {
+    fn table_names(&self) -> Vec<String> {
+        let names = self.catalog.names.get();
+        let own = names.and_then(|names| names.iter().find(|(namespace, _)| *namespace == self.namespace));
+        own.map(|(_, tables)| tables.clone()).unwrap_or_default()
+    }
+
+    async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        let (name, as_of) = split_version(name);
+        let Ok(name) = TableName::new(&self.namespace, name) else { return Ok(None) };
+        let found =
+            self.catalog.table(name, as_of).await.map_err(|error| DataFusionError::External(error.into()))?;
+        Ok(found.map(|table| table as Arc<dyn TableProvider>))
+    }
+
+    async fn table_type(&self, name: &str) -> DfResult<Option<TableType>> {
+        Ok(self.table_exist(name).then_some(TableType::Base))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.table_names().iter().any(|table| table == name)
+    }
+}

@@ -1,0 +1,112 @@
+//! The engine: one per process, shared by all callers.
+
+mod catalog;
+mod completion;
+mod config;
+mod output;
+mod registry;
+mod runtime;
+mod session;
+mod settings;
+mod stream;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use datafusion::execution::SessionState;
+use tarn_core::{Env, RequestContext};
+use tokio::sync::Semaphore;
+
+pub use completion::{Completion, CompletionColumn, CompletionFunction, CompletionTable};
+pub use config::QueryConfig;
+pub use registry::{LatencySummary, QueryObserver, QueryOutcome, QueryRecord, QueryState};
+pub use session::{Prepared, QueryOptions, Session};
+pub use stream::{QueryStats, QueryStream, StatsHandle};
+
+use crate::scan::ScanShared;
+use crate::{QueryError, Tables};
+use registry::QueryRegistry;
+use settings::Settings;
+
+/// Runs SQL. Cheap to clone; all clones share memory limit, caches, queue and list of queries.
+#[derive(Clone, Debug)]
+pub struct QueryEngine {
+    core: Arc<EngineCore>,
+}
+
+pub(crate) struct EngineCore {
+    pub(crate) env: Env,
+    pub(crate) tables: Arc<dyn Tables>,
+    pub(crate) config: QueryConfig,
+    pub(crate) base: SessionState,
+    pub(crate) registry: Arc<QueryRegistry>,
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) scan: Arc<ScanShared>,
+}
+
+impl std::fmt::Debug for EngineCore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EngineCore").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl QueryEngine {
+    /// Makes an engine over `tables`. Errors: the spill folder cannot be used, a setting is invalid.
+    pub fn new(env: Env, tables: Arc<dyn Tables>, config: QueryConfig) -> Result<Self, QueryError> {
+        let base = runtime::base_state(&config)?;
+        let permits =
+            NonZeroUsize::new(config.concurrent_max).map_or(1, NonZeroUsize::get).min(Semaphore::MAX_PERMITS);
+        let core = EngineCore {
+            registry: QueryRegistry::new(env.clone()),
+            permits: Arc::new(Semaphore::new(permits)),
+            scan: Arc::new(ScanShared::new(base.runtime_env())),
+            env,
+            tables,
+            config,
+            base,
+        };
+        Ok(Self { core: Arc::new(core) })
+    }
+
+    /// A session for one caller: its settings last as long as it. Cheap to make.
+    pub fn session(&self, ctx: &RequestContext) -> Session {
+        let settings = Settings::new(&self.core.config, self.core.base.config());
+        Session::new(Arc::clone(&self.core), ctx.clone(), settings)
+    }
+
+    /// Stops a running query of the caller (of anyone in the tenant, for an admin). Its stream ends with `Cancelled`.
+    /// Errors: `QueryNotFound`.
+    pub fn cancel(&self, ctx: &RequestContext, query_id: &str) -> Result<(), QueryError> {
+        self.core.registry.cancel(ctx, query_id)
+    }
+
+    /// Running queries of the caller's tenant, oldest first, then the last 100 that ended, newest first.
+    pub fn queries(&self, ctx: &RequestContext) -> Vec<QueryRecord> {
+        self.core.registry.list(ctx)
+    }
+
+    /// Counts and run times of all tenants' queries.
+    pub fn latency(&self) -> LatencySummary {
+        self.core.registry.latency()
+    }
+
+    /// Calls `observer` at the end of each query from now on.
+    pub fn observe(&self, observer: Arc<dyn QueryObserver>) {
+        self.core.registry.observe(observer);
+    }
+
+    /// Bytes that running queries have reserved of [`QueryConfig::memory`].
+    pub fn memory_reserved(&self) -> usize {
+        self.core.base.runtime_env().memory_pool.reserved()
+    }
+
+    /// What an editor can offer while SQL is being typed. Errors: those of the catalog.
+    pub async fn completion(&self, ctx: &RequestContext) -> Result<Completion, QueryError> {
+        completion::collect(&self.core, ctx).await
+    }
+
+    /// The limits that the engine was made with.
+    pub fn config(&self) -> &QueryConfig {
+        &self.core.config
+    }
+}

@@ -1,0 +1,72 @@
+//! Plain types at the edge: inside, text is `Utf8View`, which many clients cannot read.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::{can_cast_types, cast};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use arrow::error::ArrowError;
+
+/// Turns the engine's batches into those that leave it.
+#[derive(Clone, Debug)]
+pub(crate) struct OutputTypes {
+    schema: SchemaRef,
+    casts: Vec<Option<DataType>>,
+}
+
+impl OutputTypes {
+    pub(crate) fn of(inner: &Schema) -> Self {
+        let mut casts = Vec::with_capacity(inner.fields().len());
+        let fields: Vec<FieldRef> = inner
+            .fields()
+            .iter()
+            .map(|field| {
+                let plain = plain_type(field.data_type());
+                if plain == *field.data_type() || !can_cast_types(field.data_type(), &plain) {
+                    casts.push(None);
+                    return Arc::clone(field);
+                }
+                casts.push(Some(plain.clone()));
+                Arc::new(field.as_ref().clone().with_data_type(plain))
+            })
+            .collect();
+        Self { schema: Arc::new(Schema::new_with_metadata(fields, inner.metadata().clone())), casts }
+    }
+
+    pub(crate) fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    pub(crate) fn apply(&self, batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let columns: Result<Vec<ArrayRef>, ArrowError> = batch
+            .columns()
+            .iter()
+            .zip(&self.casts)
+            .map(|(column, target)| match target {
+                Some(target) => cast(column, target),
+                None => Ok(Arc::clone(column)),
+            })
+            .collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(self.schema(), columns?, &options)
+    }
+}
+
+fn plain_field(field: &FieldRef) -> FieldRef {
+    Arc::new(field.as_ref().clone().with_data_type(plain_type(field.data_type())))
+}
+
+/// The same type without views, at any depth.
+fn plain_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8View => DataType::Utf8,
+        DataType::BinaryView => DataType::Binary,
+        DataType::List(item) => DataType::List(plain_field(item)),
+        DataType::LargeList(item) => DataType::LargeList(plain_field(item)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(plain_field(item), *size),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain_field).collect()),
+        DataType::Map(entries, sorted) => DataType::Map(plain_field(entries), *sorted),
+        DataType::Dictionary(key, value) => DataType::Dictionary(key.clone(), Box::new(plain_type(value))),
+        other => other.clone(),
+    }
+}

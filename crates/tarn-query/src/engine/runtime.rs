@@ -1,0 +1,74 @@
+//! What all sessions share: memory, disk, caches, functions and the settings behind good plans.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::config::ConfigOptions;
+use datafusion::error::DataFusionError;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::prelude::SessionConfig;
+use tarn_core::FaultKind;
+
+use crate::QueryError;
+use crate::engine::QueryConfig;
+use crate::engine::catalog::CATALOG;
+
+const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
+
+/// The state that every session starts from. Errors: `Storage` where the spill folder cannot be used.
+pub(super) fn base_state(config: &QueryConfig) -> Result<SessionState, QueryError> {
+    let memory = usize::try_from(config.memory.0).unwrap_or(usize::MAX);
+    let spill = match config.spill_folder.as_str() {
+        "" => DiskManagerMode::OsTmpDirectory,
+        folder => DiskManagerMode::Directories(vec![PathBuf::from(folder)]),
+    };
+    let disk =
+        DiskManagerBuilder::default().with_mode(spill).with_max_temp_directory_size(config.spill_max.0);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(memory), CONSUMERS_NAMED)))
+        .with_disk_manager_builder(disk)
+        .with_metadata_cache_limit(usize::try_from(config.metadata_cache.0).unwrap_or(usize::MAX))
+        .build_arc()
+        .map_err(|error| cannot_start(&error))?;
+    let mut state = SessionStateBuilder::new()
+        .with_config(session_config(config))
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .build();
+    datafusion_functions_json::register_all(&mut state).map_err(|error| cannot_start(&error))?;
+    Ok(state)
+}
+
+fn cannot_start(error: &DataFusionError) -> QueryError {
+    QueryError::Storage {
+        message: format!("the query engine cannot start: {error}"),
+        kind: FaultKind::Unavailable,
+        hint: Some("check `spill_folder` in `[query]`: it must exist and be writable".into()),
+    }
+}
+
+fn session_config(config: &QueryConfig) -> SessionConfig {
+    let mut session = SessionConfig::new()
+        .with_information_schema(true)
+        .with_default_catalog_and_schema(CATALOG, &config.default_namespace)
+        .with_create_default_catalog_and_schema(false);
+    if config.parallelism > 0 {
+        session = session.with_target_partitions(config.parallelism);
+    }
+    tune(session.options_mut());
+    session.options_mut().execution.time_zone = Some(config.time_zone.clone());
+    session
+}
+
+/// Settings that differ from the engine's defaults, each for a reason.
+fn tune(options: &mut ConfigOptions) {
+    // Positions in error messages.
+    options.sql_parser.collect_spans = true;
+    // Filters run while decoding, so that columns of dropped rows are never decoded; cheap ones first.
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.reorder_filters = true;
+}

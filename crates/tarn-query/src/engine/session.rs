@@ -1,0 +1,332 @@
+//! A caller's session: settings, and statements one by one.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
+use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement;
+use parking_lot::RwLock;
+use tarn_core::RequestContext;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use crate::QueryError;
+use crate::engine::EngineCore;
+use crate::engine::catalog::{LakeCatalogs, QueryCatalog};
+use crate::engine::output::OutputTypes;
+use crate::engine::registry::QueryTicket;
+use crate::engine::settings::Settings;
+use crate::engine::stream::{Execution, QueryStream, StatsHandle};
+use crate::scan::ScanCounters;
+use crate::sql::{Action, Diagnosis, Parsed, parse};
+
+const QUERY_ID_CHARS_MAX: usize = 128;
+
+/// How one statement is run.
+#[derive(Clone, Debug, Default)]
+pub struct QueryOptions {
+    /// Rows delivered at most; [`crate::QueryStats::truncated`] tells whether more existed.
+    pub rows_max: Option<u64>,
+    /// Time limit; the engine's own limit and the deadline of the context hold as well.
+    pub timeout: Option<Duration>,
+    /// Id under which the query is listed and can be cancelled; a random one if missing.
+    pub query_id: Option<String>,
+    /// Values of `$1`, `$2`, ….
+    pub params: Vec<ScalarValue>,
+    /// Also gives the physical plan as text.
+    pub explain: bool,
+}
+
+/// A statement that was planned but not run.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// Columns of the result.
+    pub schema: SchemaRef,
+    /// Parameters such as `$1`, in order, with the type that planning found.
+    pub parameters: Vec<(String, Option<DataType>)>,
+}
+
+/// What one caller sets and runs. Cheap to clone; clones share the settings.
+#[derive(Clone, Debug)]
+pub struct Session {
+    core: Arc<EngineCore>,
+    ctx: RequestContext,
+    settings: Arc<RwLock<Settings>>,
+}
+
+/// A time limit as it was given and when it ends.
+#[derive(Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    limit: Duration,
+}
+
+/// What must hold while a statement is planned.
+struct Guard<'a> {
+    core: &'a EngineCore,
+    query_id: &'a str,
+    cancelled: CancellationToken,
+    deadline: Deadline,
+}
+
+impl Session {
+    pub(crate) fn new(core: Arc<EngineCore>, ctx: RequestContext, settings: Settings) -> Self {
+        Self { core, ctx, settings: Arc::new(RwLock::new(settings)) }
+    }
+
+    /// Whose session it is.
+    pub fn context(&self) -> &RequestContext {
+        &self.ctx
+    }
+
+    /// Namespace of table names written without one.
+    pub fn namespace(&self) -> String {
+        self.settings.read().namespace().to_string()
+    }
+
+    /// Plans one statement and starts it. Statements that write are refused. Every table has one state throughout.
+    /// Errors: all of [`QueryError`]; those of running come through the stream.
+    pub async fn execute(&self, sql: &str, options: QueryOptions) -> Result<QueryStream, QueryError> {
+        let started = self.core.env.clock.instant();
+        let query_id = self.query_id(options.query_id.clone())?;
+        let stats = StatsHandle::default();
+        let mut ticket = self.core.registry.enter(&self.ctx, query_id, sql, stats.clone())?;
+        let deadline = self.deadline(started, options.timeout);
+        let guard = Guard {
+            core: &self.core,
+            query_id: &ticket.query_id().to_string(),
+            cancelled: ticket.cancelled(),
+            deadline,
+        };
+        let planned =
+            guard.hold(Box::pin(self.plan(sql, &options, &guard))).await.and_then(|planned| planned);
+        let planned = match planned {
+            Ok(planned) => planned,
+            Err(error) => {
+                ticket.end(Err(&error));
+                return Err(error);
+            }
+        };
+        let planning = self.core.env.clock.instant().saturating_duration_since(started);
+        stats.update(|stats| stats.planning_ms = planning.as_secs_f64() * 1_000.0);
+        self.start(planned, ticket, stats, started, deadline, &options)
+    }
+
+    /// Plans a statement without running it, for wire protocols that describe before they run. Errors: as
+    /// [`Session::execute`].
+    pub async fn prepare(&self, sql: &str) -> Result<Prepared, QueryError> {
+        let parsed = parse(sql)?;
+        let (Action::Query(statement) | Action::Show(statement)) = parsed.action.clone() else {
+            return Ok(Prepared { schema: Arc::new(Schema::empty()), parameters: Vec::new() });
+        };
+        let catalog = QueryCatalog::pinned(&self.core, &self.ctx, Arc::default());
+        let state = self.state(&catalog);
+        let diagnosis = Diagnosis::new(parsed.text.clone(), "prepare");
+        let plan = Box::pin(self.logical_plan(&state, &catalog, statement, &parsed, &diagnosis)).await?;
+        let types: HashMap<String, Option<DataType>> =
+            plan.get_parameter_types().map_err(|error| diagnosis.explain(error))?;
+        let mut parameters: Vec<_> = types.into_iter().collect();
+        parameters.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<u32>().unwrap_or(u32::MAX));
+        let schema = OutputTypes::of(plan.schema().as_arrow()).schema();
+        Ok(Prepared { schema, parameters })
+    }
+
+    /// A DataFusion context for protocol libraries that plan by themselves. Each statement sees the newest state of its
+    /// tables; limits, list of queries and refusal of writes are the library's business. Errors: the catalog's.
+    pub async fn datafusion(&self) -> Result<SessionContext, QueryError> {
+        let catalog = QueryCatalog::live(&self.core, &self.ctx);
+        catalog.load_names().await?;
+        Ok(SessionContext::new_with_state(self.state(&catalog)))
+    }
+
+    fn query_id(&self, wanted: Option<String>) -> Result<String, QueryError> {
+        let Some(id) = wanted else { return Ok(self.core.env.entropy.uuid().to_string()) };
+        let fits = !id.is_empty() && id.chars().count() <= QUERY_ID_CHARS_MAX;
+        if fits && id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':')) {
+            return Ok(id);
+        }
+        let hint = format!("use 1 to {QUERY_ID_CHARS_MAX} letters, digits, `-`, `_`, `.` or `:`");
+        Err(QueryError::plan("the query id is not valid", None, Some(hint)))
+    }
+
+    fn deadline(&self, started: Instant, asked: Option<Duration>) -> Deadline {
+        let own = self.core.config.timeout.0;
+        let limit = own.min(asked.unwrap_or(own)).min(self.settings.read().timeout.unwrap_or(own));
+        let limit = self.ctx.remaining(started).map_or(limit, |remaining| limit.min(remaining));
+        // A limit beyond what the clock can count is none.
+        let at =
+            started.checked_add(limit).unwrap_or_else(|| started + Duration::from_secs(u64::from(u32::MAX)));
+        Deadline { at, limit }
+    }
+
+    fn state(&self, catalog: &Arc<QueryCatalog>) -> SessionState {
+        let mut state = self.core.base.clone();
+        *state.config_mut() = self.settings.read().config.clone();
+        state.register_catalog_list(Arc::new(LakeCatalogs(Arc::clone(catalog))));
+        state.mark_start_execution();
+        state
+    }
+
+    async fn plan(
+        &self,
+        sql: &str,
+        options: &QueryOptions,
+        guard: &Guard<'_>,
+    ) -> Result<Planned, QueryError> {
+        let parsed = parse(sql)?;
+        let counters = Arc::new(ScanCounters::default());
+        let diagnosis = Diagnosis::new(parsed.text.clone(), guard.query_id);
+        let statement = match parsed.action.clone() {
+            Action::Set { name, value } => {
+                self.settings.write().set(&name, value.as_deref(), parsed.text.start())?;
+                let plan = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
+                return Ok(Planned {
+                    plan,
+                    state: self.core.base.clone(),
+                    counters,
+                    diagnosis,
+                    permit: None,
+                });
+            }
+            Action::Query(statement) | Action::Show(statement) => statement,
+        };
+        let permit = guard.queue().await?;
+        let catalog = QueryCatalog::pinned(&self.core, &self.ctx, Arc::clone(&counters));
+        let state = self.state(&catalog);
+        let logical = self.logical_plan(&state, &catalog, statement, &parsed, &diagnosis).await?;
+        let explain = |error| diagnosis.explain(error);
+        let logical = with_params(logical, options).map_err(explain)?;
+        let limited = match (&parsed.action, options.rows_max) {
+            (Action::Query(_), Some(max)) => limit_rows(logical, max).map_err(explain)?,
+            _ => logical,
+        };
+        let plan = state.create_physical_plan(&limited).await.map_err(explain)?;
+        Ok(Planned { plan, state, counters, diagnosis, permit: Some(permit) })
+    }
+
+    async fn logical_plan(
+        &self,
+        state: &SessionState,
+        catalog: &Arc<QueryCatalog>,
+        statement: Statement,
+        parsed: &Parsed,
+        diagnosis: &Diagnosis,
+    ) -> Result<LogicalPlan, QueryError> {
+        if parsed.needs_names {
+            catalog.load_names().await?;
+        }
+        let plan = match state.statement_to_plan(statement).await {
+            Ok(plan) => plan,
+            Err(error) => {
+                let Some(parts) = Diagnosis::unknown_table(&error) else {
+                    return Err(diagnosis.explain(error));
+                };
+                let known = catalog.full_names().await?;
+                let namespace = self.namespace();
+                return Err(diagnosis.no_such_table(&parts, &known, &namespace));
+            }
+        };
+        let options =
+            SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        options.verify_plan(&plan).map_err(|error| diagnosis.explain(error))?;
+        Ok(plan)
+    }
+
+    fn start(
+        &self,
+        planned: Planned,
+        mut ticket: QueryTicket,
+        stats: StatsHandle,
+        started: Instant,
+        deadline: Deadline,
+        options: &QueryOptions,
+    ) -> Result<QueryStream, QueryError> {
+        let plan_text = options.explain.then(|| displayable(planned.plan.as_ref()).indent(false).to_string());
+        let rows = match execute_stream(Arc::clone(&planned.plan), planned.state.task_ctx()) {
+            Ok(rows) => rows,
+            Err(error) => {
+                let error = planned.diagnosis.explain(error);
+                ticket.end(Err(&error));
+                return Err(error);
+            }
+        };
+        let output = OutputTypes::of(&planned.plan.schema());
+        Ok(QueryStream::new(Execution {
+            ticket,
+            stats,
+            counters: planned.counters,
+            plan: planned.plan,
+            rows,
+            output,
+            rows_max: options.rows_max,
+            diagnosis: planned.diagnosis,
+            clock: Arc::clone(&self.core.env.clock),
+            started,
+            deadline: Some((deadline.at, deadline.limit)),
+            plan_text,
+            permit: planned.permit,
+        }))
+    }
+}
+
+struct Planned {
+    plan: Arc<dyn ExecutionPlan>,
+    state: SessionState,
+    counters: Arc<ScanCounters>,
+    diagnosis: Diagnosis,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Guard<'_> {
+    /// Waits for `work` unless the query is stopped or its time is over.
+    async fn hold<F: Future>(&self, work: F) -> Result<F::Output, QueryError> {
+        let query_id = || self.query_id.to_string();
+        let left = self.deadline.at.saturating_duration_since(self.core.env.clock.instant());
+        tokio::select! {
+            biased;
+            () = self.cancelled.cancelled() => Err(QueryError::Cancelled { query_id: query_id() }),
+            () = self.core.env.clock.sleep(left) => {
+                Err(QueryError::TimedOut { query_id: query_id(), limit: self.deadline.limit })
+            }
+            output = work => Ok(output),
+        }
+    }
+
+    async fn queue(&self) -> Result<OwnedSemaphorePermit, QueryError> {
+        let waited = self.core.config.queue_timeout.0;
+        let permits = Arc::clone(&self.core.permits);
+        tokio::select! {
+            biased;
+            permit = permits.acquire_owned() => {
+                permit.map_err(|_| QueryError::Internal { message: "the query queue is closed".into() })
+            }
+            () = self.core.env.clock.sleep(waited) => {
+                let running = self.core.config.concurrent_max;
+                Err(QueryError::TooManyQueries { running, waited })
+            }
+        }
+    }
+}
+
+fn with_params(plan: LogicalPlan, options: &QueryOptions) -> Result<LogicalPlan, DataFusionError> {
+    if options.params.is_empty() {
+        return Ok(plan);
+    }
+    plan.with_param_values(ParamValues::from(options.params.clone()))
+}
+
+/// One row more than is delivered, so that truncation can be told.
+fn limit_rows(plan: LogicalPlan, rows_max: u64) -> Result<LogicalPlan, DataFusionError> {
+    let fetch = usize::try_from(rows_max.saturating_add(1)).unwrap_or(usize::MAX);
+    LogicalPlanBuilder::from(plan).limit(0, Some(fetch))?.build()
+}

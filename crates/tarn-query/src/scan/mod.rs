@@ -1,0 +1,40 @@
+//! Reads tables: which files, which rows of them, which columns, and how many at once.
+
+mod bounds;
+mod counters;
+mod deletes;
+mod equality;
+mod files;
+mod hot;
+mod index;
+mod mapping;
+mod nested;
+mod opaque;
+mod reader;
+mod statistics;
+mod table;
+
+use std::sync::Arc;
+
+use datafusion::execution::runtime_env::RuntimeEnv;
+
+pub(crate) use counters::ScanCounters;
+pub use counters::ScanStats;
+pub use table::LakeTable;
+
+use index::IndexCache;
+use reader::FooterCache;
+
+/// What all scans share.
+#[derive(Debug)]
+pub(crate) struct ScanShared {
+    footers: FooterCache,
+    indexes: IndexCache,
+}
+
+impl ScanShared {
+    pub(crate) fn new(runtime: &Arc<RuntimeEnv>) -> Self {
+        let footers = FooterCache::new(runtime.cache_manager.get_file_metadata_cache());
+        Self { footers, indexes: IndexCache::default() }
+    }
+}

@@ -1,0 +1,221 @@
+//! One statement, and whether it may run.
+
+use datafusion::error::DataFusionError;
+use datafusion::sql::parser::{DFParserBuilder, ResetStatement, Statement as DfStatement};
+use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, Set, SetExpr, Statement, Value};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::ParserError;
+
+use crate::sql::text::lower_first;
+use crate::sql::{SqlText, time_travel};
+use crate::{QueryError, SqlPosition};
+
+/// Nesting of expressions and subqueries; deeper text is refused rather than overflowing the stack.
+const RECURSION_MAX: usize = 128;
+
+/// What a statement does.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Action {
+    /// Gives rows that a row limit may cut.
+    Query(DfStatement),
+    /// Gives rows about tables, settings or a plan.
+    Show(DfStatement),
+    /// Changes a setting of the session.
+    Set {
+        /// In small letters.
+        name: String,
+        /// `None` resets.
+        value: Option<String>,
+    },
+}
+
+/// A statement with its text.
+#[derive(Clone, Debug)]
+pub(crate) struct Parsed {
+    pub(crate) action: Action,
+    pub(crate) text: SqlText,
+    /// It asks the information schema, so all names are needed before planning.
+    pub(crate) needs_names: bool,
+}
+
+/// Reads one statement that only reads. Errors: `Syntax`, `NotReadOnly`.
+pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
+    let text = SqlText::new(sql)?;
+    let (blanked, travels) = time_travel::extract(sql, &text)?;
+    let mut statements = DFParserBuilder::new(blanked.as_str())
+        .with_dialect(&GenericDialect {})
+        .with_recursion_limit(RECURSION_MAX)
+        .build()
+        .and_then(|mut parser| parser.parse_statements())
+        .map_err(|error| refuse_unparsed(&text, error))?;
+    if statements.len() > 1 {
+        return Err(QueryError::Syntax {
+            message: format!("{} statements in one request", statements.len()),
+            position: text.second_statement(),
+            hint: Some("send one statement at a time".into()),
+        });
+    }
+    let mut statement = statements.pop_front().ok_or_else(|| QueryError::Syntax {
+        message: "the SQL text is empty".into(),
+        position: None,
+        hint: Some("write a statement, such as `SHOW TABLES`".into()),
+    })?;
+    time_travel::apply(&mut statement, &travels)?;
+    let action = classify(statement, &text)?;
+    let needs_names =
+        matches!(action, Action::Show(_)) || text.find_name(None, "information_schema").is_some();
+    Ok(Parsed { action, text, needs_names })
+}
+
+fn classify(statement: DfStatement, text: &SqlText) -> Result<Action, QueryError> {
+    match &statement {
+        DfStatement::Explain(explain) => {
+            classify(explain.statement.as_ref().clone(), text)?;
+            Ok(Action::Show(statement))
+        }
+        DfStatement::Reset(ResetStatement::Variable(name)) => {
+            Ok(Action::Set { name: setting(name), value: None })
+        }
+        DfStatement::CreateExternalTable(_) | DfStatement::CopyTo(_) => Err(refuse(text)),
+        DfStatement::Statement(inner) => match inner.as_ref() {
+            Statement::Query(query) if only_reads(query) => Ok(Action::Query(statement)),
+            Statement::Query(_) => Err(refuse(text)),
+            Statement::ShowTables { .. }
+            | Statement::ShowColumns { .. }
+            | Statement::ShowVariable { .. }
+            | Statement::ShowVariables { .. }
+            | Statement::ShowFunctions { .. }
+            | Statement::ExplainTable { .. } => Ok(Action::Show(statement)),
+            Statement::ShowDatabases { .. } | Statement::ShowSchemas { .. } => show_namespaces(),
+            Statement::Set(set) => set_action(set, text),
+            Statement::Use(used) => {
+                let name = used.to_string();
+                let name = name.split_whitespace().last().unwrap_or_default().trim_matches('"').to_string();
+                Ok(Action::Set { name: "search_path".into(), value: Some(name) })
+            }
+            _ => Err(refuse(text)),
+        },
+    }
+}
+
+fn show_namespaces() -> Result<Action, QueryError> {
+    let sql = "SELECT schema_name AS namespace FROM information_schema.schemata \
+               WHERE schema_name <> 'information_schema' ORDER BY 1";
+    parse(sql).map(|parsed| match parsed.action {
+        Action::Query(statement) => Action::Show(statement),
+        other => other,
+    })
+}
+
+/// Whether no part of a query writes: `WITH x AS (INSERT …)` and `SELECT … INTO` do.
+fn only_reads(query: &Query) -> bool {
+    let with_reads = query.with.iter().flat_map(|with| &with.cte_tables).all(|cte| only_reads(&cte.query));
+    with_reads && body_only_reads(&query.body)
+}
+
+fn body_only_reads(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => select.into.is_none(),
+        SetExpr::Query(query) => only_reads(query),
+        SetExpr::SetOperation { left, right, .. } => body_only_reads(left) && body_only_reads(right),
+        SetExpr::Values(_) | SetExpr::Table(_) => true,
+        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => false,
+    }
+}
+
+fn setting(name: &ObjectName) -> String {
+    name.to_string().replace('"', "").to_lowercase()
+}
+
+fn set_action(set: &Set, text: &SqlText) -> Result<Action, QueryError> {
+    match set {
+        Set::SingleAssignment { variable, values, .. } => {
+            let value = values.iter().map(plain_value).collect::<Vec<_>>().join(",");
+            let reset = value.eq_ignore_ascii_case("default");
+            Ok(Action::Set { name: setting(variable), value: (!reset).then_some(value) })
+        }
+        Set::SetTimeZone { value, .. } => {
+            Ok(Action::Set { name: "timezone".into(), value: Some(plain_value(value)) })
+        }
+        Set::SetNames { .. } | Set::SetNamesDefault {} => {
+            Ok(Action::Set { name: "client_encoding".into(), value: None })
+        }
+        _ => Err(refuse(text)),
+    }
+}
+
+fn plain_value(value: &Expr) -> String {
+    match value {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) => text.clone(),
+            other => other.to_string(),
+        },
+        Expr::Identifier(ident) => ident.value.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The error for a statement that writes, with the way to do it.
+fn refuse(text: &SqlText) -> QueryError {
+    let words = text.leading_words(2);
+    let first = words.split(' ').next().unwrap_or_default().to_string();
+    let (statement, hint) = match first.as_str() {
+        "CREATE" | "ALTER" | "DROP" | "TRUNCATE" => (
+            words,
+            "tables come from sources (`tarn apply`), or are made and changed through the Iceberg REST catalog at \
+             /iceberg",
+        ),
+        "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "REPLACE" | "COPY" | "WITH" | "SELECT" => (
+            if first == "SELECT" { "SELECT INTO".into() } else { first },
+            "send rows to a source such as `http_push`, or write through the Iceberg REST catalog at /iceberg with \
+             Spark, DuckDB or PyIceberg",
+        ),
+        "BEGIN" | "START" | "COMMIT" | "ROLLBACK" | "SAVEPOINT" | "RELEASE" => {
+            (words, "leave it out: every statement reads one consistent state of each table")
+        }
+        _ => (words, "SELECT, WITH, VALUES, SHOW, DESCRIBE, EXPLAIN and SET are possible"),
+    };
+    QueryError::NotReadOnly { statement, position: text.start(), hint: hint.into() }
+}
+
+/// Statements that the grammar below does not know are still refused as what they are.
+fn refuse_unparsed(text: &SqlText, error: DataFusionError) -> QueryError {
+    let writes =
+        ["CREATE", "ALTER", "DROP", "TRUNCATE", "INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "REPLACE"];
+    let first = text.leading_words(1);
+    let syntax = syntax_error(&error);
+    // A misspelt query is a syntax error; a write is refused however it is spelt.
+    if writes.contains(&first.as_str()) { refuse(text) } else { syntax }
+}
+
+fn syntax_error(error: &DataFusionError) -> QueryError {
+    let message = match error.find_root() {
+        DataFusionError::SQL(parser, _) => match parser.as_ref() {
+            ParserError::ParserError(message) | ParserError::TokenizerError(message) => message.clone(),
+            ParserError::RecursionLimitExceeded => {
+                return QueryError::Syntax {
+                    message: format!(
+                        "expressions or subqueries are nested more than {RECURSION_MAX} levels deep"
+                    ),
+                    position: None,
+                    hint: Some("use WITH to name inner queries, or IN instead of long chains of OR".into()),
+                };
+            }
+        },
+        other => other.message().to_string(),
+    };
+    let (message, position) = split_position(&message);
+    let hint = message.contains("found: EOF").then(|| "the statement stops too early".to_string());
+    QueryError::Syntax { message: lower_first(&message), position, hint }
+}
+
+/// Takes ` at Line: 1, Column: 8` off a parser's message.
+fn split_position(message: &str) -> (String, Option<SqlPosition>) {
+    let Some((before, place)) = message.rsplit_once(" at Line: ") else { return (message.to_string(), None) };
+    let Some((line, column)) = place.split_once(", Column: ") else { return (message.to_string(), None) };
+    let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok();
+    match (digits(line), digits(column)) {
+        (Some(line), Some(column)) => (before.to_string(), Some(SqlPosition { line, column })),
+        _ => (message.to_string(), None),
+    }
+}

@@ -1,0 +1,87 @@
+import { Burger, Drawer } from "@mantine/core";
+import { useDisclosure, useHotkeys } from "@mantine/hooks";
+import { useQuery } from "@tanstack/react-query";
+import { Outlet, useRouterState } from "@tanstack/react-router";
+import { lazy, Suspense, useEffect } from "react";
+import { followEvents } from "~/api/live";
+import { queries } from "~/api/queries";
+import { ErrorNote } from "~/components/ErrorNote";
+import { useT } from "~/i18n";
+import { LoginScreen } from "~/features/access/pages/LoginScreen";
+import { client } from "./client";
+import { Rail } from "./Rail";
+import { PendingScreen } from "./screens";
+import { TopBar } from "./TopBar";
+import { Mark } from "./Mark";
+import classes from "./Shell.module.css";
+
+const CommandPalette = lazy(() => import("./CommandPalette"));
+
+/** The frame around every page: rail, bar, command palette, live connection. */
+export function Shell() {
+  const t = useT();
+  const session = useQuery(queries.session);
+  const [menu, setMenu] = useDisclosure();
+  const [palette, setPalette] = useDisclosure();
+  const path = useRouterState({ select: (state) => state.location.pathname });
+  useHotkeys([["mod+K", setPalette.toggle]], []);
+  useEffect(setMenu.close, [path, setMenu.close]);
+
+  const locked = session.data?.authentication_required === true && session.data.user === null;
+  const open = session.data !== undefined && !locked;
+  useEffect(() => (open ? followEvents(client) : undefined), [open]);
+
+  if (session.error && !session.data) {
+    return (
+      <main className={classes.alone}>
+        <ErrorNote error={session.error} onRetry={() => void session.refetch()} />
+      </main>
+    );
+  }
+  if (!session.data) return null;
+  if (locked) return <LoginScreen session={session.data} />;
+
+  return (
+    <div className={classes.shell}>
+      <a className={classes.skip} href="#content">
+        {t("nav.skip")}
+      </a>
+      <aside className={classes.rail}>
+        <Rail session={session.data} />
+      </aside>
+      <Drawer
+        opened={menu}
+        onClose={setMenu.close}
+        size={250}
+        padding={0}
+        withCloseButton={false}
+        title={null}
+        aria-label={t("nav.menu")}
+      >
+        <Rail session={session.data} />
+      </Drawer>
+      <div className={classes.main}>
+        <TopBar
+          session={session.data}
+          onSearch={setPalette.open}
+          menu={
+            <div className={classes.burger}>
+              <Burger opened={menu} onClick={setMenu.toggle} size="sm" aria-label={t("nav.menu")} />
+              <Mark size={22} />
+            </div>
+          }
+        />
+        <main id="content" className={classes.content} tabIndex={-1}>
+          <Suspense fallback={<PendingScreen />}>
+            <Outlet />
+          </Suspense>
+        </main>
+      </div>
+      {palette && (
+        <Suspense fallback={null}>
+          <CommandPalette onClose={setPalette.close} />
+        </Suspense>
+      )}
+    </div>
+  );
+}

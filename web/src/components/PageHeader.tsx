@@ -1,0 +1,36 @@
+import type { ReactNode } from "react";
+import { useEffect } from "react";
+import { AppLink } from "./AppLink";
+import classes from "./PageHeader.module.css";
+
+interface Props {
+  title: string;
+  /** The list that this page came from. */
+  parent?: { label: string; href: string };
+  badge?: ReactNode;
+  lead?: ReactNode;
+  actions?: ReactNode;
+}
+
+export function PageHeader({ title, parent, badge, lead, actions }: Props) {
+  useEffect(() => {
+    document.title = `${title} · Tarn`;
+  }, [title]);
+  return (
+    <header className={classes.header}>
+      <div className={classes.words}>
+        {parent && (
+          <AppLink className={classes.parent} href={parent.href}>
+            {parent.label}
+          </AppLink>
+        )}
+        <div className={classes.line}>
+          <h1 className={classes.title}>{title}</h1>
+          {badge}
+        </div>
+        {lead && <p className={classes.lead}>{lead}</p>}
+      </div>
+      {actions && <div className={classes.actions}>{actions}</div>}
+    </header>
+  );
+}

@@ -1,0 +1,56 @@
+import { Stack } from "@mantine/core";
+import type { Change, ChangeAction, Plan } from "~/api/types";
+import { useT } from "~/i18n";
+import { Diff } from "~/ui/Diff";
+import { StateBadge, type Tone } from "~/ui/StateBadge";
+import { Note } from "./ErrorNote";
+
+const TONES: Record<ChangeAction, Tone> = { create: "ok", update: "info", delete: "bad", none: "quiet" };
+
+export function ActionBadge({ action }: { action: ChangeAction }) {
+  const t = useT();
+  return <StateBadge tone={TONES[action]} label={t(`change.${action}`)} />;
+}
+
+/** One change: what happens to which resource, its problems, its diff. */
+export function ChangeView({ change }: { change: Change }) {
+  const t = useT();
+  return (
+    <Stack gap={8}>
+      <div style={{ display: "flex", gap: 10, alignItems: "center", flexWrap: "wrap" }}>
+        <ActionBadge action={change.action} />
+        <strong>
+          {change.kind} {change.name}
+        </strong>
+      </div>
+      {change.problems?.map((problem) => (
+        <Note
+          key={`${problem.line}/${problem.message}`}
+          tone={problem.severity === "error" ? "bad" : "warn"}
+          message={
+            <>
+              {problem.line ? `${t("change.line", { line: problem.line })} ` : ""}
+              <span lang="en">{problem.message}</span>
+            </>
+          }
+          hint={problem.hint ? <span lang="en">{problem.hint}</span> : undefined}
+        />
+      ))}
+      {change.diff && <Diff text={change.diff} label={t("change.diff", { name: change.name })} />}
+    </Stack>
+  );
+}
+
+/** What applying would do. */
+export function PlanView({ plan }: { plan: Plan }) {
+  const t = useT();
+  const changes = plan.changes.filter((change) => change.action !== "none" || (change.problems?.length ?? 0) > 0);
+  if (changes.length === 0) return <span className="dim">{t("change.nothing")}</span>;
+  return (
+    <Stack gap="md">
+      {changes.map((change) => (
+        <ChangeView key={`${change.kind}/${change.name}`} change={change} />
+      ))}
+    </Stack>
+  );
+}

@@ -1,0 +1,32 @@
+import { Tabs } from "@mantine/core";
+import type { ReactNode } from "react";
+import { useView } from "./view";
+
+interface Tab {
+  id: string;
+  label: ReactNode;
+  content: () => ReactNode;
+}
+
+/** Tabs whose choice is in the URL; the first is the default. */
+export function TabBar({ label, tabs }: { label: string; tabs: Tab[] }) {
+  const [view, setView] = useView();
+  const shown = tabs.find((tab) => tab.id === view.tab) ?? tabs[0];
+  if (!shown) return null;
+  return (
+    <Tabs
+      value={shown.id}
+      onChange={(id) => setView({ tab: id === tabs[0]?.id ? undefined : (id ?? undefined) }, { push: true })}
+      keepMounted={false}
+    >
+      <Tabs.List aria-label={label} mb="md" style={{ flexWrap: "nowrap", overflowX: "auto", overflowY: "hidden" }}>
+        {tabs.map((tab) => (
+          <Tabs.Tab key={tab.id} value={tab.id} style={{ flex: "none" }}>
+            {tab.label}
+          </Tabs.Tab>
+        ))}
+      </Tabs.List>
+      <Tabs.Panel value={shown.id}>{shown.content()}</Tabs.Panel>
+    </Tabs>
+  );
+}

@@ -1,0 +1,27 @@
+import { useNavigate, useSearch } from "@tanstack/react-router";
+import { useCallback } from "react";
+
+/** What the URL says about the view: filters, sort, tab. An absent key means the default. */
+export type View = Record<string, string | undefined>;
+
+/** The view's state in the URL. A change replaces the entry in the history unless `push` is set. */
+export function useView(): [View, (change: View, options?: { push?: boolean }) => void] {
+  const view = useSearch({ strict: false }) as View;
+  const navigate = useNavigate();
+  const set = useCallback(
+    (change: View, options?: { push?: boolean }) => {
+      void navigate({
+        to: ".",
+        search: (before: View) => {
+          const after: View = { ...before, ...change };
+          for (const key of Object.keys(after)) if (!after[key]) delete after[key];
+          return after;
+        },
+        replace: !options?.push,
+        resetScroll: false,
+      });
+    },
+    [navigate],
+  );
+  return [view, set];
+}

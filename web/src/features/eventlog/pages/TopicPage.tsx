@@ -1,0 +1,128 @@
+import { Stack } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { useParams } from "@tanstack/react-router";
+import { queries } from "~/api/queries";
+import type { TopicDetail } from "~/api/types";
+import { Load } from "~/components/Load";
+import { PageHeader } from "~/components/PageHeader";
+import { paths } from "~/components/paths";
+import { TabBar } from "~/components/TabBar";
+import { TextLink } from "~/components/TextLink";
+import { When } from "~/components/When";
+import { useT } from "~/i18n";
+import { useFormat } from "~/i18n/format";
+import { DataTable } from "~/ui/DataTable";
+import { EmptyState } from "~/ui/EmptyState";
+import { Facts } from "~/ui/Facts";
+import { Panel } from "~/ui/Panel";
+import { Peek } from "../parts/Peek";
+
+export default function TopicPage() {
+  const t = useT();
+  const { name } = useParams({ strict: false }) as { name: string };
+  const topic = useQuery(queries.topic(name));
+  return (
+    <>
+      <PageHeader title={name} parent={{ label: t("nav.topics"), href: paths.topics() }} />
+      <Load query={topic} lines={10}>
+        {(data) => <TopicBody topic={data} />}
+      </Load>
+    </>
+  );
+}
+
+function TopicBody({ topic }: { topic: TopicDetail }) {
+  const t = useT();
+  const format = useFormat();
+  const { age, size } = topic.retention;
+  return (
+    <Stack gap="md">
+      <Facts
+        items={[
+          { label: t("col.rows_per_s"), value: format.count(topic.rows_per_s) },
+          { label: t("col.rows"), value: format.count(topic.rows) },
+          { label: t("col.size"), value: format.bytes(topic.bytes) },
+          { label: t("topic.offsets"), value: `${format.count(topic.low_offset)} – ${format.count(topic.high_offset)}` },
+          { label: t("topic.retention"), value: [age, size].filter(Boolean).join(" · ") || t("topic.forever") },
+          { label: t("topic.last_append"), value: <When at={topic.last_append_at} /> },
+          {
+            label: t("col.source"),
+            value: topic.source ? <TextLink href={paths.source(topic.source)}>{topic.source}</TextLink> : "–",
+          },
+        ]}
+      />
+      <TabBar
+        label={topic.name}
+        tabs={[
+          { id: "rows", label: t("topic.rows"), content: () => <Peek topic={topic} /> },
+          { id: "schema", label: `${t("topic.schema")} ${topic.schema.length}`, content: () => <Schema topic={topic} /> },
+          { id: "partitions", label: `${t("col.partitions")} ${topic.partitions}`, content: () => <Partitions topic={topic} /> },
+          { id: "consumers", label: `${t("col.consumers")} ${topic.consumer_list.length}`, content: () => <Consumers topic={topic} /> },
+        ]}
+      />
+    </Stack>
+  );
+}
+
+function Schema({ topic }: { topic: TopicDetail }) {
+  const t = useT();
+  return (
+    <Panel flush>
+      <DataTable
+        label={t("topic.schema")}
+        rows={topic.schema}
+        rowKey={(field) => field.name}
+        columns={[
+          { key: "name", header: t("topic.column"), cell: (field) => <span className="mono">{field.name}</span> },
+          { key: "type", header: t("col.type"), cell: (field) => <span className="mono">{field.type}</span> },
+          { key: "nullable", header: t("topic.nullable"), cell: (field) => (field.nullable ? t("common.yes") : t("common.no")) },
+          { key: "key", header: t("topic.key"), grow: true, cell: (field) => (topic.key.includes(field.name) ? t("common.yes") : "") },
+        ]}
+        empty={<EmptyState title={t("topic.no_schema")} />}
+      />
+    </Panel>
+  );
+}
+
+function Partitions({ topic }: { topic: TopicDetail }) {
+  const t = useT();
+  const format = useFormat();
+  return (
+    <Panel flush>
+      <DataTable
+        label={t("col.partitions")}
+        rows={topic.partition_list}
+        rowKey={(one) => String(one.partition)}
+        columns={[
+          { key: "partition", header: t("topic.partition"), cell: (one) => one.partition },
+          { key: "low", header: t("topic.low"), numeric: true, cell: (one) => format.count(one.low_offset) },
+          { key: "high", header: t("topic.high"), numeric: true, cell: (one) => format.count(one.high_offset) },
+          { key: "bytes", header: t("col.size"), numeric: true, cell: (one) => format.bytes(one.bytes) },
+          { key: "segments", header: t("topic.segments"), numeric: true, cell: (one) => format.count(one.segments) },
+        ]}
+      />
+    </Panel>
+  );
+}
+
+function Consumers({ topic }: { topic: TopicDetail }) {
+  const t = useT();
+  const format = useFormat();
+  return (
+    <Panel flush>
+      <DataTable
+        label={t("col.consumers")}
+        rows={topic.consumer_list}
+        rowKey={(one) => `${one.consumer}/${one.partition}`}
+        columns={[
+          { key: "consumer", header: t("topic.consumer"), grow: true, cell: (one) => one.consumer },
+          { key: "partition", header: t("topic.partition"), numeric: true, cell: (one) => one.partition },
+          { key: "offset", header: t("topic.offset"), numeric: true, cell: (one) => format.count(one.offset) },
+          { key: "lag", header: t("topic.lag_rows"), numeric: true, cell: (one) => format.count(one.lag_rows) },
+          { key: "at", header: t("topic.committed"), numeric: true, cell: (one) => <When at={one.committed_at} /> },
+        ]}
+        empty={<EmptyState title={t("topic.no_consumers")} text={t("topic.no_consumers_hint")} />}
+      />
+    </Panel>
+  );
+}

@@ -1,0 +1,129 @@
+import { Button, Progress, Stack } from "@mantine/core";
+import { IconPencil } from "@tabler/icons-react";
+import { useQuery } from "@tanstack/react-query";
+import { useParams } from "@tanstack/react-router";
+import { queries } from "~/api/queries";
+import { useSourceRates } from "~/api/source-rates";
+import type { SourceDetail } from "~/api/types";
+import { AppLink } from "~/components/AppLink";
+import { Note } from "~/components/ErrorNote";
+import { Load } from "~/components/Load";
+import { PageHeader } from "~/components/PageHeader";
+import { paths } from "~/components/paths";
+import { SourceStateBadge } from "~/components/StateBadges";
+import { TabBar } from "~/components/TabBar";
+import { TextLink } from "~/components/TextLink";
+import { When } from "~/components/When";
+import { useT } from "~/i18n";
+import { useFormat } from "~/i18n/format";
+import { Facts } from "~/ui/Facts";
+import { Panel } from "~/ui/Panel";
+import { RateChart } from "~/ui/RateChart";
+import { DeadLetters } from "../parts/DeadLetters";
+import { SourceCommands } from "../parts/SourceCommands";
+import { SourceFault } from "../parts/SourceFault";
+import { SourceHistory, SourceSpec, SourceTables } from "../parts/SourceTabs";
+
+export default function SourcePage() {
+  const t = useT();
+  const { name } = useParams({ strict: false }) as { name: string };
+  const source = useQuery(queries.source(name));
+  return (
+    <>
+      <PageHeader
+        title={name}
+        parent={{ label: t("nav.sources"), href: paths.sources() }}
+        badge={source.data && <SourceStateBadge state={source.data.state} />}
+        lead={source.data && <span lang="en">{source.data.title}</span>}
+        actions={
+          source.data && (
+            <>
+              <SourceCommands source={source.data} />
+              <Button component={AppLink} href={paths.newSource({ edit: name })} variant="default" leftSection={<IconPencil size={15} />}>
+                {t("source.edit")}
+              </Button>
+            </>
+          )
+        }
+      />
+      <Load query={source} lines={10}>
+        {(data) => <SourceBody source={data} />}
+      </Load>
+    </>
+  );
+}
+
+function SourceBody({ source }: { source: SourceDetail }) {
+  const t = useT();
+  const format = useFormat();
+  const samples = useSourceRates(source.name);
+  const tableCount = source.per_table.length;
+  return (
+    <Stack gap="md">
+      <SourceFault source={source} />
+      {source.revision !== source.running_revision && (
+        <Note tone="warn" message={t("source.old_revision", { running: source.running_revision, wanted: source.revision })} />
+      )}
+      <Facts items={useFacts(source)} />
+      {source.snapshot && <SnapshotProgress snapshot={source.snapshot} />}
+      <Panel title={t("source.rate_chart")} note={t("source.rate_note")}>
+        <RateChart
+          label={t("source.rate_chart")}
+          samples={samples}
+          window_ms={300_000}
+          height={150}
+          format={format.compact}
+          formatTime={(at_ms) => format.time(new Date(at_ms).toISOString())}
+        />
+      </Panel>
+      <TabBar
+        label={source.name}
+        tabs={[
+          { id: "tables", label: `${t("col.tables")} ${tableCount}`, content: () => <SourceTables source={source} /> },
+          { id: "history", label: t("source.history"), content: () => <SourceHistory source={source} /> },
+          {
+            id: "dead-letters",
+            label: `${t("col.dead_letters")} ${format.count(source.dead_letters)}`,
+            content: () => <DeadLetters name={source.name} />,
+          },
+          { id: "spec", label: t("source.spec"), content: () => <SourceSpec source={source} /> },
+        ]}
+      />
+    </Stack>
+  );
+}
+
+function useFacts(source: SourceDetail) {
+  const t = useT();
+  const format = useFormat();
+  return [
+    { label: t("col.rows_per_s"), value: format.count(source.rows_per_s) },
+    { label: t("source.rows_total"), value: format.count(source.rows_total) },
+    {
+      label: t("col.lag"),
+      value:
+        source.lag_ms === null ? "–" : `${format.duration(source.lag_ms)}${source.lag_bytes ? ` · ${format.bytes(source.lag_bytes)}` : ""}`,
+    },
+    { label: t("col.last_row"), value: <When at={source.last_row_at} /> },
+    { label: t("source.state_since"), value: <When at={source.state_since} /> },
+    { label: t("source.restarts"), value: <TextLink href={paths.source(source.name, "history")}>{format.count(source.restarts)}</TextLink> },
+  ];
+}
+
+function SnapshotProgress({ snapshot }: { snapshot: { rows_done: number; rows_estimated: number } }) {
+  const t = useT();
+  const format = useFormat();
+  const part = snapshot.rows_estimated > 0 ? Math.min(1, snapshot.rows_done / snapshot.rows_estimated) : 0;
+  return (
+    <div>
+      <Progress value={part * 100} aria-label={t("source.state.snapshot")} mb={4} />
+      <span className="dim">
+        {t("source.snapshot_progress", {
+          done: format.count(snapshot.rows_done),
+          all: format.count(snapshot.rows_estimated),
+          part: format.percent(part),
+        })}
+      </span>
+    </div>
+  );
+}

@@ -1,0 +1,28 @@
+import { Text } from "@mantine/core";
+import type { SourceSummary } from "~/api/types";
+import { Note } from "~/components/ErrorNote";
+import { useT } from "~/i18n";
+import { SourceCommands } from "./SourceCommands";
+
+/** Why a source stands, what to do, and the button that does it. */
+export function SourceFault({ source, short }: { source: SourceSummary; short?: boolean }) {
+  const t = useT();
+  const troubled = source.state === "failed" || source.state === "backing_off";
+  if (!troubled && !source.message) return null;
+  if (short) {
+    return source.message ? (
+      <Text size="xs" c={troubled ? "var(--bad)" : "dimmed"} lineClamp={2} lang="en">
+        {source.message}
+      </Text>
+    ) : null;
+  }
+  if (!troubled) return null;
+  return (
+    <Note
+      tone={source.state === "failed" ? "bad" : "warn"}
+      message={source.message ? <span lang="en">{source.message}</span> : t("source.no_message")}
+      hint={source.hint ? <span lang="en">{source.hint}</span> : undefined}
+      action={<SourceCommands source={source} only="restart" />}
+    />
+  );
+}

@@ -1,0 +1,112 @@
+import { Button, Stack } from "@mantine/core";
+import { IconTerminal2 } from "@tabler/icons-react";
+import { useQuery } from "@tanstack/react-query";
+import { useParams } from "@tanstack/react-router";
+import { queries } from "~/api/queries";
+import type { TableDetail } from "~/api/types";
+import { AppLink } from "~/components/AppLink";
+import { Note } from "~/components/ErrorNote";
+import { Load } from "~/components/Load";
+import { PageHeader } from "~/components/PageHeader";
+import { paths } from "~/components/paths";
+import { TableStateBadge } from "~/components/StateBadges";
+import { TabBar } from "~/components/TabBar";
+import { TextLink } from "~/components/TextLink";
+import { When } from "~/components/When";
+import { useT } from "~/i18n";
+import { useFormat } from "~/i18n/format";
+import { Facts } from "~/ui/Facts";
+import { CompactButton } from "../parts/CompactButton";
+import { Files } from "../parts/Files";
+import { Preview } from "../parts/Preview";
+import { Properties } from "../parts/Properties";
+import { Schema } from "../parts/Schema";
+import { Snapshots } from "../parts/Snapshots";
+
+export default function TablePage() {
+  const t = useT();
+  const { namespace, table } = useParams({ strict: false }) as { namespace: string; table: string };
+  const detail = useQuery(queries.table(namespace, table));
+  const name = `${namespace}.${table}`;
+  return (
+    <>
+      <PageHeader
+        title={name}
+        parent={{ label: t("nav.tables"), href: paths.tables() }}
+        badge={detail.data && <TableStateBadge state={detail.data.state} />}
+        actions={
+          <>
+            <CompactButton namespace={namespace} table={table} />
+            <Button
+              component={AppLink}
+              href={paths.sql({ q: `SELECT *\nFROM ${name}\nLIMIT 100`, run: "1" })}
+              leftSection={<IconTerminal2 size={15} />}
+            >
+              {t("sql.query_table")}
+            </Button>
+          </>
+        }
+      />
+      <Load query={detail} lines={10}>
+        {(data) => <TableBody table={data} />}
+      </Load>
+    </>
+  );
+}
+
+function TableBody({ table }: { table: TableDetail }) {
+  const t = useT();
+  const format = useFormat();
+  return (
+    <Stack gap="md">
+      {table.state !== "ok" && (
+        <Note
+          tone={table.state === "failed" ? "bad" : "warn"}
+          message={table.message ? <span lang="en">{table.message}</span> : t("table.behind")}
+          hint={t("table.behind_hint")}
+          action={
+            table.source && (
+              <Button variant="default" component={AppLink} href={paths.source(table.source)}>
+                {t("table.open_source")}
+              </Button>
+            )
+          }
+        />
+      )}
+      <Facts items={useFacts(table)} />
+      <TabBar
+        label={table.name}
+        tabs={[
+          { id: "preview", label: t("table.preview"), content: () => <Preview table={table} /> },
+          { id: "snapshots", label: `${t("table.snapshots")} ${format.count(table.snapshots)}`, content: () => <Snapshots table={table} /> },
+          { id: "schema", label: `${t("topic.schema")} ${table.schema.length}`, content: () => <Schema table={table} /> },
+          { id: "files", label: `${t("col.files")} ${format.count(table.files)}`, content: () => <Files table={table} /> },
+          { id: "properties", label: t("table.properties"), content: () => <Properties table={table} /> },
+        ]}
+      />
+    </Stack>
+  );
+}
+
+function useFacts(table: TableDetail) {
+  const t = useT();
+  const format = useFormat();
+  const waiting =
+    table.applied_offset === null || table.applied_high_offset === null ? null : table.applied_high_offset - table.applied_offset;
+  return [
+    { label: t("col.rows"), value: format.count(table.rows) },
+    { label: t("col.size"), value: format.bytes(table.bytes) },
+    { label: t("col.freshness"), value: table.freshness_ms === null ? "–" : format.duration(table.freshness_ms) },
+    { label: t("col.last_commit"), value: <When at={table.last_commit_at} /> },
+    {
+      label: t("table.waiting"),
+      value:
+        waiting === null || table.topic === null ? (
+          "–"
+        ) : (
+          <TextLink href={paths.topic(table.topic)}>{format.count(waiting)}</TextLink>
+        ),
+    },
+    { label: t("col.source"), value: table.source ? <TextLink href={paths.source(table.source)}>{table.source}</TextLink> : "–" },
+  ];
+}

@@ -1,0 +1,78 @@
+import { Button, CloseButton } from "@mantine/core";
+import { useLocalStorage } from "@mantine/hooks";
+import type { Overview } from "~/api/types";
+import { AppLink } from "~/components/AppLink";
+import { paths } from "~/components/paths";
+import { useT } from "~/i18n";
+import { Panel } from "~/ui/Panel";
+import classes from "./Overview.module.css";
+
+/** The table to look at first: the demo's flights, else the largest. */
+function firstTable(overview: Overview): string | undefined {
+  const tables = [...overview.tables_list].sort((a, b) => b.rows - a.rows);
+  return (tables.find((table) => table.name === "flights.flights") ?? tables[0])?.name;
+}
+
+function firstQuery(table: string): string {
+  if (table !== "flights.flights") return `SELECT *\nFROM ${table}\nLIMIT 100`;
+  return [
+    "SELECT origin, count(*) AS flights, round(avg(dep_delay), 1) AS delay_minutes",
+    "FROM flights.flights",
+    "GROUP BY origin",
+    "ORDER BY delay_minutes DESC",
+  ].join("\n");
+}
+
+/** What to try on the first visit; goes away for good when closed. */
+export function ThreeThings({ overview }: { overview: Overview }) {
+  const t = useT();
+  const [closed, setClosed] = useLocalStorage({ key: "tarn-three-things", defaultValue: "", getInitialValueInEffect: false });
+  if (closed) return null;
+  const table = firstTable(overview);
+  const source = overview.sources_list.find((one) => one.topics.length > 0);
+  const topic = source?.topics.find((name) => table && name.endsWith(table.slice(table.indexOf(".")))) ?? source?.topics[0];
+  const things = [
+    {
+      title: t("three.query"),
+      text: t("three.query_text"),
+      verb: t("three.query_verb"),
+      href: paths.sql(table ? { q: firstQuery(table), run: "1" } : {}),
+    },
+    {
+      title: t("three.peek"),
+      text: t("three.peek_text"),
+      verb: t("three.peek_verb"),
+      href: topic ? paths.topic(topic) : paths.topics(),
+    },
+    {
+      title: t("three.add"),
+      text: t("three.add_text"),
+      verb: t("three.add_verb"),
+      href: paths.newSource({ type: "postgres_cdc" }),
+    },
+  ];
+  return (
+    <Panel
+      flush
+      title={t("three.title")}
+      actions={<CloseButton size="sm" aria-label={t("three.close")} onClick={() => setClosed("closed")} />}
+    >
+      <div className={classes.three}>
+        {things.map((thing, index) => (
+          <div key={thing.title} className={classes.thing}>
+            <h3>
+              <span>{index + 1}</span>
+              {thing.title}
+            </h3>
+            <p>{thing.text}</p>
+            <div>
+              <Button variant="light" component={AppLink} href={thing.href}>
+                {thing.verb}
+              </Button>
+            </div>
+          </div>
+        ))}
+      </div>
+    </Panel>
+  );
+}

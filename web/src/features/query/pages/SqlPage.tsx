@@ -1,0 +1,169 @@
+import { Button, Kbd, Skeleton } from "@mantine/core";
+import { useDebouncedCallback } from "@mantine/hooks";
+import { IconListTree, IconPlayerPlay, IconPlayerStop } from "@tabler/icons-react";
+import { useQuery } from "@tanstack/react-query";
+import { lazy, Suspense, useEffect, useMemo, useRef, useState } from "react";
+import { ApiError } from "~/api/client";
+import { queries } from "~/api/queries";
+import { ErrorNote, Note } from "~/components/ErrorNote";
+import { PageHeader } from "~/components/PageHeader";
+import { useView } from "~/components/view";
+import { useT } from "~/i18n";
+import { useFormat } from "~/i18n/format";
+import { EmptyState } from "~/ui/EmptyState";
+import { Panel } from "~/ui/Panel";
+import { examplesFor } from "../parts/examples";
+import { Results } from "../parts/Results";
+import { type RunState, useRun } from "../parts/run";
+import { Side } from "../parts/Side";
+import classes from "../parts/Sql.module.css";
+
+const SqlEditor = lazy(() => import("../parts/SqlEditor"));
+const URL_AFTER_MS = 600;
+
+/** The text of the editor, kept in the URL. */
+function useSqlText(): [string, (sql: string) => void] {
+  const [view, setView] = useView();
+  const [sql, setSql] = useState(view.q ?? "");
+  const stored = useRef(view.q ?? "");
+  const store = useDebouncedCallback((text: string) => {
+    stored.current = text;
+    setView({ q: text });
+  }, URL_AFTER_MS);
+  useEffect(() => {
+    // Back, forward or a link changed the address, not the editor.
+    const outside = view.q ?? "";
+    if (outside === stored.current) return;
+    stored.current = outside;
+    setSql(outside);
+  }, [view.q]);
+  const change = (text: string) => {
+    setSql(text);
+    store(text);
+  };
+  return [sql, change];
+}
+
+export default function SqlPage() {
+  const t = useT();
+  const [view, setView] = useView();
+  const [sql, setSql] = useSqlText();
+  const completion = useQuery(queries.completion);
+  const { run, start, cancel } = useRun();
+  const asked = useRef(false);
+
+  useEffect(() => {
+    if (view.run !== "1" || asked.current || !view.q) return;
+    asked.current = true;
+    void start(view.q);
+    setView({ run: undefined });
+  }, [view.run, view.q, start, setView]);
+  useEffect(() => cancel, [cancel]);
+
+  const marks = useMemo(() => {
+    if (run.state !== "failed" || !(run.error instanceof ApiError) || !run.error.position) return [];
+    return [{ ...run.error.position, message: run.error.message }];
+  }, [run]);
+  const query = (text: string) => {
+    setSql(text);
+    void start(text);
+  };
+  const running = run.state === "running";
+
+  return (
+    <>
+      <PageHeader title={t("nav.sql")} lead={t("sql.lead")} />
+      <div className={classes.page}>
+        <div className={classes.side}>
+          <Side completion={completion.data} onQuery={query} onInsert={(text) => setSql(`${sql}${/\s$|^$/.test(sql) ? "" : " "}${text}`)} />
+        </div>
+        <div className={classes.main}>
+          <Panel flush>
+            <Suspense fallback={<Skeleton height={160} m="md" />}>
+              <SqlEditor
+                label={t("sql.editor")}
+                value={sql}
+                onChange={setSql}
+                onRun={() => void start(sql)}
+                completion={completion.data}
+                marks={marks}
+                minHeight="150px"
+                maxHeight="40vh"
+              />
+            </Suspense>
+            <div className={classes.bar}>
+              {running ? (
+                <Button color="red.8" leftSection={<IconPlayerStop size={15} />} onClick={cancel}>
+                  {t("common.cancel")}
+                </Button>
+              ) : (
+                <Button leftSection={<IconPlayerPlay size={15} />} disabled={!sql.trim()} onClick={() => void start(sql)}>
+                  {t("sql.run")}
+                </Button>
+              )}
+              <Button variant="default" leftSection={<IconListTree size={15} />} disabled={!sql.trim() || running} onClick={() => void start(sql, true)}>
+                {t("sql.explain")}
+              </Button>
+              <span className={`dim ${classes.end}`}>
+                <Kbd size="xs">Ctrl</Kbd> <Kbd size="xs">Enter</Kbd>
+              </span>
+            </div>
+          </Panel>
+          <Outcome run={run} onExplain={() => void start(sql, true)} first={examplesFor(completion.data)[0]?.sql} onQuery={query} />
+        </div>
+      </div>
+    </>
+  );
+}
+
+interface OutcomeProps {
+  run: RunState;
+  onExplain: () => void;
+  first: string | undefined;
+  onQuery: (sql: string) => void;
+}
+
+function Outcome({ run, onExplain, first, onQuery }: OutcomeProps) {
+  const t = useT();
+  switch (run.state) {
+    case "new":
+      return (
+        <Panel>
+          <EmptyState
+            title={t("sql.nothing_yet")}
+            text={t("sql.nothing_yet_hint")}
+            action={first ? <Button variant="light" onClick={() => onQuery(first)}>{t("sql.run_example")}</Button> : undefined}
+          />
+        </Panel>
+      );
+    case "running":
+      return <Running key={run.started_ms} started_ms={run.started_ms} />;
+    case "cancelled":
+      return <Note tone="warn" message={t("sql.cancelled")} />;
+    case "failed":
+      return <ErrorNote error={run.error} />;
+    case "done":
+      return (
+        <Panel flush>
+          <Results key={run.result.query_id} sql={run.sql} result={run.result} explained={run.explained} onExplain={onExplain} />
+        </Panel>
+      );
+  }
+}
+
+function Running({ started_ms }: { started_ms: number }) {
+  const t = useT();
+  const format = useFormat();
+  const [now, setNow] = useState(started_ms);
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 100);
+    return () => clearInterval(timer);
+  }, []);
+  return (
+    <Panel>
+      <span role="status">
+        {t("sql.running")} {format.duration(now - started_ms)}
+      </span>
+    </Panel>
+  );
+}

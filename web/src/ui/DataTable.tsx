@@ -1,0 +1,93 @@
+import { IconArrowDown, IconArrowUp } from "@tabler/icons-react";
+import type { ReactNode } from "react";
+import { useT } from "~/i18n";
+import { sortRows } from "./sort";
+import classes from "./DataTable.module.css";
+
+export interface DataColumn<Row> {
+  key: string;
+  header: string;
+  cell: (row: Row) => ReactNode;
+  /** What to sort by; a column without it cannot be sorted. */
+  sort?: (row: Row) => string | number | null;
+  numeric?: boolean;
+  /** Takes the space that is left. */
+  grow?: boolean;
+}
+
+interface Props<Row> {
+  label: string;
+  columns: DataColumn<Row>[];
+  rows: Row[];
+  rowKey: (row: Row) => string;
+  /** `key` ascending, `-key` descending. */
+  sort?: string | undefined;
+  onSort?: (sort: string) => void;
+  empty?: ReactNode;
+}
+
+function nextSort(key: string, sort: string | undefined, numeric: boolean | undefined): string {
+  if (sort === key) return `-${key}`;
+  if (sort === `-${key}`) return key;
+  return numeric ? `-${key}` : key;
+}
+
+/** A list. On a phone each row becomes a card. */
+export function DataTable<Row>({ label, columns, rows, rowKey, sort, onSort, empty }: Props<Row>) {
+  const t = useT();
+  const descending = sort?.startsWith("-") ?? false;
+  const sortKey = descending ? sort?.slice(1) : sort;
+  const by = columns.find((column) => column.key === sortKey)?.sort;
+  const ordered = by ? sortRows(rows, by, descending) : rows;
+  if (rows.length === 0 && empty) return <>{empty}</>;
+
+  return (
+    <div className={classes.scroll} tabIndex={0} role="region" aria-label={label}>
+      <table className={classes.table} role="table" aria-label={label}>
+        <thead role="rowgroup">
+          <tr role="row">
+            {columns.map((column) => {
+              const active = column.key === sortKey;
+              const direction = active ? (descending ? "descending" : "ascending") : undefined;
+              return (
+                <th
+                  key={column.key}
+                  role="columnheader"
+                  scope="col"
+                  data-numeric={column.numeric || undefined}
+                  data-grow={column.grow || undefined}
+                  aria-sort={direction}
+                >
+                  {column.sort && onSort ? (
+                    <button
+                      type="button"
+                      className={classes.sort}
+                      onClick={() => onSort(nextSort(column.key, sort, column.numeric))}
+                      title={t("table.sort_by", { column: column.header })}
+                    >
+                      {column.header}
+                      {active && (descending ? <IconArrowDown size={13} /> : <IconArrowUp size={13} />)}
+                    </button>
+                  ) : (
+                    column.header
+                  )}
+                </th>
+              );
+            })}
+          </tr>
+        </thead>
+        <tbody role="rowgroup">
+          {ordered.map((row) => (
+            <tr key={rowKey(row)} role="row">
+              {columns.map((column) => (
+                <td key={column.key} role="cell" data-label={column.header} data-numeric={column.numeric || undefined}>
+                  {column.cell(row)}
+                </td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

@@ -1,0 +1,94 @@
+import { useMantineColorScheme, useComputedColorScheme } from "@mantine/core";
+import { BarChart, LineChart, ScatterChart } from "echarts/charts";
+import { AriaComponent, DataZoomInsideComponent, GridComponent, LegendComponent, TooltipComponent } from "echarts/components";
+import { type ECharts, init, use } from "echarts/core";
+import { CanvasRenderer } from "echarts/renderers";
+import { useEffect, useRef } from "react";
+
+use([BarChart, LineChart, ScatterChart, GridComponent, TooltipComponent, LegendComponent, DataZoomInsideComponent, AriaComponent, CanvasRenderer]);
+
+export interface Series {
+  name: string;
+  points: [unknown, number | null][];
+}
+
+interface Props {
+  label: string;
+  type: "bar" | "line" | "scatter";
+  /** How x is read: names side by side, times, or numbers. */
+  axis: "category" | "time" | "value";
+  xName: string;
+  series: Series[];
+  height: number;
+}
+
+const COLOURS = { light: ["#0d6764", "#c2761b", "#225b9c", "#8a4b9e", "#5a7d1e", "#b3403a"], dark: ["#62bdb6", "#e3ae55", "#82b4ea", "#c596d6", "#a7c765", "#f2897f"] };
+
+const variable = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+/** A chart of a result. The caller loads this module when it is needed. */
+export default function EChart({ label, type, axis, xName, series, height }: Props) {
+  const place = useRef<HTMLDivElement>(null);
+  const chart = useRef<ECharts | null>(null);
+  const { colorScheme } = useMantineColorScheme();
+  const scheme = useComputedColorScheme("light");
+
+  useEffect(() => {
+    if (!place.current) return;
+    const made = init(place.current);
+    chart.current = made;
+    const observer = new ResizeObserver(() => made.resize());
+    observer.observe(place.current);
+    return () => {
+      observer.disconnect();
+      made.dispose();
+      chart.current = null;
+    };
+  }, []);
+
+  useEffect(() => {
+    const text = variable("--mantine-color-dimmed");
+    const line = variable("--line");
+    const words = { color: text, fontFamily: variable("--mantine-font-family") };
+    chart.current?.setOption(
+      {
+        color: COLOURS[scheme],
+        textStyle: words,
+        animationDuration: 250,
+        aria: { enabled: true },
+        grid: { left: 8, right: 16, top: series.length > 1 ? 36 : 16, bottom: 28, containLabel: true },
+        legend: series.length > 1 ? { top: 0, textStyle: words, icon: "roundRect" } : undefined,
+        tooltip: {
+          trigger: type === "scatter" ? "item" : "axis",
+          backgroundColor: variable("--surface"),
+          borderColor: variable("--line-strong"),
+          textStyle: { color: variable("--mantine-color-text") },
+        },
+        dataZoom: [{ type: "inside", zoomOnMouseWheel: "ctrl" }],
+        xAxis: {
+          type: axis,
+          name: xName,
+          nameLocation: "middle",
+          nameGap: 28,
+          scale: true,
+          axisLabel: words,
+          axisLine: { lineStyle: { color: line } },
+          splitLine: { show: false },
+        },
+        yAxis: { type: "value", scale: type === "scatter", axisLabel: words, splitLine: { lineStyle: { color: line } } },
+        series: series.map((one) => ({
+          name: one.name,
+          type,
+          data: one.points,
+          symbolSize: type === "scatter" ? 7 : 5,
+          showSymbol: one.points.length < 60,
+          barMaxWidth: 42,
+          itemStyle: type === "bar" ? { borderRadius: [3, 3, 0, 0] } : undefined,
+        })),
+      },
+      true,
+    );
+  }, [type, axis, xName, series, scheme, colorScheme]);
+
+  return <div ref={place} style={{ height }} role="img" aria-label={label} />;
+}

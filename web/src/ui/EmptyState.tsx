@@ -1,0 +1,27 @@
+import type { ReactNode } from "react";
+import { CodeBlock } from "./CodeBlock";
+import classes from "./EmptyState.module.css";
+
+interface Props {
+  title: string;
+  text?: ReactNode;
+  /** A command or a document that would fill it. */
+  code?: string;
+  action?: ReactNode;
+}
+
+/** Nothing here yet: says why, and how to change that. */
+export function EmptyState({ title, text, code, action }: Props) {
+  return (
+    <div className={classes.empty}>
+      <svg width="64" height="40" viewBox="0 0 64 40" aria-hidden>
+        <path d="M6 22 22 4l10 12 6-6 20 12z" fill="var(--accent-soft)" stroke="var(--accent)" strokeWidth="1.3" />
+        <path d="M4 26h56M12 31h40M22 36h20" stroke="var(--accent)" strokeWidth="1.3" strokeLinecap="round" opacity="0.55" />
+      </svg>
+      <p className={classes.title}>{title}</p>
+      {text && <p className={classes.text}>{text}</p>}
+      {code && <CodeBlock code={code} />}
+      {action}
+    </div>
+  );
+}

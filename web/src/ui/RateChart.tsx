@@ -1,0 +1,116 @@
+import { useElementSize } from "@mantine/hooks";
+import { useId, useState } from "react";
+import classes from "./RateChart.module.css";
+import { niceMax, pathOf } from "./scale";
+
+export interface RateSample {
+  at_ms: number;
+  value: number;
+}
+
+interface Props {
+  label: string;
+  samples: RateSample[];
+  /** How much time the width shows; the newest sample is at the right edge. */
+  window_ms: number;
+  height: number;
+  format: (value: number) => string;
+  formatTime: (at_ms: number) => string;
+  /** Only the line, for a table cell. */
+  bare?: boolean;
+}
+
+const LEFT = 52;
+const BOTTOM = 20;
+const TOP = 8;
+
+/** A live line over water. The scale starts at 0, so that heights can be compared. */
+export function RateChart({ label, samples, window_ms, height, format, formatTime, bare }: Props) {
+  const { ref, width } = useElementSize();
+  const [pointer, setPointer] = useState<number | null>(null);
+  const fill = useId();
+  const left = bare ? 0 : LEFT;
+  const bottom = bare ? 1 : BOTTOM;
+  const plotWidth = Math.max(1, width - left);
+  const plotHeight = Math.max(1, height - bottom - TOP);
+  const newest = samples.at(-1)?.at_ms ?? 0;
+  const max = niceMax(Math.max(1, ...samples.map((sample) => sample.value)));
+  const x = (at_ms: number) => left + plotWidth * (1 - (newest - at_ms) / window_ms);
+  const y = (value: number) => TOP + plotHeight * (1 - value / max);
+  const points = samples
+    .filter((sample) => newest - sample.at_ms <= window_ms)
+    .map((sample) => ({ ...sample, x: x(sample.at_ms), y: y(sample.value) }));
+  const line = pathOf(points);
+  const area = points.length > 1 ? `${line}L${points.at(-1)?.x},${y(0)}L${points[0]?.x},${y(0)}Z` : "";
+  const near =
+    pointer === null || points.length === 0
+      ? undefined
+      : points.reduce((best, point) => (Math.abs(point.x - pointer) < Math.abs(best.x - pointer) ? point : best));
+
+  return (
+    <div
+      ref={ref}
+      className={classes.chart}
+      style={{ height }}
+      onPointerMove={(event) => setPointer(event.clientX - event.currentTarget.getBoundingClientRect().left)}
+      onPointerLeave={() => setPointer(null)}
+    >
+      {width > 0 && (
+        <svg width={width} height={height} role="img" aria-label={label}>
+          <defs>
+            <linearGradient id={fill} x1="0" y1="0" x2="0" y2="1">
+              <stop offset="0" stopColor="var(--water-1)" stopOpacity="0.3" />
+              <stop offset="1" stopColor="var(--water-2)" stopOpacity="0.06" />
+            </linearGradient>
+          </defs>
+          {!bare &&
+            [0, 0.5, 1].map((part) => (
+              <g key={part} className={classes.grid}>
+                <line x1={left} x2={width} y1={y(max * part)} y2={y(max * part)} />
+                <text x={left - 8} y={y(max * part) + 4} textAnchor="end">
+                  {format(max * part)}
+                </text>
+              </g>
+            ))}
+          {!bare && points.length > 1 && <Times left={left} width={width} y={height - 5} newest={newest} window_ms={window_ms} format={formatTime} />}
+          {area && <path d={area} fill={`url(#${fill})`} />}
+          {line && <path d={line} className={classes.line} />}
+          {near && <circle cx={near.x} cy={near.y} r={3.5} className={classes.point} />}
+        </svg>
+      )}
+      {near && (
+        <div className={classes.tip} style={{ left: Math.min(Math.max(near.x, 60), width - 60), top: Math.max(0, near.y - 44) }}>
+          <strong>{format(near.value)}</strong>
+          <span>{formatTime(near.at_ms)}</span>
+        </div>
+      )}
+    </div>
+  );
+}
+
+interface TimesProps {
+  left: number;
+  width: number;
+  y: number;
+  newest: number;
+  window_ms: number;
+  format: (at_ms: number) => string;
+}
+
+function Times({ left, width, y, newest, window_ms, format }: TimesProps) {
+  const marks = width > 520 ? [0, 0.25, 0.5, 0.75, 1] : [0, 0.5, 1];
+  return (
+    <g className={classes.grid}>
+      {marks.map((part) => (
+        <text
+          key={part}
+          x={left + (width - left) * part}
+          y={y}
+          textAnchor={part === 0 ? "start" : part === 1 ? "end" : "middle"}
+        >
+          {format(newest - window_ms * (1 - part))}
+        </text>
+      ))}
+    </g>
+  );
+}
