@@ -33,7 +33,7 @@ need() { # need PACKAGE WHY CHECK...
 }
 
 has_cjk_font() { fc-list ':lang=zh' 2>/dev/null | grep -q . || [[ -d /usr/share/fonts/opentype/noto ]]; }
-has_browser() { [[ -n ${TARN_TEST_CHROMIUM:-} ]] || command -v chromium || command -v google-chrome; }
+has_browser() { [[ -x ${CHROMIUM:-/usr/bin/chromium} ]]; }
 has_venv() { [[ -x $TARN_VENV/bin/python ]] || python3 -c 'import ensurepip, venv'; }
 has_postgres() { ls "${TARN_TEST_POSTGRES_BIN:-/usr/lib/postgresql/15/bin}/initdb"; }
 

@@ -30,7 +30,9 @@ rust_tests() {
 }
 build_binary() { cargo build --workspace --locked; }
 reference() { TARN_BIN=$BINARY cargo xtask generate --check; }
-console_e2e() { (cd web && TARN_BIN=$BINARY npm run e2e); }
+# Each page in both languages and themes on made-up data, which has every state; then on the binary with real data.
+console_e2e_mock() { (cd web && npm run e2e); }
+console_e2e_demo() { TARN_BIN=$BINARY scripts/with_demo.sh npm --prefix web run e2e; }
 end_to_end() {
     local failed=0 script
     for script in tests/e2e/*.py tests/e2e/*.sh; do
@@ -72,6 +74,7 @@ console_steps() {
     step console_build "console: build" || true
     step console_check "console: types and lint" || true
     step console_unit "console: unit tests" || true
+    ! has web/e2e || step console_e2e_mock "console: browser tests" || true
 }
 rust_steps() {
     mkdir -p web/dist
@@ -82,7 +85,7 @@ binary_steps() {
     step examples "questions of the example" || true
     if step build_binary "binary for end-to-end tests"; then
         step reference "generated reference" || true
-        ! has web/e2e/run.js || step console_e2e "console: browser tests" || true
+        ! has web/e2e || step console_e2e_demo "console: browser tests on the demo" || true
         ! has tests/e2e || step end_to_end "end-to-end tests" || true
     fi
 }
@@ -97,9 +100,9 @@ summary() {
     printf '%7s  %4d:%02d  %s\n' "" $((total / 60)) $((total % 60)) "together"
     printf '\n== tests\n'
     # Lines as the runners print them: vitest, nextest, cargo test, the browser tests.
-    cat "$LOGS"/{console_unit,console_e2e,end_to_end,rust_tests}.log 2>/dev/null |
+    cat "$LOGS"/{console_unit,console_e2e_mock,console_e2e_demo,end_to_end,rust_tests}.log 2>/dev/null |
         sed 's/\x1b\[[0-9;]*m//g' |
-        grep -E '^ *(Tests|Test Files) |^ *Summary \[|^(ok|FAILED|[0-9]+ (passed|failed))' || true
+        grep -E '^ *(Tests|Test Files) |^ *Summary \[|^[^ ]+ (tests|pass|fail) [0-9]+$|^[0-9]+ (passed|failed)' || true
     cat "$LOGS"/rust_tests.log 2>/dev/null | awk '
         /^test result: / { for (i = 1; i < NF; i++) {
             if ($(i + 1) ~ /^passed/) passed += $i
