@@ -1,12 +1,13 @@
 //! The family of sources, in the order of the documentation.
 
+pub mod file;
 pub mod http_push;
 pub mod replay;
 
 use crate::source::SourceSpec;
 
 /// All source types.
-pub static SOURCES: &[&SourceSpec] = &[&http_push::SPEC, &replay::SPEC];
+pub static SOURCES: &[&SourceSpec] = &[&file::SPEC, &http_push::SPEC, &replay::SPEC];
 
 /// The source type of a name.
 pub fn source_spec(name: &str) -> Option<&'static SourceSpec> {

@@ -93,10 +93,6 @@ impl PushedTable {
         Ok(Self { config, columns, inferred, described, keys, next_offset, durable_offset: next_offset })
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.config.name
-    }
-
     /// The columns, once any are known.
     pub(super) fn description(&self) -> Option<TableDescription> {
         (!self.columns.is_empty()).then(|| TableDescription {
