@@ -28,6 +28,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::http::App;
 use crate::http::envelope::new_trace;
@@ -79,6 +80,7 @@ pub(crate) async fn serve(
     let connections_max = server.app.config.pgwire.connections_max.max(1) as usize;
     let seats = Arc::new(Semaphore::new(connections_max));
     let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
+    let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -101,9 +103,11 @@ pub(crate) async fn serve(
         };
         tracing::debug!(%peer, is_full, "PostgreSQL client connected");
         let connection = Connection::new(Arc::clone(&server), is_full);
-        let spawner = server.app.env.spawner.clone();
-        spawner.spawn(serve_connection(connection, stream, tls.clone(), seat, stop.clone()));
+        let serving = serve_connection(connection, stream, tls.clone(), seat, stop.clone());
+        server.app.env.spawner.spawn(connections.track_future(serving));
     }
+    connections.close();
+    connections.wait().await;
 }
 
 async fn serve_connection(
