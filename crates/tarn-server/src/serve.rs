@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 /// How long a client may take to send the head of a request or to finish the TLS handshake.
@@ -37,8 +38,8 @@ pub(crate) struct ServeLimits {
     pub streams_max: u32,
 }
 
-/// Serves `router` until `stop` fires; then requests in progress are finished and connections closed. The caller
-/// bounds how long it waits for that.
+/// Serves `router` until `stop` fires; then requests in progress are finished and connections closed, and it returns.
+/// The caller bounds how long it waits for that.
 pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -56,6 +57,7 @@ pub(crate) async fn serve(
         .max_concurrent_streams(limits.streams_max)
         .keep_alive_interval(Some(Duration::from_secs(60)));
     let builder = Arc::new(builder);
+    let connections = TaskTracker::new();
     loop {
         let slot = tokio::select! {
             slot = Arc::clone(&slots).acquire_owned() => slot,
@@ -76,7 +78,7 @@ pub(crate) async fn serve(
         };
         let (builder, router, tls, stop) = (Arc::clone(&builder), router.clone(), tls.clone(), stop.clone());
         let timeout = env.clock.sleep(HEAD_TIMEOUT);
-        env.spawner.spawn(async move {
+        env.spawner.spawn(connections.track_future(async move {
             let _slot = slot;
             let _ = stream.set_nodelay(true);
             match tls {
@@ -93,8 +95,10 @@ pub(crate) async fn serve(
                     }
                 }
             }
-        });
+        }));
     }
+    connections.close();
+    connections.wait().await;
 }
 
 async fn serve_connection<S>(

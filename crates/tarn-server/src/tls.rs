@@ -14,8 +14,6 @@ use crate::error::ServerError;
 #[derive(Clone)]
 pub(crate) struct TlsIdentity {
     config: Arc<rustls::ServerConfig>,
-    /// PEM of the chain and of the key, for the server of Flight SQL that builds its own configuration.
-    pub pem: (Arc<[u8]>, Arc<[u8]>),
 }
 
 impl TlsIdentity {
@@ -37,7 +35,7 @@ impl TlsIdentity {
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
             .map_err(|error| refuse(&config.cert, error.to_string()))?;
-        Ok(Self { config: Arc::new(server), pem: (cert_pem.into(), key_pem.into()) })
+        Ok(Self { config: Arc::new(server) })
     }
 
     /// Accepts TLS for a protocol, `alpn` in order of preference.

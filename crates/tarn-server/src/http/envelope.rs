@@ -74,9 +74,13 @@ pub(crate) fn new_trace(app: &App) -> TraceId {
     TraceId(app.env.entropy.uuid().as_u128())
 }
 
-/// The trace of a W3C `traceparent` header: `00-<32 hex>-<16 hex>-<2 hex>`, not all zeros.
+/// The trace that a caller is in: W3C `00-<32 hex>-<16 hex>-<2 hex>`, not all zeros.
 fn trace_of(headers: &HeaderMap) -> Option<TraceId> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
+    parse_traceparent(headers.get("traceparent")?.to_str().ok()?)
+}
+
+/// The trace in the text of a `traceparent` header.
+pub(crate) fn parse_traceparent(text: &str) -> Option<TraceId> {
     let mut parts = text.split('-');
     let (version, trace, parent) = (parts.next()?, parts.next()?, parts.next()?);
     let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -47,7 +47,7 @@ async fn ready(State(app): State<App>) -> Response {
 /// Gives all figures in the text format of Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "health",
     responses((status = 200, body = String, content_type = "text/plain"), (status = "default", body = ErrorBody)))]
-async fn metrics(State(app): State<App>, Viewer(_): Viewer) -> impl IntoResponse {
+async fn metrics(State(app): State<App>, _caller: Viewer) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.state.metrics.render())
 }
 

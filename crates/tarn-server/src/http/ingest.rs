@@ -71,7 +71,7 @@ async fn list(State(app): State<App>, Viewer(ctx): Viewer) -> Json<Items<SourceS
 /// Lists the source types with their forms and documentation.
 #[utoipa::path(get, path = "/ingest/types", tag = "ingest",
     responses((status = 200, body = Items<SourceTypeEntry>), (status = "default", body = ErrorBody)))]
-async fn types(Viewer(_): Viewer) -> Result<Json<Items<SourceTypeEntry>>, ApiError> {
+async fn types(_caller: Viewer) -> Result<Json<Items<SourceTypeEntry>>, ApiError> {
     let items = SOURCES.iter().map(|source| {
         let spec = &source.component;
         let stability = serde_json::to_value(spec.stability).map_err(|error| ApiError::internal(error.to_string()))?;

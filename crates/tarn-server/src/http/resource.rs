@@ -183,7 +183,7 @@ async fn write_back(State(app): State<App>, Editor(ctx): Editor) -> Result<Json<
     responses((status = 200, body = Object), (status = "default", body = ErrorBody)))]
 async fn schema(
     State(app): State<App>,
-    Viewer(_): Viewer,
+    _caller: Viewer,
     ApiPath(kind): ApiPath<String>,
 ) -> Result<Json<Value>, ApiError> {
     Ok(Json(app.state.resources.kinds().get(&kind)?.full_schema()))

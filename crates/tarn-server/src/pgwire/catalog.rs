@@ -154,8 +154,9 @@ impl fmt::Debug for CatalogPlan {
 /// What DataFusion says about a statement, without its words for developers.
 pub(crate) fn planning_error(error: &DataFusionError) -> pgwire::error::PgWireError {
     let text = error.strip_backtrace();
-    let text = text.trim_start_matches("Error during planning: ").trim_start_matches("Schema error: ").to_string();
+    let text = text.trim_start_matches("Execution error: ").trim_start_matches("Error during planning: ").trim_start_matches("Schema error: ").to_string();
     let code = match error.find_root() {
+        _ if text.contains("canceling statement due to") => "57014",
         DataFusionError::SQL(_, _) => "42601",
         DataFusionError::SchemaError(_, _) => "42703",
         DataFusionError::NotImplemented(_) => "0A000",

@@ -98,6 +98,40 @@ fn assign<C: ClientInfo + ?Sized>(client: &mut C, name: &str, value: &str) -> Pg
     Ok(Changed { name, value, reported })
 }
 
+/// Takes over a setting that a client sends at the start; one that cannot be is left out, as clients send their own
+/// time zone and encoding without being asked.
+pub(crate) fn start<C: ClientInfo + ?Sized>(client: &mut C, name: &str, value: &str) {
+    if !name.eq_ignore_ascii_case("timezone") {
+        let _ = assign(client, name, value);
+    }
+}
+
+/// Takes over the settings in `-c name=value -c …`, as `PGOPTIONS` has them.
+pub(crate) fn start_options<C: ClientInfo + ?Sized>(client: &mut C, options: &str) {
+    for part in options.split("-c ").flat_map(|part| part.split("--")) {
+        if let Some((name, value)) = part.trim().split_once('=') {
+            start(client, name.trim(), value.trim());
+        }
+    }
+}
+
+/// The statement by which the engine learns of a setting that is also its own.
+pub(crate) fn for_engine(changed: &Changed) -> Option<String> {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    match changed.name.as_str() {
+        "TimeZone" => Some(format!("SET timezone = {}", quoted(&changed.value))),
+        "search_path" => {
+            // The first name that is a namespace of ours: PostgreSQL has `public` and the user's own by default.
+            let own = changed.value.split(',').map(|name| unquoted(name)).find(|name| {
+                !matches!(name.as_str(), "" | "$user" | "public" | "pg_catalog" | "information_schema")
+            });
+            Some(own.map_or("RESET search_path".to_string(), |name| format!("SET search_path = {}", quoted(&name))))
+        }
+        name if name.starts_with("datafusion.") => Some(format!("SET {name} = {}", quoted(&changed.value))),
+        _ => None,
+    }
+}
+
 fn check(name: &str, value: &str) -> PgWireResult<()> {
     let invalid = |hint: &str| user_error("22023", format!("invalid value for parameter \"{name}\": \"{value}\"; {hint}"));
     match name {
