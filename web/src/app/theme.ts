@@ -47,7 +47,7 @@ const MONO =
 
 export const theme = createTheme({
   primaryColor: "tarn",
-  primaryShade: { light: 7, dark: 4 },
+  primaryShade: { light: 7, dark: 6 },
   autoContrast: true,
   luminanceThreshold: 0.32,
   colors: { tarn, stone, dark, gray: stone },

@@ -1,11 +1,11 @@
 import { useMantineColorScheme, useComputedColorScheme } from "@mantine/core";
 import { BarChart, LineChart, ScatterChart } from "echarts/charts";
 import { AriaComponent, DataZoomInsideComponent, GridComponent, LegendComponent, TooltipComponent } from "echarts/components";
-import { type ECharts, init, use } from "echarts/core";
+import { type ECharts, init, use as register } from "echarts/core";
 import { CanvasRenderer } from "echarts/renderers";
 import { useEffect, useRef } from "react";
 
-use([BarChart, LineChart, ScatterChart, GridComponent, TooltipComponent, LegendComponent, DataZoomInsideComponent, AriaComponent, CanvasRenderer]);
+register([BarChart, LineChart, ScatterChart, GridComponent, TooltipComponent, LegendComponent, DataZoomInsideComponent, AriaComponent, CanvasRenderer]);
 
 export interface Series {
   name: string;

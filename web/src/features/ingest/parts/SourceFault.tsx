@@ -2,6 +2,7 @@ import { Text } from "@mantine/core";
 import type { SourceSummary } from "~/api/types";
 import { Note } from "~/components/ErrorNote";
 import { useT } from "~/i18n";
+import { Prose } from "~/ui/Prose";
 import { SourceCommands } from "./SourceCommands";
 
 /** Why a source stands, what to do, and the button that does it. */
@@ -12,7 +13,7 @@ export function SourceFault({ source, short }: { source: SourceSummary; short?: 
   if (short) {
     return source.message ? (
       <Text size="xs" c={troubled ? "var(--bad)" : "dimmed"} lineClamp={2} lang="en">
-        {source.message}
+        <Prose text={source.message} />
       </Text>
     ) : null;
   }
@@ -20,8 +21,8 @@ export function SourceFault({ source, short }: { source: SourceSummary; short?: 
   return (
     <Note
       tone={source.state === "failed" ? "bad" : "warn"}
-      message={source.message ? <span lang="en">{source.message}</span> : t("source.no_message")}
-      hint={source.hint ? <span lang="en">{source.hint}</span> : undefined}
+      message={source.message ? <span lang="en"><Prose text={source.message} /></span> : t("source.no_message")}
+      hint={source.hint ? <span lang="en"><Prose text={source.hint} /></span> : undefined}
       action={<SourceCommands source={source} only="restart" />}
     />
   );
