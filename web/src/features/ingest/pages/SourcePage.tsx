@@ -21,7 +21,7 @@ import { Panel } from "~/ui/Panel";
 import { RateChart } from "~/ui/RateChart";
 import { DeadLetters } from "../parts/DeadLetters";
 import { SourceCommands } from "../parts/SourceCommands";
-import { SourceFault } from "../parts/SourceFault";
+import { isTroubled, SourceFault } from "../parts/SourceFault";
 import { SourceHistory, SourceSpec, SourceTables } from "../parts/SourceTabs";
 
 export default function SourcePage() {
@@ -38,7 +38,8 @@ export default function SourcePage() {
         actions={
           source.data && (
             <>
-              <SourceCommands source={source.data} />
+              {/* In trouble, the note below the title offers the restart. */}
+              <SourceCommands source={source.data} {...(isTroubled(source.data) ? { without: "restart" as const } : {})} />
               <Button component={AppLink} href={paths.newSource({ edit: name })} variant="default" leftSection={<IconPencil size={15} />}>
                 {t("source.edit")}
               </Button>

@@ -5,10 +5,12 @@ import { useT } from "~/i18n";
 import { Prose } from "~/ui/Prose";
 import { SourceCommands } from "./SourceCommands";
 
+export const isTroubled = (source: SourceSummary): boolean => source.state === "failed" || source.state === "backing_off";
+
 /** Why a source stands, what to do, and the button that does it. */
 export function SourceFault({ source, short }: { source: SourceSummary; short?: boolean }) {
   const t = useT();
-  const troubled = source.state === "failed" || source.state === "backing_off";
+  const troubled = isTroubled(source);
   if (!troubled && !source.message) return null;
   if (short) {
     return source.message ? (
