@@ -28,6 +28,7 @@ export function sourceDetail(state, source) {
     ...sourceSummary(state, source),
     spec: source.spec,
     history: source.history,
+    rates: state.rates.map(({ at_ms, rows_per_s }) => ({ at_ms, rows_per_s: source.tables.length > 0 ? rows_per_s : 0 })),
     per_table: source.tables.map((table) => {
       const topic = state.topics.get(`${source.name}.${table}`);
       return { table, topic: topic.name, lakehouse_table: topic.name, rows_total: topic.rows, rows_per_s: topic.rows_per_s, lag_ms: topic.rows_per_s > 0 ? 41 : null, phase: topic.rows_per_s > 0 ? "streaming" : "done" };

@@ -42,9 +42,9 @@ export function FieldInput(props: InputProps) {
       const text = typeof value === "string" ? value : "";
       const change = (next: string) => onChange(next === "" ? undefined : next);
       return field.multiline ? (
-        <Textarea {...words} autosize minRows={3} value={text} placeholder={placeholder} onChange={(e) => change(e.currentTarget.value)} />
+        <Textarea {...words} lang="en" autosize minRows={3} value={text} placeholder={placeholder} onChange={(e) => change(e.currentTarget.value)} />
       ) : (
-        <TextInput {...words} value={text} placeholder={placeholder} onChange={(e) => change(e.currentTarget.value)} />
+        <TextInput {...words} lang="en" value={text} placeholder={placeholder} onChange={(e) => change(e.currentTarget.value)} />
       );
     }
     case "number":

@@ -57,7 +57,8 @@ export default function SourcePage() {
 function SourceBody({ source }: { source: SourceDetail }) {
   const t = useT();
   const format = useFormat();
-  const samples = useSourceRates(source.name);
+  const seen = useSourceRates(source.name);
+  const samples = source.rates?.map((point) => ({ at_ms: point.at_ms, value: point.rows_per_s })) ?? seen;
   const tableCount = source.per_table.length;
   return (
     <Stack gap="md">
@@ -67,7 +68,7 @@ function SourceBody({ source }: { source: SourceDetail }) {
       )}
       <Facts items={useFacts(source)} />
       {source.snapshot && <SnapshotProgress snapshot={source.snapshot} />}
-      <Panel title={t("source.rate_chart")} note={t("source.rate_note")}>
+      <Panel title={t("source.rate_chart")} note={source.rates ? undefined : t("source.rate_note")}>
         <RateChart
           label={t("source.rate_chart")}
           samples={samples}
