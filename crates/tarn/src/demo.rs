@@ -8,12 +8,12 @@ use crate::cli::{Failure, io_failure};
 
 #[derive(RustEmbed)]
 #[folder = "$CARGO_MANIFEST_DIR/../../examples/flights"]
-#[exclude = "*.py"]
 struct Flights;
 
 /// The folder of the demo: in the user's data folder, so that a second start goes on.
 pub fn folder() -> PathBuf {
-    let from = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let from =
+        |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = from("XDG_DATA_HOME").or_else(|| from("HOME").map(|home| home.join(".local/share")));
     base.unwrap_or_else(std::env::temp_dir).join("tarn").join("demo")
 }
@@ -24,11 +24,8 @@ pub fn unpack(project: &Path, speed: &str) -> Result<(), Failure> {
     for name in Flights::iter() {
         let Some(file) = Flights::get(&name) else { continue };
         let path = project.join(&*name);
-        let data = if name.starts_with("resources/") {
-            with_speed(&file.data, speed)?
-        } else {
-            file.data.to_vec()
-        };
+        let data =
+            if name.starts_with("resources/") { with_speed(&file.data, speed)? } else { file.data.to_vec() };
         if std::fs::read(&path).is_ok_and(|old| old == data) {
             continue;
         }

@@ -40,8 +40,14 @@ enum Planned {
     Control,
     /// Something about the session that gives rows.
     Rows(Arc<Vec<FieldInfo>>),
-    Query { schema: SchemaRef, params: Vec<Option<DataType>> },
-    Catalog { plan: CatalogPlan, params: Vec<Option<DataType>> },
+    Query {
+        schema: SchemaRef,
+        params: Vec<Option<DataType>>,
+    },
+    Catalog {
+        plan: CatalogPlan,
+        params: Vec<Option<DataType>>,
+    },
 }
 
 impl Connection {
@@ -166,7 +172,7 @@ impl ExtendedQueryHandler for Connection {
                 }
                 Response::Execution(tag) => send_execution_response(client, tag).await?,
                 Response::EmptyQuery => {
-                    client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse)).await?;
+                    client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?;
                 }
                 _ => return Err(user_error("0A000", "this statement cannot be run here")),
             }
@@ -177,7 +183,9 @@ impl ExtendedQueryHandler for Connection {
                     *state = PortalExecutionState::Finished;
                 }
             }
-            PortalExecutionState::Finished => send_execution_response(client, Tag::new("SELECT").with_rows(0)).await?,
+            PortalExecutionState::Finished => {
+                send_execution_response(client, Tag::new("SELECT").with_rows(0)).await?
+            }
             PortalExecutionState::Initial => {}
         }
         client.set_state(PgWireConnectionState::ReadyForQuery);

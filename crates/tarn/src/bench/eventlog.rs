@@ -12,11 +12,14 @@ const WIDE_ROWS: u64 = 1_000_000;
 
 /// `tarn bench eventlog`.
 pub async fn run(out: &Path, json: bool) -> Result<(), Failure> {
-    report::announce("event log: append and read, beside plain writes with fsync of the same bytes on the same disk");
+    report::announce(
+        "event log: append and read, beside plain writes with fsync of the same bytes on the same disk",
+    );
     let env = Env::system();
     let mut reports = Vec::new();
     for shape in [BenchShape::Narrow, BenchShape::Wide] {
-        let folder = tempfile::tempdir_in(".").map_err(|error| io_failure("make a folder in", Path::new("."), &error))?;
+        let folder = tempfile::tempdir_in(".")
+            .map_err(|error| io_failure("make a folder in", Path::new("."), &error))?;
         let rows = if shape == BenchShape::Wide { WIDE_ROWS } else { BenchPlan::default().rows };
         let plan = BenchPlan { shape, rows, ..BenchPlan::default() };
         reports.push(append_and_read(folder.path(), plan, &env).await?);

@@ -11,7 +11,8 @@ use crate::cli::{Failure, io_failure};
 pub fn machine() -> Value {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, m)| m.trim()));
+    let model =
+        cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, m)| m.trim()));
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let memory_kb: u64 = memory
         .lines()
@@ -45,10 +46,12 @@ pub fn announce(title: &str) {
 pub fn keep(out: &Path, name: &str, result: &impl Serialize) -> Result<(), Failure> {
     let internal = |error: serde_json::Error| Failure::internal(error.to_string());
     let result = serde_json::to_value(result).map_err(internal)?;
-    let text = serde_json::to_string_pretty(&json!({ "bench": name, "machine": machine(), "result": result }));
+    let text =
+        serde_json::to_string_pretty(&json!({ "bench": name, "machine": machine(), "result": result }));
     std::fs::create_dir_all(out).map_err(|error| io_failure("make", out, &error))?;
     let path = out.join(format!("{name}.json"));
-    std::fs::write(&path, text.map_err(internal)? + "\n").map_err(|error| io_failure("write", &path, &error))?;
+    std::fs::write(&path, text.map_err(internal)? + "\n")
+        .map_err(|error| io_failure("write", &path, &error))?;
     println!("  kept in {}\n", path.display());
     Ok(())
 }

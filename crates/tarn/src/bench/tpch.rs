@@ -4,7 +4,6 @@ mod data;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use clap::Args;
 use futures::StreamExt;
@@ -76,7 +75,8 @@ const PEER: &str = include_str!("tpch/duckdb.py");
 /// `tarn bench tpch`.
 pub async fn run(args: &TpchArgs, out: &Path, json: bool) -> Result<(), Failure> {
     report::announce("TPC-H: 22 queries on Iceberg tables, beside DuckDB on the same Parquet files");
-    let folder = args.folder.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("tarn-tpch-{}", args.scale)));
+    let folder =
+        args.folder.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("tarn-tpch-{}", args.scale)));
     let mut config = Config::default();
     config.query.default_namespace = "tpch".into();
     let platform = Platform::open(&config, &DataFolder::of(&folder, Some(&folder)), &folder).await?;
@@ -101,7 +101,7 @@ async fn measure(args: &TpchArgs, folder: &Path, platform: &Platform) -> Result<
         let mut best = f64::INFINITY;
         let mut rows = Vec::new();
         for _ in 0..args.runs.max(1) {
-            let started = Instant::now();
+            let started = platform.env.clock.instant();
             rows = answer(platform, sql).await?;
             best = best.min(started.elapsed().as_secs_f64() * 1000.0);
         }
@@ -132,10 +132,12 @@ async fn measure(args: &TpchArgs, folder: &Path, platform: &Platform) -> Result<
 
 /// Rows of a query as JSON values.
 async fn answer(platform: &Platform, sql: &str) -> Result<Vec<Vec<Value>>, Failure> {
-    let mut stream = platform.state.engine.session(&platform.ctx).execute(sql, QueryOptions::default()).await?;
+    let mut stream =
+        platform.state.engine.session(&platform.ctx).execute(sql, QueryOptions::default()).await?;
     let mut rows = Vec::new();
     while let Some(batch) = stream.next().await {
-        rows.extend(tarn_query::encode::json_rows(&batch?)?);
+        let batch = tarn_query::encode::rows_json(&batch?)?;
+        rows.extend(batch.into_iter().map(|row| row.as_array().cloned().unwrap_or_default()));
     }
     Ok(rows)
 }
@@ -157,8 +159,10 @@ fn ask_peer(args: &TpchArgs, folder: &Path, files: &Value) -> Result<Option<Peer
         Ok(output) if output.status.success() => output,
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stderr);
-            println!("  DuckDB does not answer ({}); pip install duckdb, or name a Python with --python",
-                text.lines().last().unwrap_or(""));
+            println!(
+                "  DuckDB does not answer ({}); pip install duckdb, or name a Python with --python",
+                text.lines().last().unwrap_or("")
+            );
             return Ok(None);
         }
         Err(error) => {
@@ -226,7 +230,13 @@ fn print(outcome: &Outcome) {
             Some(false) => format!("NO: {}", line.difference.as_deref().unwrap_or("")),
             None => "-".to_string(),
         };
-        println!("  q{:<5} {:>11.1} {:>12} {:>7}  {equal}", line.query, line.tarn_ms, number(line.duckdb_ms), ratio);
+        println!(
+            "  q{:<5} {:>11.1} {:>12} {:>7}  {equal}",
+            line.query,
+            line.tarn_ms,
+            number(line.duckdb_ms),
+            ratio
+        );
     }
     if let (Some(duckdb), Some(ratio)) = (outcome.duckdb_ms, outcome.ratio) {
         println!(

@@ -78,11 +78,18 @@ fn print(global: &Global, findings: &[Finding]) {
 fn machine() -> Finding {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let total = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
     let memory = total.map_or(0, |kb: u64| kb * 1024);
     let detail = format!("{cores} cores, {} of memory", bytes(memory));
     match memory > 0 && memory < (2 << 30) {
-        true => finding("machine", Verdict::Warning, detail, Some("lower [query] memory in tarn.toml below a third of it")),
+        true => finding(
+            "machine",
+            Verdict::Warning,
+            detail,
+            Some("lower [query] memory in tarn.toml below a third of it"),
+        ),
         false => finding("machine", Verdict::Ok, detail, None),
     }
 }
@@ -107,7 +114,12 @@ fn project(project: &Path) -> Finding {
     match config::load(project) {
         Ok(_) => {
             let found = project.join("tarn.toml").is_file();
-            finding("configuration", Verdict::Ok, if found { "tarn.toml is understood" } else { "defaults: no tarn.toml here" }, None)
+            finding(
+                "configuration",
+                Verdict::Ok,
+                if found { "tarn.toml is understood" } else { "defaults: no tarn.toml here" },
+                None,
+            )
         }
         Err(failure) => Finding {
             what: "configuration",
@@ -122,7 +134,12 @@ fn folder(data: &DataFolder) -> Vec<Finding> {
     let path = data.path();
     let shown = path.display().to_string();
     if !path.exists() {
-        return vec![finding("data folder", Verdict::Ok, format!("{shown} is made at the first start"), None)];
+        return vec![finding(
+            "data folder",
+            Verdict::Ok,
+            format!("{shown} is made at the first start"),
+            None,
+        )];
     }
     let probe = path.join(".tarn-doctor");
     let writable = std::fs::write(&probe, b"probe").and_then(|()| std::fs::remove_file(&probe));
@@ -138,7 +155,12 @@ fn folder(data: &DataFolder) -> Vec<Finding> {
     if let Ok(space) = tarn_observe::disk_space(path) {
         let detail = format!("{} free", bytes(space.free_bytes));
         findings.push(match space.free_bytes < DISK_LOW.0 {
-            true => finding("disk", Verdict::Warning, detail, Some("free space, or set a retention for large topics")),
+            true => finding(
+                "disk",
+                Verdict::Warning,
+                detail,
+                Some("free space, or set a retention for large topics"),
+            ),
             false => finding("disk", Verdict::Ok, detail, None),
         });
     }
@@ -148,7 +170,9 @@ fn folder(data: &DataFolder) -> Vec<Finding> {
 fn resources(project: &Path) -> Finding {
     let kinds = crate::platform::kinds();
     match tarn_meta::load_folder(project, &kinds).and_then(tarn_meta::ParsedDocuments::into_documents) {
-        Ok(documents) => finding("resources", Verdict::Ok, format!("{} in resources/", documents.len()), None),
+        Ok(documents) => {
+            finding("resources", Verdict::Ok, format!("{} in resources/", documents.len()), None)
+        }
         Err(error) => Finding {
             what: "resources",
             verdict: Verdict::Wrong,
@@ -160,7 +184,12 @@ fn resources(project: &Path) -> Finding {
 
 async fn server(global: &Global, data: &DataFolder) -> Vec<Finding> {
     if global.server.is_none() && RunningServer::read(data).is_none() {
-        return vec![finding("server", Verdict::Ok, "none runs on this project", Some("start it with `tarn up`"))];
+        return vec![finding(
+            "server",
+            Verdict::Ok,
+            "none runs on this project",
+            Some("start it with `tarn up`"),
+        )];
     }
     let client = match Client::new(global) {
         Ok(client) => client,

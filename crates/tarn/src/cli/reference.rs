@@ -61,7 +61,11 @@ fn source_page(component: &tarn_component::ComponentSpec) -> String {
             (value, _) => format!("`{value}`"),
         };
         let meaning = property["description"].as_str().unwrap_or("").replace('\n', " ").replace('|', "\\|");
-        let _ = writeln!(page, "| `{key}` | {} | {default} | {meaning} |", kind.replace('"', "").replace("null", ""));
+        let _ = writeln!(
+            page,
+            "| `{key}` | {} | {default} | {meaning} |",
+            kind.replace('"', "").replace("null", "")
+        );
     }
     page.push_str("\n## Examples\n");
     for example in component.examples {
@@ -85,7 +89,8 @@ fn describe(command: &clap::Command, path: &str, page: &mut String) {
         let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
         let _ = write!(page, "\n## `{path}`\n\n{about}\n");
         let own = sub.get_arguments().filter(|arg| !arg.is_global_set() && !arg.is_hide_set());
-        let own: Vec<&clap::Arg> = own.filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version")).collect();
+        let own: Vec<&clap::Arg> =
+            own.filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version")).collect();
         if !own.is_empty() {
             page.push('\n');
         }

@@ -137,7 +137,10 @@ async fn planned(global: &Global, client: &Client, args: &PlanArgs) -> Result<(V
 }
 
 fn refuse(errors: usize) -> Failure {
-    Failure::invalid(format!("{errors} problems stand against it"), "mend them in the files and run this again")
+    Failure::invalid(
+        format!("{errors} problems stand against it"),
+        "mend them in the files and run this again",
+    )
 }
 
 /// `tarn plan`.
@@ -228,7 +231,13 @@ pub async fn revisions(global: &Global, command: Revisions) -> Result<(), Failur
     let (path, columns): (String, &[(&str, &str)]) = match command {
         Revisions::List => (
             "/api/v1/resource".into(),
-            &[("KIND", "kind"), ("NAME", "name"), ("REVISION", "revision"), ("STATE", "state"), ("MESSAGE", "message")],
+            &[
+                ("KIND", "kind"),
+                ("NAME", "name"),
+                ("REVISION", "revision"),
+                ("STATE", "state"),
+                ("MESSAGE", "message"),
+            ],
         ),
         Revisions::Revisions => (
             "/api/v1/resource/revisions".into(),

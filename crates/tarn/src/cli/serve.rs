@@ -1,12 +1,13 @@
 //! `tarn up` and `tarn demo`: the server.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tarn_observe::Metric;
-use tarn_server::{Listen as ListenOn, RunningServer as Serving, Server};
+use tarn_server::{Installation, Listen as ListenOn, RunningServer as Serving, Server};
 
 use super::{DemoArgs, Failure, Global, Listen};
 use crate::config::{self, Config};
@@ -17,7 +18,10 @@ use crate::project::{DataFolder, RunningServer};
 pub async fn up(global: &Global, listen: Listen) -> Result<(), Failure> {
     if !global.project.join("resources").is_dir() && !global.project.join("tarn.toml").is_file() {
         return Err(Failure::invalid(
-            format!("`{}` is not a project folder: it has no tarn.toml and no resources/", global.project.display()),
+            format!(
+                "`{}` is not a project folder: it has no tarn.toml and no resources/",
+                global.project.display()
+            ),
             "make one with `tarn init shop`, or try `tarn demo`",
         ));
     }
@@ -78,25 +82,30 @@ async fn serve(
     }
     watch(&platform, is_demo).await?;
     println!("\nstopping ...");
-    serving.stop().await;
+    serving.shutdown().await;
     platform.stop().await;
     RunningServer::remove(data);
     println!("stopped; the next start goes on from here");
     Ok(())
 }
 
-async fn start(platform: &Platform, config: &Config, data: &DataFolder, is_demo: bool) -> Result<Serving, Failure> {
-    let mut server = config.server.clone();
-    server.demo = is_demo;
-    let serving = Server::start(server, platform.state.clone(), platform.env.clone()).await?;
+async fn start(
+    platform: &Platform,
+    config: &Config,
+    data: &DataFolder,
+    is_demo: bool,
+) -> Result<Serving, Failure> {
+    let (state, env) = (platform.state.clone(), platform.env.clone());
+    let serving =
+        Server::start(config.server.clone(), installation(platform, config, is_demo), state, env).await?;
     let outcome = async {
         platform.apply_project().await?;
         let text = |address: Option<std::net::SocketAddr>| address.map(|address| address.to_string());
         let running = RunningServer {
             pid: std::process::id(),
-            http: text(serving.http_addr()),
-            pgwire: text(serving.pgwire_addr()),
-            flight: text(serving.flight_addr()),
+            http: text(serving.http_addr),
+            pgwire: text(serving.pgwire_addr),
+            flight: text(serving.flight_addr),
             tls: config.server.tls.is_some(),
         };
         running.write(data)
@@ -107,28 +116,56 @@ async fn start(platform: &Platform, config: &Config, data: &DataFolder, is_demo:
             Ok(serving)
         }
         Err(failure) => {
-            serving.stop().await;
+            serving.shutdown().await;
             Err(failure)
         }
     }
 }
 
+fn installation(platform: &Platform, config: &Config, is_demo: bool) -> Installation {
+    let project = std::path::absolute(&platform.state.project).ok();
+    let name = project.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let mut iceberg_client = BTreeMap::new();
+    if let Some(storage) = &config.lakehouse.storage {
+        for (key, value) in [("s3.endpoint", &storage.endpoint), ("s3.region", &storage.region)] {
+            if let Some(value) = value {
+                iceberg_client.insert(key.to_string(), value.clone());
+            }
+        }
+        if storage.endpoint.is_some() && !storage.virtual_hosted {
+            iceberg_client.insert("s3.path-style-access".into(), "true".into());
+        }
+    }
+    Installation {
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        project: if is_demo { "flights".into() } else { name.unwrap_or_default() },
+        demo: is_demo,
+        read_only: false,
+        started_ms: platform.env.clock.now_ms(),
+        iceberg_client,
+    }
+}
+
+fn scheme(serving: &Serving) -> &'static str {
+    if serving.is_secure { "https" } else { "http" }
+}
+
 fn announce(serving: &Serving, project: &Path, is_demo: bool) {
     println!("Tarn {} on {}\n", env!("CARGO_PKG_VERSION"), project.display());
-    if let Some(http) = serving.http_addr() {
-        println!("  console      {}://{http}/", serving.scheme());
-        println!("  Iceberg REST {}://{http}/iceberg", serving.scheme());
+    if let Some(http) = serving.http_addr {
+        println!("  console      {}://{http}/", scheme(serving));
+        println!("  Iceberg REST {}://{http}/iceberg", scheme(serving));
     }
-    if let Some(pgwire) = serving.pgwire_addr() {
+    if let Some(pgwire) = serving.pgwire_addr {
         println!("  PostgreSQL   psql -h {} -p {} -U tarn tarn", pgwire.ip(), pgwire.port());
     }
-    if let Some(flight) = serving.flight_addr() {
+    if let Some(flight) = serving.flight_addr {
         println!("  Flight SQL   grpc://{flight}");
     }
     if is_demo {
         println!("\nThe flights that left New York in 2013 happen again. Three things to try:");
         println!("  1. open the console and watch rows arrive");
-        let port = serving.pgwire_addr().map_or(15432, |address| address.port());
+        let port = serving.pgwire_addr.map_or(15432, |address| address.port());
         println!(
             "  2. psql -h 127.0.0.1 -p {port} -U tarn tarn -c \"select carrier, count(*), avg(dep_delay) from \
              nyc.flights group by 1 order by 2 desc\""
@@ -139,11 +176,11 @@ fn announce(serving: &Serving, project: &Path, is_demo: bool) {
 }
 
 fn open_browser(serving: &Serving) {
-    let Some(http) = serving.http_addr() else { return };
+    let Some(http) = serving.http_addr else { return };
     if std::env::var_os("DISPLAY").is_none() && std::env::var_os("WAYLAND_DISPLAY").is_none() {
         return;
     }
-    let url = format!("{}://{http}/", serving.scheme());
+    let url = format!("{}://{http}/", scheme(serving));
     if let Err(error) = std::process::Command::new("xdg-open").arg(url).spawn() {
         tracing::debug!(%error, "no browser was opened");
     }

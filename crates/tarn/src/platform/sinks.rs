@@ -50,7 +50,9 @@ impl Follower {
             }
         };
         for (table, _) in tables {
-            let Ok(loaded) = self.state.lakehouse.catalog().load_table(&self.ctx, &table).await else { continue };
+            let Ok(loaded) = self.state.lakehouse.catalog().load_table(&self.ctx, &table).await else {
+                continue;
+            };
             let topic = loaded.metadata.properties().get("tarn.topic").and_then(|t| TopicName::parse(t).ok());
             let Some(topic) = topic else { continue };
             if self.state.eventlog.topic(&self.ctx, &topic).await.is_ok() {
@@ -90,12 +92,17 @@ impl Follower {
             let name = spec.table.to_string();
             match &status.fault {
                 None => self.state.faults.clear(SubjectKind::Table, &name, "run"),
-                Some(fault) => self.state.faults.set(SubjectKind::Table, &name, "run", FaultNote {
-                    severity: Severity::Error,
-                    message: fault.message.clone(),
-                    hint: fault.hint.clone(),
-                    action: FaultAction::Open,
-                }),
+                Some(fault) => self.state.faults.set(
+                    SubjectKind::Table,
+                    &name,
+                    "run",
+                    FaultNote {
+                        severity: Severity::Error,
+                        message: fault.message.clone(),
+                        hint: fault.hint.clone(),
+                        action: FaultAction::Open,
+                    },
+                ),
             }
             self.count(&name, self.seen.get(&spec.table), &status);
             self.seen.insert(spec.table, status);

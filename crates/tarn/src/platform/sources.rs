@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tarn_core::{Env, Fault, FaultReport, RequestContext, ResourceName, TopicName};
+use tarn_core::{Env, FaultReport, RequestContext, ResourceName, TopicName};
 use tarn_eventlog::TopicSpec;
 use tarn_ingest::SourceInstance;
 use tarn_meta::{
@@ -53,7 +53,9 @@ pub fn follow(state: &ServerState, env: &Env, ctx: &RequestContext) {
         let mut news = loop {
             match follower.state.resources.watch(&follower.ctx).await {
                 Ok(news) => break news,
-                Err(error) => tracing::warn!(error = tarn_core::chain_text(&error), "resources cannot be read"),
+                Err(error) => {
+                    tracing::warn!(error = tarn_core::chain_text(&error), "resources cannot be read")
+                }
             }
             tokio::select! {
                 () = clock.sleep(RECHECK) => {}
@@ -91,11 +93,15 @@ impl Follower {
                 // Tables read their settings when they are attached.
                 _ => Ok(()),
             };
-            self.report(resource, outcome.err().map(|error| FaultReport {
-                kind: error.kind(),
-                message: error.message().to_string(),
-                hint: error.hint().map(str::to_string),
-            })).await?;
+            self.report(
+                resource,
+                outcome.err().map(|error| FaultReport {
+                    kind: error.kind(),
+                    message: error.message().to_string(),
+                    hint: error.hint().map(str::to_string),
+                }),
+            )
+            .await?;
         }
         Ok(())
     }
@@ -146,7 +152,9 @@ impl Follower {
                     tracing::warn!(source = %name, error = tarn_core::chain_text(&error), "the last good revision does not start");
                 }
             }
-            Err(error) => tracing::warn!(source = %name, error = error.message(), "the last good revision cannot be used"),
+            Err(error) => {
+                tracing::warn!(source = %name, error = error.message(), "the last good revision cannot be used")
+            }
         }
     }
 
@@ -154,7 +162,8 @@ impl Follower {
         let mut own = serde_json::Map::new();
         let mut config = serde_json::Map::new();
         for (key, value) in spec.as_object().into_iter().flatten() {
-            let part = if matches!(key.as_str(), "type" | "into" | "paused") { &mut own } else { &mut config };
+            let part =
+                if matches!(key.as_str(), "type" | "into" | "paused") { &mut own } else { &mut config };
             part.insert(key.clone(), value.clone());
         }
         let own: SourceResource = serde_json::from_value(Value::Object(own)).map_err(|error| {

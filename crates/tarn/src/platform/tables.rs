@@ -46,7 +46,11 @@ impl Tables for LakeTables {
         }
     }
 
-    async fn view(&self, ctx: &RequestContext, name: &TableName) -> Result<Option<Arc<TableView>>, QueryError> {
+    async fn view(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+    ) -> Result<Option<Arc<TableView>>, QueryError> {
         found(self.lakehouse.view(ctx, name).await)
     }
 

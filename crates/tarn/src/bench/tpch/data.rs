@@ -110,11 +110,15 @@ pub async fn ensure(platform: &Platform, scale: f64) -> Result<Value, Failure> {
     load.table("nation", NATION, NationGenerator::new(scale, 1, 1).iter().map(NationCsv::new)).await?;
     load.table("region", REGION, RegionGenerator::new(scale, 1, 1).iter().map(RegionCsv::new)).await?;
     load.table("part", PART, PartGenerator::new(scale, 1, 1).iter().map(PartCsv::new)).await?;
-    load.table("supplier", SUPPLIER, SupplierGenerator::new(scale, 1, 1).iter().map(SupplierCsv::new)).await?;
-    load.table("customer", CUSTOMER, CustomerGenerator::new(scale, 1, 1).iter().map(CustomerCsv::new)).await?;
-    load.table("partsupp", PARTSUPP, PartSuppGenerator::new(scale, 1, 1).iter().map(PartSuppCsv::new)).await?;
+    load.table("supplier", SUPPLIER, SupplierGenerator::new(scale, 1, 1).iter().map(SupplierCsv::new))
+        .await?;
+    load.table("customer", CUSTOMER, CustomerGenerator::new(scale, 1, 1).iter().map(CustomerCsv::new))
+        .await?;
+    load.table("partsupp", PARTSUPP, PartSuppGenerator::new(scale, 1, 1).iter().map(PartSuppCsv::new))
+        .await?;
     load.table("orders", ORDERS, OrderGenerator::new(scale, 1, 1).iter().map(OrderCsv::new)).await?;
-    load.table("lineitem", LINEITEM, LineItemGenerator::new(scale, 1, 1).iter().map(LineItemCsv::new)).await?;
+    load.table("lineitem", LINEITEM, LineItemGenerator::new(scale, 1, 1).iter().map(LineItemCsv::new))
+        .await?;
     let mut files = serde_json::Map::new();
     for table in ["nation", "region", "part", "supplier", "customer", "partsupp", "orders", "lineitem"] {
         let view = platform.state.lakehouse.view(&platform.ctx, &name(table)?).await?;
@@ -148,7 +152,8 @@ impl Loader<'_> {
             return Ok(());
         }
         println!("  making table {table}");
-        let fields: Vec<Field> = columns.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true)).collect();
+        let fields: Vec<Field> =
+            columns.iter().map(|(name, kind)| Field::new(*name, kind.clone(), true)).collect();
         let schema = Arc::new(Schema::new(fields));
         catalog.ensure_namespace(ctx, "tpch").await?;
         let source = new_schema(table, &schema, &[])?;
@@ -177,7 +182,8 @@ impl Loader<'_> {
             files.push(writer.close().await?);
         }
         let delta = RowDelta { add_data: files, ..RowDelta::default() };
-        let produced = delta.produce(table, &loaded.metadata, lakehouse.manifests(), &self.platform.env).await?;
+        let produced =
+            delta.produce(table, &loaded.metadata, lakehouse.manifests(), &self.platform.env).await?;
         catalog.commit_table(ctx, &name, produced.requirements, produced.updates).await?;
         Ok(())
     }
@@ -199,6 +205,7 @@ fn batch<R: std::fmt::Display>(
         .with_batch_size(BATCH_ROWS)
         .build(text.as_slice())
         .map_err(failed)?;
-    let read = reader.next().ok_or_else(|| Failure::internal(format!("no rows for `{table}`")))?.map_err(failed)?;
+    let read =
+        reader.next().ok_or_else(|| Failure::internal(format!("no rows for `{table}`")))?.map_err(failed)?;
     arrow::array::RecordBatch::try_new(Arc::clone(target), read.columns().to_vec()).map_err(failed)
 }
