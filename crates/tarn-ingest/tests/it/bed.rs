@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::Value;
 use tarn_core::change::{EVENT_TIME, KIND, META_COLUMNS};
@@ -117,13 +119,19 @@ impl Bed {
         self.ingest.status(&self.ctx, &name(source)).expect("exists").state
     }
 
-    /// Lets time pass until `holds`; fails after about 20 s of real time.
-    pub async fn eventually(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
-        for _ in 0..10_000 {
+    /// Lets time pass until `holds`; fails after about a minute of real time.
+    pub async fn eventually(&self, what: &str, holds: impl AsyncFnMut() -> bool) {
+        self.eventually_by(Duration::from_millis(6), what, holds).await;
+    }
+
+    /// Lets time pass, one sleeper after the other with `pace` of real time between them. A slow pace leaves the disk
+    /// the time to answer before a time limit is over.
+    pub async fn eventually_by(&self, pace: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+        for _ in 0..60_000 / pace.as_millis() {
             if holds().await {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(pace).await;
             self.clock.advance_to_next();
         }
         panic!("never: {what}; {:#?}", self.ingest.statuses(&self.ctx));
@@ -182,8 +190,17 @@ fn cells(batch: &RecordBatch, wanted: &dyn Fn(&str) -> bool) -> Vec<String> {
     let options = FormatOptions::default().with_null("∅");
     let schema = batch.schema();
     let chosen = schema.fields().iter().zip(batch.columns()).filter(|(field, _)| wanted(field.name()));
+    // The formatter knows no named zones.
+    let plain = |column: &ArrayRef| match column.data_type() {
+        DataType::Timestamp(unit, Some(_)) => {
+            cast(column, &DataType::Timestamp(*unit, None)).expect("a time")
+        }
+        _ => Arc::clone(column),
+    };
+    let chosen: Vec<ArrayRef> = chosen.map(|(_, column)| plain(column)).collect();
     let columns: Vec<_> = chosen
-        .map(|(_, column)| ArrayFormatter::try_new(column.as_ref(), &options).expect("a known type"))
+        .iter()
+        .map(|column| ArrayFormatter::try_new(column.as_ref(), &options).expect("a known type"))
         .collect();
     let kinds = batch.column_by_name(KIND).expect("change rows");
     let kinds = kinds.as_any().downcast_ref::<arrow::array::Int8Array>().expect("kinds");

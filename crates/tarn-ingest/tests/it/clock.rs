@@ -34,7 +34,7 @@ impl SimClock {
         }
     }
 
-    /// Moves on to the next sleeper that still waits.
+    /// Moves on to the next sleeper that still waits; by a second if there is none.
     pub fn advance_to_next(&self) {
         let now = self.passed_us.load(Ordering::SeqCst);
         let next = {
@@ -42,9 +42,8 @@ impl SimClock {
             sleepers.retain(|(_, wake)| !wake.is_closed());
             sleepers.iter().map(|(at, _)| *at).min()
         };
-        if let Some(next) = next {
-            self.advance(Duration::from_micros(u64::try_from(next - now).unwrap_or(0)));
-        }
+        let step = next.map_or(1_000_000, |next| u64::try_from(next - now).unwrap_or(0));
+        self.advance(Duration::from_micros(step));
     }
 }
 
