@@ -94,10 +94,22 @@ impl Bed {
         self.folder.path().join(name)
     }
 
+    /// Writes or replaces a file in one step.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         let path = self.path(name);
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-        std::fs::write(path, content).expect("written");
+        let folder = path.parent().expect("a folder");
+        std::fs::create_dir_all(folder).expect("made");
+        let staged = folder.join(".staged");
+        std::fs::write(&staged, content).expect("written");
+        std::fs::rename(staged, path).expect("named");
+    }
+
+    /// Writes a file that looks as if someone still wrote it, for a day of simulated time.
+    pub fn write_unsettled(&self, name: &str, content: impl AsRef<[u8]>) {
+        self.write(name, content);
+        let later = std::time::SystemTime::now() + Duration::from_secs(86_400);
+        let file = std::fs::File::options().write(true).open(self.path(name)).expect("there");
+        file.set_modified(later).expect("set");
     }
 
     pub fn instance(source: &str, source_type: &str, config: &str) -> SourceInstance {

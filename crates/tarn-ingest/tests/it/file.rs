@@ -96,7 +96,7 @@ async fn types_are_found_and_nulls_are_kept() {
 #[tokio::test]
 async fn appended_and_new_files_are_read_on_across_a_restart() {
     let mut bed = Bed::new(SOURCES).await;
-    bed.write("in/a.csv", "id,v\n1,a\n2,b\n3,unfini");
+    bed.write_unsettled("in/a.csv", "id,v\n1,a\n2,b\n3,unfini");
     let config = "{path: 'in/*.csv', table: t, key: [id]}";
     bed.apply("grow", "file", config);
     bed.until_rows("grow.t", 2).await;
@@ -116,10 +116,12 @@ async fn appended_and_new_files_are_read_on_across_a_restart() {
 #[tokio::test]
 async fn the_last_line_without_an_end_is_read_once_the_file_has_settled() {
     let bed = Bed::new(SOURCES).await;
-    bed.write("in.ndjson", "{\"id\": 1}\n{\"id\": 2}");
+    bed.write_unsettled("in.ndjson", "{\"id\": 1}\n{\"id\": 2}");
     bed.apply("settle", "file", "path: in.ndjson");
     bed.until_rows("settle.settle", 1).await;
-    bed.clock.advance(Duration::from_secs(11));
+    bed.until_state("settle", SourceState::Idle).await;
+    assert_eq!(bed.count("settle.settle").await, 1);
+    bed.clock.advance(Duration::from_secs(86_400 + 11));
     bed.until_rows("settle.settle", 2).await;
 }
 
