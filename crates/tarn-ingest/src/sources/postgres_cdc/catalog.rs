@@ -136,11 +136,8 @@ fn publishable(version: u32) -> &'static str {
     if version >= 13 { "c.relkind IN ('r', 'p') AND NOT c.relispartition" } else { "c.relkind = 'r'" }
 }
 
-/// The tables that the settings select, by name.
-pub async fn load_tables(
-    connection: &mut Connection,
-    settings: &Settings,
-) -> Result<Vec<CatalogTable>, WireError> {
+/// Numbers and names of all tables that could be read, by name.
+pub async fn find_tables(connection: &mut Connection) -> Result<Vec<(u32, SourceTable)>, WireError> {
     let sql = format!(
         "SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -148,25 +145,32 @@ pub async fn load_tables(
          ORDER BY 2, 3",
         publishable(connection.version)
     );
-    let mut oids = Vec::new();
-    for row in connection.query(&sql).await? {
-        if settings.selects(cell(&row, 1)?, cell(&row, 2)?) {
-            oids.push(number(&row, 0)?);
-        }
-    }
-    load_tables_by_oid(connection, &oids).await
+    let rows = connection.query(&sql).await?;
+    rows.iter()
+        .map(|row| {
+            let table = SourceTable { namespace: cell(row, 1)?.to_string(), name: cell(row, 2)?.to_string() };
+            Ok((number(row, 0)?, table))
+        })
+        .collect()
 }
 
-/// The names of all tables that could be read.
-pub async fn table_names(connection: &mut Connection) -> Result<Vec<String>, WireError> {
-    let sql = format!(
-        "SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_class c \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-         WHERE {} AND c.relpersistence = 'p' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1",
-        publishable(connection.version)
-    );
-    let rows = connection.query(&sql).await?;
-    rows.iter().map(|row| cell(row, 0).map(str::to_string)).collect()
+/// Numbers and names of the tables that the settings select, by name.
+pub async fn find_selected(
+    connection: &mut Connection,
+    settings: &Settings,
+) -> Result<Vec<(u32, SourceTable)>, WireError> {
+    let mut tables = find_tables(connection).await?;
+    tables.retain(|(_, table)| settings.selects(&table.namespace, &table.name));
+    Ok(tables)
+}
+
+/// The tables that the settings select, by name.
+pub async fn load_tables(
+    connection: &mut Connection,
+    settings: &Settings,
+) -> Result<Vec<CatalogTable>, WireError> {
+    let oids: Vec<u32> = find_selected(connection, settings).await?.into_iter().map(|(oid, _)| oid).collect();
+    load_tables_by_oid(connection, &oids).await
 }
 
 /// Tables by number; a number that is no table is left out.

@@ -2,7 +2,7 @@
 
 use tarn_core::{Fault, nearest};
 
-use super::catalog::{CatalogTable, load_tables, load_types, single, table_names};
+use super::catalog::{CatalogTable, find_tables, load_tables, load_types, single};
 use super::config::Settings;
 use super::fault::explain;
 use super::layout::Layout;
@@ -69,7 +69,7 @@ async fn run(settings: &Settings, steps: &mut Steps) -> Step {
     let tables = tables(settings, steps, &mut connection).await?;
     rights(settings, steps, &mut connection, &tables).await?;
     publication(settings, steps, &mut connection, &tables).await?;
-    identity(settings, steps, &tables);
+    identity(steps, &tables);
     types(settings, steps, &mut connection, &tables).await
 }
 
@@ -200,7 +200,8 @@ async fn tables(
         if tables.iter().any(|table| pattern.matches(&table.table.namespace, &table.table.name)) {
             continue;
         }
-        let known = steps.wire(settings, name, table_names(connection).await)?;
+        let known = steps.wire(settings, name, find_tables(connection).await)?;
+        let known: Vec<String> = known.iter().map(|(_, table)| table.to_string()).collect();
         let wanted = pattern.to_string();
         let advice = match nearest(&wanted, known.iter().map(String::as_str)) {
             Some(similar) if pattern.is_exact() => format!("did you mean `{similar}`?"),
@@ -319,7 +320,7 @@ async fn publication(
 }
 
 /// Tables whose updates and deletes cannot be read. That is no failure: their new rows can.
-fn identity(_: &Settings, steps: &mut Steps, tables: &[CatalogTable]) {
+fn identity(steps: &mut Steps, tables: &[CatalogTable]) {
     let name = "replica identity";
     let without: Vec<&CatalogTable> = tables.iter().filter(|table| !table.has_identity()).collect();
     let Some(first) = without.first() else {

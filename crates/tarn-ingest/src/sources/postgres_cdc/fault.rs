@@ -65,8 +65,14 @@ fn explain_refusal(server: &Server, error: ServerError) -> IngestError {
             what: format!("{system} removed log that was not read yet: {what}"),
             advice: LOST_ADVICE.to_string(),
         },
+        // All slots or senders in use: waiting does not help.
+        "53400" => IngestError::Unsuitable {
+            system,
+            what,
+            advice: advice("raise max_replication_slots or max_wal_senders, and restart PostgreSQL"),
+        },
         // Shutting down, starting up, crashed, too many connections, locks, deadlocks, cancelled by the administrator.
-        code if ["57", "08", "53", "40", "55"].iter().any(|class| code.starts_with(class)) => {
+        code if ["57", "08", "53", "40", "55P03"].iter().any(|class| code.starts_with(class)) => {
             IngestError::Unreachable { system, source: what.into() }
         }
         code => IngestError::Unsuitable {

@@ -81,7 +81,13 @@ impl Connector for PostgresCdc {
         let (out, events) = mpsc::channel(EVENTS_MAX);
         let shared = Arc::new(Shared::default());
         let reader = Reader::new(self.settings.clone(), self.env.clone(), &resume, out, shared.clone())?;
-        let task = self.env.spawner.spawn(reader.run());
+        let stopping = self.env.spawner.stopping();
+        let task = self.env.spawner.spawn(async move {
+            tokio::select! {
+                () = stopping.cancelled() => {}
+                () = reader.run() => {}
+            }
+        });
         Ok(Box::new(PostgresSource { events, shared, task }))
     }
 

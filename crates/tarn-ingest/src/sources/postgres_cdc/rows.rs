@@ -150,7 +150,10 @@ impl RowBuffer {
             };
             match cell {
                 Cell::Text(raw) => {
-                    if let Err(unmapped) = self.values[at].push_text(raw) {
+                    let pushed = self.values[at].push_text(raw);
+                    // An old row was told about when it was new.
+                    let is_new = matches!(kind, ChangeKind::Insert | ChangeKind::UpdateAfter);
+                    if let (Err(unmapped), true) = (pushed, is_new) {
                         self.dead.push(dead_letter(&self.layout, at, &unmapped, position));
                     }
                 }

@@ -9,7 +9,7 @@ use tarn_core::Env;
 use tokio::sync::{Notify, mpsc};
 use tracing::{debug, warn};
 
-use super::catalog::{load_tables, load_tables_by_oid, load_types};
+use super::catalog::{find_selected, load_tables_by_oid, load_types};
 use super::config::Settings;
 use super::fault::explain;
 use super::layout::Layout;
@@ -242,8 +242,9 @@ impl Stream {
     }
 
     async fn tables_changed(&mut self) -> Result<bool, IngestError> {
-        let found = load_tables(&mut self.side, &self.settings).await.map_err(|error| self.explain(error))?;
-        Ok(found.iter().any(|table| !self.tables.knows(table.oid, &table.table)))
+        let found = find_selected(&mut self.side, &self.settings).await;
+        let found = found.map_err(|error| self.explain(error))?;
+        Ok(found.iter().any(|(oid, table)| !self.tables.knows(*oid, table)))
     }
 
     async fn send_status(&mut self, answered: bool) -> Result<(), IngestError> {
