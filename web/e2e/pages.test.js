@@ -50,7 +50,7 @@ before(async () => {
 });
 after(() => browser.close());
 
-const only = process.env.ONLY?.split(",");
+const only = process.env.ONLY ? process.env.ONLY.split(",") : undefined;
 
 for (const look of LOOKS) {
   for (const [name, path, options = {}] of PAGES) {
