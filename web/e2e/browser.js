@@ -24,7 +24,12 @@ export async function launch() {
   const url = process.env.TARN_URL ?? mock.url;
   return {
     url,
-    open: (path, look) => open(browser, url, path, look),
+    context: (look) => newContext(browser, look),
+    open: async (path, look) => {
+      const context = await newContext(browser, look);
+      return { ...(await open(context, url, path)), close: () => context.close() };
+    },
+    openIn: (context, path) => open(context, url, path),
     close: async () => {
       await browser.close();
       mock?.stop();
@@ -32,8 +37,8 @@ export async function launch() {
   };
 }
 
-/** Opens a page in a language, a theme and a size. `errors` collects what the console said. */
-async function open(browser, url, path, { language = "en", theme = "light", width = 1280, height = 860, fresh = false } = {}) {
+/** A browser profile with a language, a theme and a size. */
+async function newContext(browser, { language = "en", theme = "light", width = 1280, height = 860, fresh = false } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, reducedMotion: "reduce", bypassCSP: true });
   await context.addInitScript(
     ([chosen, scheme, seen]) => {
@@ -44,6 +49,11 @@ async function open(browser, url, path, { language = "en", theme = "light", widt
     },
     [language, theme, !fresh],
   );
+  return context;
+}
+
+/** Opens a page. `errors` collects what the console said. */
+async function open(context, url, path) {
   const page = await context.newPage();
   page.setDefaultTimeout(8000);
   const errors = [];
@@ -52,7 +62,7 @@ async function open(browser, url, path, { language = "en", theme = "light", widt
     if (message.type() === "error") errors.push(message.text());
   });
   await page.goto(url + path);
-  return { page, errors, close: () => context.close() };
+  return { page, errors, close: () => page.close() };
 }
 
 /** Serious faults that axe finds, as lines. */

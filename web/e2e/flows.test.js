@@ -135,7 +135,7 @@ test("a source is added: wrong fields are named, the connection tried, the plan 
     assert.equal(await page.getByText("Fill this in.").count(), 2);
     await page.getByLabel("Name").fill("orders");
     await page.getByLabel("Url").fill("postgres://tarn@db.example:5432/shop");
-    await page.getByRole("textbox", { name: "Tables" }).fill("public.orders");
+    await page.getByRole("combobox", { name: "Tables" }).fill("public.orders");
     await page.keyboard.press("Enter");
     await page.getByLabel("Password").selectOption("shop_password");
     await page.getByRole("button", { name: "Test connection" }).click();
@@ -144,7 +144,7 @@ test("a source is added: wrong fields are named, the connection tried, the plan 
     await page.getByLabel("Changes of orders").getByText("+kind: source").waitFor();
     await page.getByText("password:").first().waitFor();
     assert.deepEqual(await axeFaults(page), []);
-    await page.getByRole("button", { name: "Apply" }).click();
+    await page.getByRole("button", { name: "Apply", exact: true }).click();
     await page.getByRole("heading", { level: 1, name: "orders" }).waitFor();
   }));
 
@@ -171,7 +171,7 @@ test("a document is changed, planned, applied and rolled back", { skip: !isMock 
     await page.getByRole("button", { name: "Show what changes" }).click();
     await page.getByText("+  speed: 7200").waitFor();
     await page.getByLabel("Why").fill("Faster");
-    await page.getByRole("button", { name: "Apply" }).click();
+    await page.getByRole("button", { name: "Apply", exact: true }).click();
     await page.getByText(/Applied as revision/).waitFor();
     await page.goto(`${browser.url}/resources/revisions/1`);
     await page.getByRole("button", { name: "Go back to this" }).click();

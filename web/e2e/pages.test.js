@@ -6,7 +6,7 @@ import { axeFaults, isMock, launch, SHOTS, sideways, untranslated } from "./brow
 const QUERY = encodeURIComponent("SELECT origin, count(*) AS flights, round(avg(dep_delay), 1) AS delay_minutes\nFROM flights.flights\nGROUP BY origin\nORDER BY delay_minutes DESC");
 
 const PAGES = [
-  ["overview", "/", { fresh: true }],
+  ["overview", "/"],
   ["sources", "/sources"],
   ["source", "/sources/flights"],
   ["source-failing", "/sources/shop", { mock: true }],
@@ -50,19 +50,26 @@ before(async () => {
 });
 after(() => browser.close());
 
-const only = process.env.ONLY?.split(",");
+/** One profile per look, so that files are loaded and compiled once. */
+const contexts = new Map();
+async function openIn(look, path) {
+  if (!contexts.has(look)) contexts.set(look, await browser.context({ ...look, fresh: true }));
+  return browser.openIn(contexts.get(look), path);
+}
+
+const only = process.env.ONLY ? process.env.ONLY.split(",") : undefined;
 
 for (const look of LOOKS) {
   for (const [name, path, options = {}] of PAGES) {
     if ((options.mock && !isMock) || (only && !only.includes(name))) continue;
     const title = [name, look.language, look.theme, look.width ?? "wide"].join("-");
     test(title, async () => {
-      const { page, errors, close } = await browser.open(path, { ...look, fresh: options.fresh });
+      const { page, errors, close } = await openIn(look, path);
       try {
         await page.locator("main").waitFor();
         if (name !== "not-found") await page.getByRole("heading", { level: 1 }).waitFor();
         await page.waitForFunction(() => !document.querySelector('main [aria-label="Loading"], main [aria-label="加载中"], .mantine-Skeleton-root'));
-        await page.waitForTimeout(name === "overview" || name === "sql-chart" ? 1200 : 250);
+        await page.waitForTimeout(name === "sql-chart" ? 1000 : 200);
         await page.screenshot({ path: `${SHOTS}${title}.png`, fullPage: true });
         assert.deepEqual(errors, [], "the console says nothing");
         assert.deepEqual(await axeFaults(page), [], "axe finds nothing serious");

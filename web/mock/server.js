@@ -46,7 +46,7 @@ function file(response, path) {
   const wanted = join(DIST, normalize(path));
   const found = path !== "/" && wanted.startsWith(DIST) && existsSync(wanted) ? wanted : join(DIST, "index.html");
   if (!existsSync(found)) return response.writeHead(404).end("run `npm run build` first");
-  response.writeHead(200, { "content-type": TYPES[extname(found)] ?? "application/octet-stream", "content-security-policy": POLICY });
+  response.writeHead(200, { "content-type": TYPES[extname(found)] ?? "application/octet-stream", "content-security-policy": POLICY, "cache-control": path.startsWith("/assets/") ? "public, max-age=31536000, immutable" : "no-cache" });
   createReadStream(found).pipe(response);
 }
 

@@ -72,6 +72,7 @@ export function ConfigStep({ type, draft, edited, onChange, onNext }: Props) {
               value={draft.name}
               disabled={edited}
               withAsterisk
+              aria-required
               error={tried ? nameWrong : undefined}
               onChange={(event) => onChange({ ...draft, name: event.currentTarget.value })}
             />
