@@ -287,7 +287,7 @@ def wait_for_everything(tarn: Tarn, connection: psycopg.Connection, mark: int) -
     return everything_of(connection)
 
 
-def test_every_type_keeps_its_value_in_snapshot_and_stream(make_tarn, postgres, database):
+def test_every_type_keeps_its_value_in_snapshot_and_stream(postgres, database, make_tarn):
     tarn = make_tarn().start()
     tarn.set_secret("shop_password", PASSWORD)
     with postgres.connect(database) as connection:
@@ -314,7 +314,7 @@ def test_every_type_keeps_its_value_in_snapshot_and_stream(make_tarn, postgres, 
     assert tarn.source("shop")["dead_letters"] == 0, tarn.api("GET", "/ingest/shop/dead-letters")
 
 
-def test_schema_changes_of_the_source_lose_no_row(make_tarn, postgres, database):
+def test_schema_changes_of_the_source_lose_no_row(postgres, database, make_tarn):
     tarn = make_tarn().start()
     tarn.set_secret("shop_password", PASSWORD)
     with postgres.connect(database) as connection:
@@ -340,7 +340,7 @@ def test_schema_changes_of_the_source_lose_no_row(make_tarn, postgres, database)
     assert tarn.value("SELECT count(*) FROM shop.item WHERE old IS NOT NULL") == 41, "rows that nobody touched keep the dropped column"
 
 
-def test_tables_without_a_key_truncation_and_tables_of_two_schemas(make_tarn, postgres, database):
+def test_tables_without_a_key_truncation_and_tables_of_two_schemas(postgres, database, make_tarn):
     tarn = make_tarn().start()
     tarn.set_secret("shop_password", PASSWORD)
     with postgres.connect(database) as connection:
@@ -368,7 +368,7 @@ def test_tables_without_a_key_truncation_and_tables_of_two_schemas(make_tarn, po
         assert tarn.rows("SELECT id, name FROM shop.other_item") == [[1, "there"]]
 
 
-def test_pause_resume_and_removal_with_the_slot(make_tarn, postgres, database):
+def test_pause_resume_and_removal_with_the_slot(postgres, database, make_tarn):
     tarn = make_tarn().start()
     tarn.set_secret("shop_password", PASSWORD)
     with postgres.connect(database) as connection:
