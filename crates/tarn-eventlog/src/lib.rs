@@ -2,6 +2,7 @@
 //!
 //! [`EventLog`] is the port; [`SegmentLog`] is the embedded implementation on local files.
 
+pub mod bench;
 mod error;
 mod port;
 mod segment_log;

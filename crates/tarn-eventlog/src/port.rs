@@ -158,8 +158,8 @@ pub struct ConsumerPosition {
 /// Topics. Everything is seen within the tenant of the context.
 #[async_trait]
 pub trait EventLog: Send + Sync + fmt::Debug {
-    /// Makes a topic, or returns the one of that name. Errors: `TopicConflict` when its partitions or key differ;
-    /// a changed retention is taken over.
+    /// Makes a topic, or returns the one of that name. Errors: `TopicConflict` when its partitions or key differ
+    /// (a changed retention is taken over), `InvalidAppend` for a number of partitions that cannot be.
     async fn create_topic(&self, ctx: &RequestContext, spec: TopicSpec) -> Result<TopicInfo, EventLogError>;
 
     /// Removes a topic with its rows, states and positions. Errors: `TopicNotFound`.
@@ -172,7 +172,11 @@ pub trait EventLog: Send + Sync + fmt::Debug {
     async fn topic(&self, ctx: &RequestContext, name: &TopicName) -> Result<TopicInfo, EventLogError>;
 
     /// Appends and returns once the rows and the state are durable. Concurrent appends share one disk flush.
-    /// Errors: `StaleProducer`, `DiskFull` (nothing was written), `TopicNotFound`, `PartitionNotFound`.
+    /// Appends that are awaited one after the other keep their order; those under way together are ordered as they
+    /// come. Dropping the future leaves open whether the append happens, but it never happens by half. Columns with
+    /// dictionaries are stored as their values.
+    /// Errors: `StaleProducer`, `DiskFull` (nothing was written), `TopicNotFound`, `PartitionNotFound`,
+    /// `InvalidAppend`, `CorruptSegment` when the end of the partition is damaged.
     async fn append(
         &self,
         ctx: &RequestContext,
@@ -210,7 +214,7 @@ pub trait EventLog: Send + Sync + fmt::Debug {
         producer: &str,
     ) -> Result<Option<ProducerState>, EventLogError>;
 
-    /// Stores how far a consumer is; durable when it returns.
+    /// Stores how far a consumer is; durable when it returns. Errors: `InvalidAppend` for an offset beyond the end.
     async fn commit_position(
         &self,
         ctx: &RequestContext,

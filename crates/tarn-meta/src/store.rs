@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use tarn_core::Env;
 
 use crate::audit::AuditStore;
@@ -15,11 +16,15 @@ use crate::sql::SqlStore;
 
 /// Everything that Tarn must remember apart from rows. Each call sees only the tenant of its context; each call is
 /// one transaction, durable when it returns.
+#[async_trait]
 pub trait MetaStore:
     DocumentStore + LeaseStore + CatalogStore + RevisionStore + StatusStore + SecretStore + AuditStore
 {
     /// Where the store is, for people: a file path, or a URL without its password.
     fn place(&self) -> &str;
+
+    /// Waits for running calls and gives back all connections; later calls fail as unreachable.
+    async fn close(&self);
 }
 
 impl dyn MetaStore {

@@ -1,2 +1,9 @@
-//! Contract suite of the store on both databases, and the laws of resources.
+//! Users, keys, sessions, the rules of who is let in, and the audit log.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+mod audit;
+mod keys;
+mod rules;
+mod sessions;
+mod users;
+mod world;

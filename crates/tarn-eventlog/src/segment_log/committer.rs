@@ -14,6 +14,7 @@ use tarn_core::Env;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::partition::{Partition, Pending};
+use super::topics::Topics;
 use crate::error::EventLogError;
 
 /// Files flushed at the same time; file systems merge such flushes into one write of their journal.
@@ -37,6 +38,8 @@ struct Round {
 #[derive(Debug)]
 pub(super) struct Committer {
     env: Env,
+    /// Keeps the folder locked until the last round is over.
+    _topics: Arc<Topics>,
     interval: Duration,
     round_bytes: u64,
     arriving: AtomicUsize,
@@ -61,9 +64,10 @@ impl Drop for Arrival {
 }
 
 impl Committer {
-    pub(super) fn new(env: Env, interval: Duration, round_bytes: u64) -> Self {
+    pub(super) fn new(env: Env, topics: Arc<Topics>, interval: Duration, round_bytes: u64) -> Self {
         Self {
             env,
+            _topics: topics,
             interval,
             round_bytes,
             arriving: AtomicUsize::new(0),

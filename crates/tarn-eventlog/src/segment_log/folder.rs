@@ -30,18 +30,33 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), EventLogError
     write().map_err(|error| io_error("write", path, error))
 }
 
-/// Takes the log's folder for this process; the lock ends with the file. Errors: `Locked`, `Io`.
-pub(super) fn lock(folder: &Path) -> Result<File, EventLogError> {
-    std::fs::create_dir_all(folder).map_err(|error| io_error("create", folder, error))?;
-    let path = folder.join(LOCK);
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|error| io_error("open", &path, error))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            Err(EventLogError::Locked { path: folder.display().to_string() })
+/// A folder taken for this process; given back when dropped.
+#[derive(Debug)]
+pub(super) struct FolderLock(File);
+
+impl FolderLock {
+    /// Takes a folder, made where there is none. Errors: `Locked`, `Io`.
+    pub(super) fn take(folder: &Path) -> Result<Self, EventLogError> {
+        std::fs::create_dir_all(folder).map_err(|error| io_error("create", folder, error))?;
+        let path = folder.join(LOCK);
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|error| io_error("open", &path, error))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                Err(EventLogError::Locked { path: folder.display().to_string() })
+            }
+            Err(error) => Err(io_error("lock", &path, error.into())),
         }
-        Err(error) => Err(io_error("lock", &path, error.into())),
+    }
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child process just being started may still share it.
+        if let Err(error) = flock(&self.0, FlockOperation::Unlock) {
+            tracing::warn!(%error, "event log not unlocked");
+        }
     }
 }
 
@@ -102,9 +117,11 @@ mod tests {
     #[test]
     fn a_folder_is_taken_once() {
         let folder = tempfile::tempdir().unwrap();
-        let held = lock(folder.path()).unwrap();
-        assert!(matches!(lock(folder.path()), Err(EventLogError::Locked { .. })));
+        let held = FolderLock::take(folder.path()).unwrap();
+        assert!(matches!(FolderLock::take(folder.path()), Err(EventLogError::Locked { .. })));
+        let shared = held.0.try_clone().unwrap();
         drop(held);
-        lock(folder.path()).unwrap();
+        FolderLock::take(folder.path()).unwrap();
+        drop(shared);
     }
 }

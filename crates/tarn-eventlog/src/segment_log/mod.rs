@@ -84,10 +84,12 @@ impl SegmentLog {
         let topics = on_disk(&env, move || Topics::open(folder, around)).await?;
         info!(folder = shown, topics = topics.all().len(), "event log opened");
         let ByteSize(flush_bytes) = config.flush_bytes;
+        let topics = Arc::new(topics);
+        let committer = Committer::new(env.clone(), topics.clone(), config.flush_interval.0, flush_bytes);
         let log = Arc::new(Self {
-            committer: Arc::new(Committer::new(env.clone(), config.flush_interval.0, flush_bytes)),
+            committer: Arc::new(committer),
             compression: config.compression,
-            topics: Arc::new(topics),
+            topics,
             is_closed: AtomicBool::new(false),
             env: env.clone(),
         });
@@ -100,7 +102,10 @@ impl SegmentLog {
     pub async fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
         self.committer.close().await;
-        self.topics.unlock();
+        let topics = self.topics.clone();
+        if let Err(error) = self.env.spawner.spawn_blocking(move || topics.close()).await {
+            warn!(%error, "event log not closed");
+        }
     }
 
     /// What was written since the log was opened.
@@ -328,7 +333,14 @@ impl EventLog for SegmentLog {
 
     async fn apply_retention(&self, ctx: &RequestContext, topic: &TopicName) -> Result<u64, EventLogError> {
         let topic = self.open_topic(ctx, topic)?;
-        on_disk(&self.env, move || topic.apply_retention()).await
+        // Keeps the folder locked until this is done.
+        let topics = self.topics.clone();
+        let work = move || {
+            let freed = topic.apply_retention();
+            drop(topics);
+            freed
+        };
+        on_disk(&self.env, work).await
     }
 }
 
@@ -379,10 +391,11 @@ async fn apply_retention_on_time(log: Weak<SegmentLog>, env: Env, interval: Dura
             () = stopping.cancelled() => return,
             () = env.clock.sleep(interval) => {}
         }
-        let Some(topics) = log.upgrade().filter(|log| !log.is_closed.load(Ordering::Acquire)) else { return };
-        let topics = topics.topics.all();
+        let Some(log) = log.upgrade().filter(|log| !log.is_closed.load(Ordering::Acquire)) else { return };
+        let topics = log.topics.clone();
+        drop(log);
         let applied = on_disk(&env, move || {
-            for topic in topics {
+            for topic in topics.all() {
                 match topic.apply_retention() {
                     Ok(0) => {}
                     Ok(bytes) => info!(topic = %topic.name(), bytes, "old segments dropped"),

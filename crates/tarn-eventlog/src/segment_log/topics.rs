@@ -1,7 +1,6 @@
 //! All topics of the log's folder, by tenant and name.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use tarn_core::{TenantId, TopicName, nearest};
 
 use super::fault::io_error;
-use super::folder::{lock, sync_folder, tenant_folder, tenant_of_folder};
+use super::folder::{FolderLock, sync_folder, tenant_folder, tenant_of_folder};
 use super::stats::{LogStats, TopicStats};
 use super::topic::{PARTITIONS_MAX, Surroundings, Topic};
 use crate::error::EventLogError;
@@ -27,13 +26,13 @@ pub(super) struct Topics {
     changes: Mutex<()>,
     by_tenant: RwLock<HashMap<TenantId, BTreeMap<TopicName, Arc<Topic>>>>,
     /// Keeps other processes out of the folder until the log is closed.
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<FolderLock>>,
 }
 
 impl Topics {
     /// Opens all topics of a folder and keeps other processes out of it. Errors: `Locked`, `Io`, `CorruptSegment`.
     pub(super) fn open(folder: PathBuf, around: Surroundings) -> Result<Self, EventLogError> {
-        let lock = lock(&folder)?;
+        let lock = FolderLock::take(&folder)?;
         let mut by_tenant: HashMap<TenantId, BTreeMap<TopicName, Arc<Topic>>> = HashMap::new();
         for (name, tenant_path) in folders(&folder)? {
             let Some(tenant) = tenant_of_folder(&name) else { continue };
@@ -50,9 +49,19 @@ impl Topics {
         Ok(Self { folder, around, changes: Mutex::new(()), by_tenant, lock: Mutex::new(Some(lock)) })
     }
 
-    /// Lets other processes into the folder.
-    pub(super) fn unlock(&self) {
+    /// Ends all writing and lets other processes into the folder. Blocks until what is under way is done.
+    pub(super) fn close(&self) {
+        let _changes = self.changes.lock();
+        for topic in self.all() {
+            for partition in &topic.partitions {
+                partition.writer.lock().fail(EventLogError::Closed);
+            }
+        }
         self.lock.lock().take();
+    }
+
+    fn check_open(&self) -> Result<(), EventLogError> {
+        if self.lock.lock().is_some() { Ok(()) } else { Err(EventLogError::Closed) }
     }
 
     /// A topic of a tenant. Errors: `TopicNotFound`.
@@ -92,6 +101,7 @@ impl Topics {
             return Err(EventLogError::InvalidAppend { what });
         }
         let _changes = self.changes.lock();
+        self.check_open()?;
         let known = self.by_tenant.read().get(tenant).and_then(|topics| topics.get(&spec.name)).cloned();
         if let Some(topic) = known {
             topic.update(&spec)?;
@@ -133,6 +143,7 @@ impl Topics {
     /// Removes a topic. Blocks on the disk. Errors: `TopicNotFound`, `Io`.
     pub(super) fn drop_topic(&self, tenant: &TenantId, name: &TopicName) -> Result<(), EventLogError> {
         let _changes = self.changes.lock();
+        self.check_open()?;
         let topic = self.get(tenant, name)?;
         let parent = self.folder.join(tenant_folder(tenant));
         let passing = self.passing(&parent);

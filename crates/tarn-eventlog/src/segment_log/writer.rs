@@ -429,3 +429,53 @@ fn carry_frame(view: &View) -> Frame {
     }
     Frame::with_body(FrameKind::Carry, &[], &body)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use arrow::array::{Int64Array, RecordBatch};
+    use tarn_core::{Env, RequestContext, TenantId, TopicName, TraceId};
+
+    use super::*;
+    use crate::port::{Append, EventLog, ReadLimits, Retention, TopicSpec};
+    use crate::segment_log::{EventLogConfig, SegmentLog};
+
+    #[tokio::test]
+    async fn after_a_failed_flush_nothing_is_taken_until_the_log_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let ctx = RequestContext::system(TenantId::default(), TraceId(0));
+        let name = TopicName::parse("t").unwrap();
+        let open = || SegmentLog::open(folder.path(), EventLogConfig::default(), Env::system());
+        let log = open().await.unwrap();
+        let spec =
+            TopicSpec { name: name.clone(), partitions: 1, retention: Retention::default(), key: vec![] };
+        log.create_topic(&ctx, spec).await.unwrap();
+        let append = |log: Arc<SegmentLog>, value: i64| {
+            let column = Arc::new(Int64Array::from(vec![value])) as arrow::array::ArrayRef;
+            let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+            let (ctx, name) = (ctx.clone(), name.clone());
+            async move { log.append(&ctx, &name, 0, Append { batch, state: None }).await }
+        };
+        append(log.clone(), 1).await.unwrap();
+
+        // This file takes writes and refuses to be flushed.
+        let refusing = File::options().write(true).open("/dev/null").unwrap();
+        let partition = log.open_partition(&ctx, &name, 0).unwrap();
+        let own = partition.writer.lock().file.replace(refusing);
+        assert!(own.is_some(), "the writer had its file open");
+        for value in 2..5 {
+            let error = append(log.clone(), value).await.unwrap_err();
+            assert!(matches!(error, EventLogError::Io { action: "flush", .. }), "{error:?}");
+        }
+        let position = log.commit_position(&ctx, &name, 0, "table", 1).await;
+        assert!(position.is_err());
+        let read = log.read(&ctx, &name, 0, 0, ReadLimits::default()).await.unwrap();
+        assert_eq!((read.batches.len(), read.high_offset), (1, 1), "what was durable can be read");
+        log.close().await;
+
+        let log = open().await.unwrap();
+        assert_eq!(append(log.clone(), 2).await.unwrap().first_offset, 1);
+        log.close().await;
+    }
+}

@@ -1,6 +1,7 @@
 //! The embedded event log against its contract, crashes, damage and full disks.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
+mod bench;
 mod concurrency;
 mod contract;
 mod crash;

@@ -326,6 +326,10 @@ impl Check<'_> {
         if depth > 64 {
             return;
         }
+        let target = schema.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix('#'));
+        if let Some(target) = target.and_then(|target| self.root.pointer(target)) {
+            self.plain_secrets(target, spec, pointer, problems, depth + 1);
+        }
         if schema.get("format").and_then(Value::as_str) == Some(SECRET_FORMAT) {
             if spec.as_str().is_some_and(|text| !text.is_empty()) {
                 let key = dotted(pointer);

@@ -78,7 +78,16 @@ impl SecretKey {
         std::fs::create_dir_all(folder).map_err(fail)?;
         let part = folder.join(format!(".{KEY_FILE}.{:016x}", entropy.next_u64()));
         let text = Zeroizing::new(format!("{}\n", STANDARD.encode(key.as_ref())));
-        let linked = write_private(&part, text.as_bytes()).and_then(|()| std::fs::hard_link(&part, path));
+        let linked =
+            write_private(&part, text.as_bytes()).and_then(|()| match std::fs::hard_link(&part, path) {
+                // Some file systems have no links; there only the moment of the write is open to a race.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) =>
+                {
+                    write_private(path, text.as_bytes())
+                }
+                other => other,
+            });
         let _ = std::fs::remove_file(&part);
         match linked {
             Ok(()) => {

@@ -56,7 +56,10 @@ fn of_sqlite(code: &str, is_malformed: bool, place: String, source: Error) -> Me
     const AUTH: i32 = 23;
     const NOTADB: i32 = 26;
     let primary = code.parse::<i32>().unwrap_or(0) & 0xff;
+    // A file that ends early.
+    const IOERR_SHORT_READ: &str = "522";
     match primary {
+        _ if code == IOERR_SHORT_READ => MetaError::Damaged { place, source },
         BUSY | LOCKED => MetaError::Locked { place, source },
         CORRUPT | NOTADB => MetaError::Damaged { place, source },
         FULL => MetaError::DiskFull { place, source },

@@ -17,6 +17,7 @@ mod status;
 use std::fmt;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use tarn_core::{Env, RequestContext};
 
 use crate::error::MetaError;
@@ -54,7 +55,15 @@ impl fmt::Debug for SqlStore {
     }
 }
 
+#[async_trait]
 impl MetaStore for SqlStore {
+    async fn close(&self) {
+        match &self.engine {
+            Engine::Sqlite(engine) => engine.close().await,
+            Engine::Postgres(engine) => engine.close().await,
+        }
+    }
+
     fn place(&self) -> &str {
         match &self.engine {
             Engine::Sqlite(engine) => engine.place(),

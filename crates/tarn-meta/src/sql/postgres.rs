@@ -45,6 +45,10 @@ impl PostgresEngine {
         &self.place
     }
 
+    pub(crate) async fn close(&self) {
+        self.pool.close().await;
+    }
+
     pub(crate) async fn read(&self) -> Result<Transaction<'static, Postgres>, MetaError> {
         self.pool
             .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")

@@ -115,6 +115,12 @@ impl SqliteEngine {
                 .test_before_acquire(false)
                 .idle_timeout(None)
                 .max_lifetime(None)
+                // A full disk makes SQLite itself roll back, after which the driver still counts a transaction
+                // as open: such a connection is of no more use.
+                .before_acquire(|connection, _| {
+                    let is_usable = !connection.is_in_transaction();
+                    Box::pin(async move { Ok(is_usable) })
+                })
         };
         let writer = pool(1).connect_lazy_with(options.clone());
         let readers = pool(READERS).connect_lazy_with(options);
@@ -123,6 +129,12 @@ impl SqliteEngine {
 
     pub(crate) fn place(&self) -> &str {
         &self.place
+    }
+
+    pub(crate) async fn close(&self) {
+        self.readers.close().await;
+        // Last, so that it moves the write-ahead file into the main one.
+        self.writer.close().await;
     }
 
     pub(crate) async fn read(&self) -> Result<Transaction<'static, Sqlite>, MetaError> {
@@ -160,6 +172,7 @@ mod tests {
     use super::*;
     use crate::document::{DocumentStore, Expected};
     use crate::sql::{Engine, SqlStore};
+    use crate::store::MetaStore;
     use tarn_core::{Fault, FaultKind, RequestContext, TenantId, TraceId};
 
     async fn open(path: &Path, limits: &SqliteLimits) -> Result<SqlStore, MetaError> {
@@ -227,10 +240,8 @@ mod tests {
         assert!(error.hint().unwrap().contains("backup"));
 
         let path = folder.path().join("meta.db");
-        drop(open(&path, &SqliteLimits::default()).await.unwrap());
-        for beside in ["meta.db-wal", "meta.db-shm"] {
-            let _ = std::fs::remove_file(folder.path().join(beside));
-        }
+        open(&path, &SqliteLimits::default()).await.unwrap().close().await;
+        assert!(!folder.path().join("meta.db-wal").exists());
         let mut bytes = std::fs::read(&path).unwrap();
         let end = bytes.len();
         bytes[4096..end].fill(0x5a);

@@ -44,11 +44,21 @@ pub(super) fn is_plain_text(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     // Older readers take 1_000, 12:30:45, 0777, 0b1 and dates for numbers and times.
     let number_like = lower.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));
-    !number_like
+    (!number_like || is_amount(text))
         && !OLD_BOOLEANS.contains(&lower.as_str())
         && text != "<<"
         && text != "="
         && matches!(plain(text), Ok(Value::String(_)))
+}
+
+// Such as `30s` or `10GB`, which no reader takes for a number.
+fn is_amount(text: &str) -> bool {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let unit = &text[digits..];
+    digits > 0
+        && !text.starts_with('0')
+        && !unit.is_empty()
+        && unit.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
 fn whole(text: &str) -> Option<Result<Value, String>> {
@@ -131,10 +141,12 @@ mod tests {
 
     #[test]
     fn text_that_looks_like_something_else_is_not_plain() {
-        for text in ["", "yes", "No", "ON", "1.2.3", "12:30", "null", "+x", "<<", "-x"] {
+        for text in
+            ["", "yes", "No", "ON", "0x1", "0b1", "1e3", "1_000", "1.2.3", "12:30", "null", "+x", "<<", "-x"]
+        {
             assert!(!is_plain_text(text), "{text}");
         }
-        for text in ["shop", "public.orders", "a b", "nothing", "门店"] {
+        for text in ["shop", "public.orders", "a b", "nothing", "门店", "30s", "10GB"] {
             assert!(is_plain_text(text), "{text}");
         }
     }

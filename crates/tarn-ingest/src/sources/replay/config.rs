@@ -177,8 +177,14 @@ pub(super) fn start_us(config: &ReplayConfig) -> Result<Option<i64>, IngestError
     }
 }
 
+/// Tables of a data set at most.
+const TABLES_MAX: usize = 1_000;
+
 /// Checks what the types cannot say. Errors: `InvalidConfig`.
 pub(super) fn check(config: &ReplayConfig) -> Result<(), IngestError> {
+    if config.tables.len() > TABLES_MAX {
+        return Err(IngestError::config("tables", "are too many", "name at most 1,000 tables"));
+    }
     if config.tables.is_empty() {
         return Err(IngestError::config("tables", "no table", "name at least one table"));
     }

@@ -181,57 +181,64 @@ impl LoadedTable {
             .map_err(|error| IngestError::Decode { what: self.table.to_string(), source: error.into() })
     }
 
-    /// Adds this table's events. Those at the start get `i64::MIN`, since the start may not be known yet.
-    fn add_events(&self, number: u16, events: &mut Vec<Event>) -> Result<(), IngestError> {
-        let times: Vec<Option<ArrayRef>> =
-            self.steps.iter().map(|step| self.times(step)).collect::<Result<_, _>>()?;
+    /// Adds this table's events. `times`: of each step.
+    fn add_events(&self, number: u16, times: &[Option<ArrayRef>], start_us: i64, events: &mut Vec<Event>) {
         for row in 0..self.rows() {
             let mut before = i64::MIN;
             for (step, (time, plan)) in times.iter().zip(&self.steps).enumerate() {
                 let at_us = match time {
-                    None => before,
+                    None => start_us,
                     Some(time) => {
                         let time = time.as_primitive::<TimestampMicrosecondType>();
                         if time.is_null(row) {
                             continue;
                         }
-                        time.value(row).saturating_add(plan.at.shift_us).max(before)
+                        time.value(row)
                     }
                 };
-                before = at_us;
-                events.push(Event { at_us, table: number, row: row as u32, step: step as u16 });
+                before = at_us.saturating_add(plan.at.shift_us).max(before);
+                events.push(Event { at_us: before, table: number, row: row as u32, step: step as u16 });
             }
         }
-        Ok(())
     }
+}
+
+/// The earliest time of an event, shifts included.
+fn first_us(tables: &[LoadedTable], times: &[Vec<Option<ArrayRef>>]) -> Option<i64> {
+    let steps = tables.iter().zip(times).flat_map(|(table, times)| table.steps.iter().zip(times));
+    let firsts = steps.filter_map(|(step, time)| {
+        let first = arrow::compute::min(time.as_ref()?.as_primitive::<TimestampMicrosecondType>())?;
+        Some(first.saturating_add(step.at.shift_us))
+    });
+    firsts.min()
 }
 
 impl DataSet {
     /// Reads all files and sorts the events; blocks. Errors: those of the files and `InvalidConfig`.
     pub(super) fn load(config: &ReplayConfig, folder: &Path) -> Result<Self, IngestError> {
-        let (mut tables, mut events, mut descriptions) = (Vec::new(), Vec::new(), Vec::new());
-        let mut bytes_left = DATA_BYTES_MAX;
+        let (mut tables, mut descriptions): (Vec<LoadedTable>, Vec<_>) = (Vec::new(), Vec::new());
+        let (mut bytes_left, mut event_count) = (DATA_BYTES_MAX, 0);
         for (n, table) in config.tables.iter().enumerate() {
             let plan = plan_table(folder, n, table)?;
             descriptions.push(plan.description.clone());
             let loaded = load_table(plan, &mut bytes_left)?;
-            let number =
-                u16::try_from(n).map_err(|_| IngestError::config("tables", "are too many", "use 65,536"))?;
-            if loaded.rows() > u32::MAX as usize
-                || events.len() + loaded.rows() * loaded.steps.len() > EVENTS_MAX
-            {
+            event_count += loaded.rows() * loaded.steps.len();
+            if loaded.rows() > u32::MAX as usize || event_count > EVENTS_MAX {
                 return Err(IngestError::Unsuitable {
                     system: "the data set".to_string(),
                     what: format!("it has more than {EVENTS_MAX} events"),
                     advice: "replay a part of it".to_string(),
                 });
             }
-            loaded.add_events(number, &mut events)?;
             tables.push(loaded);
         }
-        let first = events.iter().map(|event| event.at_us).filter(|at_us| *at_us != i64::MIN).min();
-        let start_us = start_us(config)?.or(first).unwrap_or(0);
-        events.iter_mut().filter(|event| event.at_us == i64::MIN).for_each(|event| event.at_us = start_us);
+        let times = |table: &LoadedTable| table.steps.iter().map(|step| table.times(step)).collect();
+        let times: Vec<Vec<Option<ArrayRef>>> = tables.iter().map(times).collect::<Result<_, _>>()?;
+        let start_us = start_us(config)?.or(first_us(&tables, &times)).unwrap_or(0);
+        let mut events = Vec::with_capacity(event_count);
+        for (number, (table, times)) in tables.iter().zip(&times).enumerate() {
+            table.add_events(number as u16, times, start_us, &mut events);
+        }
         events.sort_unstable();
         let fingerprint = events.iter().fold(Fingerprint::new(), |print, event| {
             let place = (u64::from(event.row) << 32) | (u64::from(event.table) << 16) | u64::from(event.step);

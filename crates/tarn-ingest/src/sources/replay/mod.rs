@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::Value;
 use tarn_component::{ComponentSpec, Example, Stability, parse, schema_of};
 use tarn_core::RequestContext;
 

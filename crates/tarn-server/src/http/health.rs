@@ -1,0 +1,57 @@
+//! `/healthz`, `/readyz`, `/metrics`, `/openapi.json`: for machines that watch over this one.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tarn_core::{RequestContext, TenantId};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::App;
+use super::envelope::new_trace;
+use super::identity::Viewer;
+use crate::api::{ErrorBody, HealthCheck, HealthReport};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready)).routes(routes!(metrics))
+}
+
+/// Says that the process answers. Answered to everybody.
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = HealthReport)))]
+async fn alive() -> Json<HealthReport> {
+    Json(HealthReport { status: "ok".to_string(), checks: Vec::new() })
+}
+
+/// Says whether the parts behind the server answer. Answered to everybody, so it names no reasons.
+#[utoipa::path(get, path = "/readyz", tag = "health",
+    responses((status = 200, body = HealthReport), (status = 503, body = HealthReport)))]
+async fn ready(State(app): State<App>) -> Response {
+    let ctx = RequestContext::system(TenantId::default(), new_trace(&app));
+    let resources = app.state.resources.current(&ctx).await.map(|_| ()).map_err(|error| error.to_string());
+    let eventlog = app.state.eventlog.topics(&ctx).await.map(|_| ()).map_err(|error| error.to_string());
+    let lakehouse = app.catalog().list_namespaces(&ctx).await.map(|_| ()).map_err(|error| error.to_string());
+    let mut checks = Vec::new();
+    for (name, outcome) in [("metadata", resources), ("eventlog", eventlog), ("catalog", lakehouse)] {
+        if let Err(error) = &outcome {
+            tracing::warn!(name, error, "not ready");
+        }
+        checks.push(HealthCheck { name: name.to_string(), ok: outcome.is_ok(), detail: None });
+    }
+    let is_ready = checks.iter().all(|check| check.ok);
+    let status = if is_ready { "ok" } else { "starting" }.to_string();
+    let code = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, Json(HealthReport { status, checks })).into_response()
+}
+
+/// Gives all figures in the text format of Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "health",
+    responses((status = 200, body = String, content_type = "text/plain"), (status = "default", body = ErrorBody)))]
+async fn metrics(State(app): State<App>, _caller: Viewer) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.state.metrics.render())
+}
+
+/// The document of the HTTP API.
+pub(super) async fn document(State(app): State<App>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], app.document.clone()).into_response()
+}

@@ -1,0 +1,229 @@
+//! Tables of the Iceberg REST catalog.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use iceberg::spec::{Schema, SortOrder, UnboundPartitionSpec};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tarn_lakehouse::{CreateTable, LoadedTable};
+
+use super::error::IcebergError;
+use super::extract::{IcebergJson, IcebergPath, IcebergQuery, Reader, Writer};
+use super::names::{TableIdentifier, namespace_to_read, table_to_make, table_to_read};
+use super::paging::{PageRequest, page};
+use super::{NamespacePath, TablePath};
+use crate::http::App;
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct TableList {
+    identifiers: Vec<TableIdentifier>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_page_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct CreateRequest {
+    name: String,
+    location: Option<String>,
+    schema: Schema,
+    partition_spec: Option<UnboundPartitionSpec>,
+    write_order: Option<SortOrder>,
+    #[serde(default)]
+    stage_create: bool,
+    #[serde(default)]
+    properties: Option<HashMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct RegisterRequest {
+    name: String,
+    metadata_location: String,
+    #[serde(default)]
+    overwrite: bool,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RenameRequest {
+    source: TableIdentifier,
+    destination: TableIdentifier,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct LoadQuery {
+    snapshots: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DropQuery {
+    purge_requested: Option<bool>,
+}
+
+/// What a client needs to read and write a table.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct LoadTableResult {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata_location: Option<String>,
+    metadata: Value,
+    config: BTreeMap<String, String>,
+}
+
+impl LoadTableResult {
+    fn of(app: &App, table: &LoadedTable, refs_only: bool) -> Result<Self, IcebergError> {
+        Ok(Self {
+            metadata_location: table.metadata_location.clone(),
+            metadata: metadata_json(table, refs_only)?,
+            config: app.installation.iceberg_client.clone(),
+        })
+    }
+}
+
+/// The metadata as JSON; with `refs_only` only the snapshots that a branch or tag names.
+pub(super) fn metadata_json(table: &LoadedTable, refs_only: bool) -> Result<Value, IcebergError> {
+    let mut json = serde_json::to_value(table.metadata.as_ref()).map_err(|error| IcebergError {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        kind: "InternalServerError",
+        message: format!("could not write the table's metadata: {error}"),
+    })?;
+    if refs_only {
+        let named: HashSet<i64> = snapshot_ids_of_refs(&json);
+        if let Some(Value::Array(snapshots)) = json.get_mut("snapshots") {
+            snapshots.retain(|one| one.get("snapshot-id").and_then(Value::as_i64).is_some_and(|id| named.contains(&id)));
+        }
+    }
+    Ok(json)
+}
+
+fn snapshot_ids_of_refs(metadata: &Value) -> HashSet<i64> {
+    let refs = metadata.get("refs").and_then(Value::as_object);
+    let of_refs = refs.into_iter().flat_map(|refs| refs.values()).filter_map(|one| one.get("snapshot-id")?.as_i64());
+    of_refs.chain(metadata.get("current-snapshot-id").and_then(Value::as_i64)).collect()
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    Reader(ctx): Reader,
+    IcebergPath(path): IcebergPath<NamespacePath>,
+    IcebergQuery(request): IcebergQuery<PageRequest>,
+) -> Result<Json<TableList>, IcebergError> {
+    let namespace = namespace_to_read(&path.namespace)?;
+    let tables = app.catalog().list_tables(&ctx, namespace).await?;
+    let (names, next_page_token) = page(tables.iter().map(|table| table.name().to_string()).collect(), &request)?;
+    let identifiers =
+        names.into_iter().map(|name| TableIdentifier { namespace: vec![namespace.to_string()], name }).collect();
+    Ok(Json(TableList { identifiers, next_page_token }))
+}
+
+pub(super) async fn create(
+    State(app): State<App>,
+    Writer(ctx): Writer,
+    IcebergPath(path): IcebergPath<NamespacePath>,
+    IcebergJson(body): IcebergJson<CreateRequest>,
+) -> Result<Json<LoadTableResult>, IcebergError> {
+    let table = CreateTable {
+        name: table_to_make(&path.namespace, &body.name)?,
+        schema: body.schema,
+        partition_spec: body.partition_spec,
+        write_order: body.write_order,
+        location: body.location,
+        properties: body.properties.unwrap_or_default(),
+        stage: body.stage_create,
+    };
+    let loaded = app.catalog().create_table(&ctx, table).await?;
+    LoadTableResult::of(&app, &loaded, false).map(Json)
+}
+
+pub(super) async fn load(
+    State(app): State<App>,
+    Reader(ctx): Reader,
+    IcebergPath(path): IcebergPath<TablePath>,
+    IcebergQuery(query): IcebergQuery<LoadQuery>,
+    headers: HeaderMap,
+) -> Result<Response, IcebergError> {
+    let refs_only = match query.snapshots.as_deref() {
+        None | Some("all") => false,
+        Some("refs") => true,
+        Some(other) => {
+            return Err(IcebergError::bad_request(format!("snapshots=`{other}` is unknown; use all or refs")));
+        }
+    };
+    let name = table_to_read(&path.namespace, &path.table)?;
+    let loaded = app.catalog().load_table(&ctx, &name).await?;
+    let tag = entity_tag(&loaded, refs_only);
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    if known.is_some_and(|known| known.split(',').any(|one| one.trim() == tag)) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
+    let body = LoadTableResult::of(&app, &loaded, refs_only)?;
+    Ok(([(header::ETAG, tag)], Json(body)).into_response())
+}
+
+/// Equal for equal answers: a metadata file is never written twice.
+fn entity_tag(table: &LoadedTable, refs_only: bool) -> String {
+    let mut hasher = DefaultHasher::new();
+    (&table.metadata_location, table.metadata.last_updated_ms(), refs_only).hash(&mut hasher);
+    format!("\"{:016x}\"", hasher.finish())
+}
+
+pub(super) async fn exists(
+    State(app): State<App>,
+    Reader(ctx): Reader,
+    IcebergPath(path): IcebergPath<TablePath>,
+) -> Result<StatusCode, IcebergError> {
+    let name = table_to_read(&path.namespace, &path.table)?;
+    match app.catalog().pointer(&ctx, &name).await? {
+        Some(_) => Ok(StatusCode::NO_CONTENT),
+        None => Err(IcebergError::no_table(&name.to_string())),
+    }
+}
+
+pub(super) async fn delete(
+    State(app): State<App>,
+    Writer(ctx): Writer,
+    IcebergPath(path): IcebergPath<TablePath>,
+    IcebergQuery(query): IcebergQuery<DropQuery>,
+) -> Result<StatusCode, IcebergError> {
+    let name = table_to_read(&path.namespace, &path.table)?;
+    app.catalog().drop_table(&ctx, &name, query.purge_requested.unwrap_or(false)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn rename(
+    State(app): State<App>,
+    Writer(ctx): Writer,
+    IcebergJson(body): IcebergJson<RenameRequest>,
+) -> Result<StatusCode, IcebergError> {
+    let from = body.source.to_read()?;
+    let to = body.destination.to_make()?;
+    app.catalog().rename_table(&ctx, &from, &to).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn register(
+    State(app): State<App>,
+    Writer(ctx): Writer,
+    IcebergPath(path): IcebergPath<NamespacePath>,
+    IcebergJson(body): IcebergJson<RegisterRequest>,
+) -> Result<Json<LoadTableResult>, IcebergError> {
+    let name = table_to_make(&path.namespace, &body.name)?;
+    let loaded = app.catalog().register_table(&ctx, &name, &body.metadata_location, body.overwrite).await?;
+    LoadTableResult::of(&app, &loaded, false).map(Json)
+}
+
+/// Scan and commit reports of clients. They are read, so that a broken one is told, and not kept.
+pub(super) async fn report_metrics(
+    Reader(_): Reader,
+    IcebergPath(_): IcebergPath<TablePath>,
+    IcebergJson(_): IcebergJson<serde_json::Map<String, Value>>,
+) -> StatusCode {
+    StatusCode::NO_CONTENT
+}

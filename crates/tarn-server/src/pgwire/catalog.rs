@@ -1,0 +1,304 @@
+//! The system catalog of PostgreSQL, emulated over our tables for psql and BI tools.
+//!
+//! Statements that speak of it are planned by DataFusion with the catalog tables and functions of
+//! `datafusion-pg-catalog` beside the tables of the lakehouse, so that both can be joined.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringArray};
+use arrow::datatypes::{DataType, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider};
+use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::datasource::TableType;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::{ColumnarValue, LogicalPlan, ScalarUDF, Volatility, create_udf};
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::Statement;
+use datafusion_postgres::datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
+use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
+use datafusion_postgres::datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStaticTables};
+use datafusion_postgres::datafusion_pg_catalog::setup_pg_catalog;
+use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use parking_lot::Mutex;
+use pgwire::error::PgWireResult;
+use tarn_core::{RequestContext, TableName, TenantId};
+use tarn_query::{Session, Tables};
+
+use super::error::user_error;
+use super::information;
+use super::settings::SERVER_VERSION;
+use super::split::Piece;
+
+/// Name of the only database.
+pub(crate) const DATABASE: &str = "tarn";
+const PG_CATALOG: &str = "pg_catalog";
+const INFORMATION_SCHEMA: &str = "information_schema";
+
+type PgCatalog = PgCatalogSchemaProvider<LakeNames, EmptyContextProvider>;
+
+/// What all connections share: the constant tables of the catalog, and per tenant the numbers of its tables, which
+/// clients remember between connections.
+pub(crate) struct SystemCatalog {
+    tables: Arc<dyn Tables>,
+    template: SessionState,
+    constant: Arc<PgCatalogStaticTables>,
+    of_tenant: Mutex<HashMap<TenantId, Arc<PgCatalog>>>,
+    parser: PostgresCompatibilityParser,
+}
+
+impl fmt::Debug for SystemCatalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SystemCatalog").finish_non_exhaustive()
+    }
+}
+
+impl SystemCatalog {
+    /// Sets the catalog up over `tables`, with the engine's memory and caches. Errors: a text that says why not.
+    pub(crate) async fn new(session: &Session, tables: Arc<dyn Tables>, version: &str) -> Result<Self, String> {
+        let engine = session.datafusion().await.map_err(|error| error.to_string())?.state();
+        let mut state = SessionStateBuilder::new_from_existing(engine).build();
+        let scratch = Arc::new(MemoryCatalogProviderList::new());
+        let database = Arc::new(datafusion::catalog::MemoryCatalogProvider::new());
+        scratch.register_catalog(DATABASE.to_string(), database);
+        state.register_catalog_list(scratch);
+        let context = SessionContext::new_with_state(state);
+        setup_pg_catalog(&context, DATABASE, EmptyContextProvider).map_err(|error| error.to_string())?;
+        for function in constant_functions(version) {
+            context.register_udf(function);
+        }
+        Ok(Self {
+            tables,
+            template: context.state(),
+            constant: Arc::new(PgCatalogStaticTables::try_new().map_err(|error| error.to_string())?),
+            of_tenant: Mutex::default(),
+            parser: PostgresCompatibilityParser::new(),
+        })
+    }
+
+    /// Plans a statement for the caller of `session`. `None`: there is nothing to run. Errors: what is wrong with it.
+    pub(crate) async fn plan(&self, session: &Session, piece: &Piece) -> PgWireResult<Option<CatalogPlan>> {
+        let statements =
+            self.parser.parse(&piece.text).map_err(|error| user_error("42601", error.to_string()))?;
+        let Some(statement) = statements.into_iter().next() else { return Ok(None) };
+        if !matches!(statement, Statement::Query(_) | Statement::Explain { .. }) {
+            return Err(user_error("25006", "this SQL endpoint only reads"));
+        }
+        let context = self.context(session, piece.words.iter().any(|word| word == INFORMATION_SCHEMA)).await?;
+        let plan = context
+            .state()
+            .statement_to_plan(DfStatement::Statement(Box::new(statement)))
+            .await
+            .map_err(|error| planning_error(&error))?;
+        let reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        reads.verify_plan(&plan).map_err(|error| planning_error(&error))?;
+        Ok(Some(CatalogPlan { context, plan }))
+    }
+
+    async fn context(&self, session: &Session, with_information: bool) -> PgWireResult<SessionContext> {
+        let ctx = session.context();
+        let lake = session.datafusion().await.map_err(|error| super::error::of_fault(&error))?;
+        let catalog = lake.catalog(DATABASE).ok_or_else(|| user_error("XX000", "the catalog of tables is missing"))?;
+        // It lists every column of every table, so it is only made for statements that ask.
+        let information: Arc<dyn SchemaProvider> = match with_information {
+            true => information::schema(self.tables.as_ref(), ctx)
+                .await
+                .map_err(|error| super::error::of_fault(&error))?,
+            false => Arc::new(MemorySchemaProvider::new()),
+        };
+        let mut state = self.template.clone();
+        *state.config_mut() = lake.copied_config().with_information_schema(false);
+        let database = Database { lake: catalog, system: self.system(ctx)?, information };
+        state.register_catalog_list(Arc::new(OneDatabase(Arc::new(database))));
+        let context = SessionContext::new_with_state(state);
+        for function in caller_functions(ctx, &session.namespace()) {
+            context.register_udf(function);
+        }
+        Ok(context)
+    }
+
+    fn system(&self, ctx: &RequestContext) -> PgWireResult<Arc<PgCatalog>> {
+        let mut of_tenant = self.of_tenant.lock();
+        if let Some(known) = of_tenant.get(&ctx.tenant) {
+            return Ok(Arc::clone(known));
+        }
+        let names = LakeNames {
+            tables: Arc::clone(&self.tables),
+            ctx: RequestContext::system(ctx.tenant.clone(), ctx.trace),
+        };
+        let made = PgCatalogSchemaProvider::try_new(names, Arc::clone(&self.constant), EmptyContextProvider)
+            .map_err(|error| planning_error(&error))?;
+        let made = Arc::new(made);
+        of_tenant.insert(ctx.tenant.clone(), Arc::clone(&made));
+        Ok(made)
+    }
+}
+
+/// A planned statement with the context that runs it.
+#[derive(Clone)]
+pub(crate) struct CatalogPlan {
+    pub context: SessionContext,
+    pub plan: LogicalPlan,
+}
+
+impl fmt::Debug for CatalogPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CatalogPlan").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+/// What DataFusion says about a statement, without its words for developers.
+pub(crate) fn planning_error(error: &DataFusionError) -> pgwire::error::PgWireError {
+    let text = error.strip_backtrace();
+    let text = text.trim_start_matches("Execution error: ").trim_start_matches("Error during planning: ").trim_start_matches("Schema error: ").to_string();
+    let code = match error.find_root() {
+        _ if text.contains("canceling statement due to") => "57014",
+        DataFusionError::SQL(_, _) => "42601",
+        DataFusionError::SchemaError(_, _) => "42703",
+        DataFusionError::NotImplemented(_) => "0A000",
+        DataFusionError::ResourcesExhausted(_) => "53200",
+        _ if text.contains("table") && text.contains("not found") => "42P01",
+        _ if text.contains("Invalid function") => "42883",
+        _ => "42000",
+    };
+    user_error(code, text)
+}
+
+/// Names and schemas of the lakehouse, as the emulation asks for them.
+#[derive(Clone, Debug)]
+pub(crate) struct LakeNames {
+    tables: Arc<dyn Tables>,
+    ctx: RequestContext,
+}
+
+fn external(error: tarn_query::QueryError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+#[async_trait]
+impl CatalogInfo for LakeNames {
+    async fn catalog_names(&self) -> Result<Vec<String>, DataFusionError> {
+        Ok(vec![DATABASE.to_string()])
+    }
+
+    async fn schema_names(&self, _: &str) -> Result<Option<Vec<String>>, DataFusionError> {
+        let mut names = self.tables.namespaces(&self.ctx).await.map_err(external)?;
+        names.extend([PG_CATALOG.to_string(), INFORMATION_SCHEMA.to_string()]);
+        Ok(Some(names))
+    }
+
+    async fn table_names(&self, _: &str, schema: &str) -> Result<Option<Vec<String>>, DataFusionError> {
+        if matches!(schema, PG_CATALOG | INFORMATION_SCHEMA) {
+            return Ok(Some(Vec::new()));
+        }
+        let tables = self.tables.tables(&self.ctx, schema).await.map_err(external)?;
+        Ok(Some(tables.iter().map(|table| table.name().to_string()).collect()))
+    }
+
+    async fn table_schema(&self, _: &str, schema: &str, table: &str) -> Result<Option<SchemaRef>, DataFusionError> {
+        let Ok(name) = TableName::new(schema, table) else { return Ok(None) };
+        let view = self.tables.view(&self.ctx, &name).await.map_err(external)?;
+        Ok(view.map(|view| Arc::clone(&view.schema)))
+    }
+
+    async fn table_type(&self, _: &str, _: &str, _: &str) -> Result<Option<TableType>, DataFusionError> {
+        Ok(Some(TableType::Base))
+    }
+}
+
+/// The only database in its list.
+#[derive(Debug)]
+struct OneDatabase(Arc<Database>);
+
+impl CatalogProviderList for OneDatabase {
+    fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        vec![DATABASE.to_string()]
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        (name == DATABASE).then(|| Arc::clone(&self.0) as Arc<dyn CatalogProvider>)
+    }
+}
+
+/// The tables of the lakehouse with the two system schemas beside them.
+#[derive(Debug)]
+struct Database {
+    lake: Arc<dyn CatalogProvider>,
+    system: Arc<PgCatalog>,
+    information: Arc<dyn SchemaProvider>,
+}
+
+impl CatalogProvider for Database {
+    fn schema_names(&self) -> Vec<String> {
+        let mut names = self.lake.schema_names();
+        names.extend([PG_CATALOG.to_string(), INFORMATION_SCHEMA.to_string()]);
+        names
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        match name {
+            PG_CATALOG => Some(Arc::clone(&self.system) as Arc<dyn SchemaProvider>),
+            INFORMATION_SCHEMA => Some(Arc::clone(&self.information)),
+            other => self.lake.schema(other),
+        }
+    }
+}
+
+fn constant(name: &str, value: String) -> ScalarUDF {
+    let value = ColumnarValue::Scalar(ScalarValue::Utf8(Some(value)));
+    create_udf(name, vec![], DataType::Utf8, Volatility::Stable, Arc::new(move |_| Ok(value.clone())))
+}
+
+/// A function that has no text for anything, such as comments, which our tables do not have.
+fn no_text(name: &str, arguments: Vec<DataType>) -> ScalarUDF {
+    let none = ColumnarValue::Scalar(ScalarValue::Utf8(None));
+    create_udf(name, arguments, DataType::Utf8, Volatility::Stable, Arc::new(move |_| Ok(none.clone())))
+}
+
+fn constant_functions(version: &str) -> Vec<ScalarUDF> {
+    vec![
+        constant("version", format!("PostgreSQL {SERVER_VERSION} (Tarn {version})")),
+        no_text("obj_description", vec![DataType::Int32, DataType::Utf8]),
+        no_text("shobj_description", vec![DataType::Int32, DataType::Utf8]),
+        no_text("col_description", vec![DataType::Int32, DataType::Int32]),
+        no_text("pg_get_indexdef", vec![DataType::Int32]),
+        no_text("pg_get_viewdef", vec![DataType::Int32]),
+    ]
+}
+
+fn caller_functions(ctx: &RequestContext, namespace: &str) -> Vec<ScalarUDF> {
+    let user = ctx.principal.name.to_string();
+    let mut functions = vec![
+        constant("session_user", user.clone()),
+        constant("current_user", user.clone()),
+        constant("current_role", user),
+        constant("current_schema", namespace.to_string()),
+        constant("current_catalog", DATABASE.to_string()),
+    ];
+    let setting = move |arguments: &[ColumnarValue]| {
+        let names = ColumnarValue::values_to_arrays(arguments)?;
+        let names = names.first().and_then(|names| names.as_any().downcast_ref::<StringArray>().cloned());
+        let values: StringArray = names
+            .iter()
+            .flat_map(|names| names.iter())
+            .map(|name| name.and_then(super::settings::default_of))
+            .collect();
+        Ok(ColumnarValue::Array(Arc::new(values) as ArrayRef))
+    };
+    functions.push(create_udf(
+        "current_setting",
+        vec![DataType::Utf8],
+        DataType::Utf8,
+        Volatility::Stable,
+        Arc::new(setting),
+    ));
+    functions
+}

@@ -1,0 +1,97 @@
+//! Errors as PostgreSQL clients expect them: SQLSTATE, position, hint.
+
+use pgwire::error::{ErrorInfo, PgWireError};
+use tarn_core::{Fault, FaultReport};
+use tarn_query::QueryError;
+
+use super::split::{Piece, position_in};
+use crate::fault::sqlstate;
+
+/// An error with a SQLSTATE.
+pub(crate) fn user_error(code: &str, message: impl Into<String>) -> PgWireError {
+    PgWireError::UserError(Box::new(ErrorInfo::new("ERROR".to_string(), code.to_string(), message.into())))
+}
+
+/// An error after which the connection is closed.
+pub(crate) fn fatal(code: &str, message: impl Into<String>, hint: Option<String>) -> PgWireError {
+    let mut info = ErrorInfo::new("FATAL".to_string(), code.to_string(), message.into());
+    info.hint = hint;
+    PgWireError::UserError(Box::new(info))
+}
+
+/// A fault of ours.
+pub(crate) fn of_fault(fault: &dyn Fault) -> PgWireError {
+    let report = FaultReport::of(fault);
+    let mut info = ErrorInfo::new("ERROR".to_string(), sqlstate(report.kind).to_string(), report.message);
+    info.hint = report.hint;
+    PgWireError::UserError(Box::new(info))
+}
+
+/// An error of the query engine about a piece of the client's text.
+pub(crate) fn of_query(error: &QueryError, piece: &Piece) -> PgWireError {
+    let report = FaultReport::of(error);
+    let code = match error {
+        QueryError::Syntax { .. } => "42601",
+        QueryError::Plan { .. } => plan_code(&report.message),
+        QueryError::NotReadOnly { .. } => "25006",
+        QueryError::Cancelled { .. } | QueryError::TimedOut { .. } => "57014",
+        QueryError::MemoryExhausted { .. } => "53200",
+        QueryError::TooManyQueries { .. } => "53300",
+        QueryError::Execution { .. } => execution_code(&report.message),
+        QueryError::QueryIdInUse { .. } | QueryError::QueryNotFound { .. } => "42710",
+        QueryError::Storage { .. } | QueryError::Internal { .. } => sqlstate(report.kind),
+    };
+    let mut info = ErrorInfo::new("ERROR".to_string(), code.to_string(), report.message);
+    info.hint = report.hint;
+    info.position = error.position().map(|at| position_in(piece, at.line, at.column).to_string());
+    PgWireError::UserError(Box::new(info))
+}
+
+/// The engine has one kind for all names and types that do not fit; clients tell them apart by code.
+fn plan_code(message: &str) -> &'static str {
+    let text = message.to_lowercase();
+    let names = |noun: &str| text.starts_with(noun) || text.contains(&format!("no {noun}"));
+    if names("table") {
+        "42P01"
+    } else if names("column") {
+        "42703"
+    } else if names("function") {
+        "42883"
+    } else if names("namespace") || names("schema") {
+        "3F000"
+    } else {
+        "42000"
+    }
+}
+
+fn execution_code(message: &str) -> &'static str {
+    let text = message.to_lowercase();
+    if text.contains("divi") && text.contains("zero") {
+        "22012"
+    } else if text.contains("overflow") || text.contains("out of range") {
+        "22003"
+    } else {
+        "22000"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tarn_query::SqlPosition;
+
+    use super::super::split::split;
+    use super::*;
+
+    #[test]
+    fn a_query_error_points_into_the_whole_text() {
+        let pieces = split("select 1; select nope");
+        let error = QueryError::Plan {
+            message: "column `nope` not found".to_string(),
+            position: Some(SqlPosition { line: 1, column: 8 }),
+            hint: Some("did you mean `note`?".to_string()),
+        };
+        let PgWireError::UserError(info) = of_query(&error, &pieces[1]) else { panic!("not a user error") };
+        assert_eq!((info.code.as_str(), info.position.as_deref()), ("42703", Some("18")));
+        assert_eq!(info.hint.as_deref(), Some("did you mean `note`?"));
+    }
+}

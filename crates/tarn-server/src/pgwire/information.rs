@@ -1,0 +1,195 @@
+//! `information_schema` with the columns and type names of PostgreSQL.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::error::ArrowError;
+use datafusion::catalog::{MemTable, MemorySchemaProvider, SchemaProvider};
+use datafusion::common::DataFusionError;
+use tarn_core::RequestContext;
+use tarn_query::{QueryError, Tables};
+
+use super::catalog::DATABASE;
+use super::params::wire_type;
+
+type Texts = Vec<Option<String>>;
+type Numbers = Vec<Option<i32>>;
+
+/// A column of `information_schema.columns`.
+struct Row {
+    namespace: String,
+    table: String,
+    field: Arc<Field>,
+    position: i32,
+}
+
+/// Names and columns of all tables of the caller's tenant. Errors: those of the catalog.
+pub(super) async fn schema(
+    tables: &dyn Tables,
+    ctx: &RequestContext,
+) -> Result<Arc<dyn SchemaProvider>, QueryError> {
+    let namespaces = tables.namespaces(ctx).await?;
+    let mut names = Vec::new();
+    let mut rows = Vec::new();
+    for namespace in &namespaces {
+        for name in tables.tables(ctx, namespace).await? {
+            let Some(view) = tables.view(ctx, &name).await? else { continue };
+            names.push((namespace.clone(), name.name().to_string()));
+            rows.extend(view.schema.fields().iter().zip(1..).map(|(field, position)| Row {
+                namespace: namespace.clone(),
+                table: name.name().to_string(),
+                field: Arc::clone(field),
+                position,
+            }));
+        }
+    }
+    build(&namespaces, &names, &rows).map_err(|error| QueryError::Internal { message: error.to_string() })
+}
+
+fn build(
+    namespaces: &[String],
+    names: &[(String, String)],
+    rows: &[Row],
+) -> Result<Arc<dyn SchemaProvider>, DataFusionError> {
+    let provider = MemorySchemaProvider::new();
+    for (name, batch) in [
+        ("schemata", schemata(namespaces)?),
+        ("tables", table_list(names)?),
+        ("columns", columns(rows)?),
+        ("views", views()?),
+        ("table_constraints", empty(&["constraint_catalog", "constraint_schema", "constraint_name", "table_catalog", "table_schema", "table_name", "constraint_type", "is_deferrable", "initially_deferred", "enforced"])?),
+        ("key_column_usage", empty(&["constraint_catalog", "constraint_schema", "constraint_name", "table_catalog", "table_schema", "table_name", "column_name", "ordinal_position"])?),
+        ("referential_constraints", empty(&["constraint_catalog", "constraint_schema", "constraint_name", "unique_constraint_catalog", "unique_constraint_schema", "unique_constraint_name", "match_option", "update_rule", "delete_rule"])?),
+        ("routines", empty(&["specific_catalog", "specific_schema", "specific_name", "routine_catalog", "routine_schema", "routine_name", "routine_type", "data_type"])?),
+    ] {
+        let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
+        provider.register_table(name.to_string(), Arc::new(table))?;
+    }
+    Ok(Arc::new(provider))
+}
+
+fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, ArrowError> {
+    let fields: Vec<Field> = columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true)).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, array)| array).collect())
+}
+
+fn texts(values: impl Iterator<Item = Option<String>>) -> ArrayRef {
+    Arc::new(values.collect::<StringArray>())
+}
+
+fn same(value: &str, rows: usize) -> ArrayRef {
+    texts(std::iter::repeat_n(Some(value.to_string()), rows))
+}
+
+fn empty(names: &[&str]) -> Result<RecordBatch, ArrowError> {
+    batch(names.iter().map(|name| (*name, texts(std::iter::empty()))).collect())
+}
+
+fn views() -> Result<RecordBatch, ArrowError> {
+    empty(&["table_catalog", "table_schema", "table_name", "view_definition", "check_option", "is_updatable"])
+}
+
+fn schemata(namespaces: &[String]) -> Result<RecordBatch, ArrowError> {
+    let system = ["pg_catalog".to_string(), "information_schema".to_string()];
+    let names: Vec<String> = namespaces.iter().chain(&system).cloned().collect();
+    batch(vec![
+        ("catalog_name", same(DATABASE, names.len())),
+        ("schema_name", texts(names.iter().cloned().map(Some))),
+        ("schema_owner", same(DATABASE, names.len())),
+    ])
+}
+
+fn table_list(names: &[(String, String)]) -> Result<RecordBatch, ArrowError> {
+    batch(vec![
+        ("table_catalog", same(DATABASE, names.len())),
+        ("table_schema", texts(names.iter().map(|(namespace, _)| Some(namespace.clone())))),
+        ("table_name", texts(names.iter().map(|(_, name)| Some(name.clone())))),
+        ("table_type", same("BASE TABLE", names.len())),
+        ("is_insertable_into", same("NO", names.len())),
+    ])
+}
+
+fn columns(rows: &[Row]) -> Result<RecordBatch, ArrowError> {
+    let count = rows.len();
+    let number = |of: fn(&DataType) -> Option<i32>| -> ArrayRef {
+        let values: Numbers = rows.iter().map(|row| of(row.field.data_type())).collect();
+        Arc::new(Int32Array::from(values))
+    };
+    let text = |of: &dyn Fn(&Row) -> String| -> ArrayRef {
+        let values: Texts = rows.iter().map(|row| Some(of(row))).collect();
+        texts(values.into_iter())
+    };
+    let position: ArrayRef = Arc::new(rows.iter().map(|row| Some(row.position)).collect::<Int32Array>());
+    batch(vec![
+        ("table_catalog", same(DATABASE, count)),
+        ("table_schema", text(&|row| row.namespace.clone())),
+        ("table_name", text(&|row| row.table.clone())),
+        ("column_name", text(&|row| row.field.name().clone())),
+        ("ordinal_position", position),
+        ("column_default", texts(std::iter::repeat_n(None, count))),
+        ("is_nullable", text(&|row| if row.field.is_nullable() { "YES" } else { "NO" }.to_string())),
+        ("data_type", text(&|row| type_name(row.field.data_type()).to_string())),
+        ("character_maximum_length", number(|_| None)),
+        ("numeric_precision", number(numeric_precision)),
+        ("numeric_scale", number(numeric_scale)),
+        ("datetime_precision", number(datetime_precision)),
+        ("udt_catalog", same(DATABASE, count)),
+        ("udt_schema", same("pg_catalog", count)),
+        ("udt_name", text(&|row| wire_type(row.field.data_type()).name().to_string())),
+        ("is_identity", same("NO", count)),
+        ("is_generated", same("NEVER", count)),
+        ("is_updatable", same("NO", count)),
+    ])
+}
+
+/// The name that the SQL standard has for a type.
+fn type_name(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::Boolean => "boolean",
+        DataType::Int8 | DataType::Int16 | DataType::UInt8 => "smallint",
+        DataType::Int32 | DataType::UInt16 => "integer",
+        DataType::Int64 | DataType::UInt32 => "bigint",
+        DataType::Float16 | DataType::Float32 => "real",
+        DataType::Float64 => "double precision",
+        DataType::UInt64 | DataType::Decimal128(_, _) | DataType::Decimal256(_, _) => "numeric",
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "bytea",
+        DataType::Date32 | DataType::Date64 => "date",
+        DataType::Time32(_) | DataType::Time64(_) => "time without time zone",
+        DataType::Timestamp(_, Some(_)) => "timestamp with time zone",
+        DataType::Timestamp(_, None) => "timestamp without time zone",
+        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(_, _) => "ARRAY",
+        DataType::Struct(_) => "record",
+        DataType::Dictionary(_, value) => type_name(value),
+        _ => "text",
+    }
+}
+
+fn numeric_precision(data_type: &DataType) -> Option<i32> {
+    match data_type {
+        DataType::Int8 | DataType::Int16 | DataType::UInt8 => Some(16),
+        DataType::Int32 | DataType::UInt16 => Some(32),
+        DataType::Int64 | DataType::UInt32 => Some(64),
+        DataType::Float16 | DataType::Float32 => Some(24),
+        DataType::Float64 => Some(53),
+        DataType::Decimal128(precision, _) | DataType::Decimal256(precision, _) => Some(i32::from(*precision)),
+        DataType::UInt64 => Some(20),
+        _ => None,
+    }
+}
+
+fn numeric_scale(data_type: &DataType) -> Option<i32> {
+    match data_type {
+        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => Some(i32::from(*scale)),
+        other if other.is_integer() => Some(0),
+        _ => None,
+    }
+}
+
+fn datetime_precision(data_type: &DataType) -> Option<i32> {
+    match data_type {
+        DataType::Timestamp(_, _) | DataType::Time64(_) | DataType::Time32(_) => Some(6),
+        DataType::Date32 | DataType::Date64 => Some(0),
+        _ => None,
+    }
+}

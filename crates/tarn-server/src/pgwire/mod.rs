@@ -1,0 +1,138 @@
+//! The PostgreSQL wire protocol: a session per connection over the query engine.
+
+mod catalog;
+mod connection;
+mod control;
+mod cursor;
+mod encode;
+mod error;
+mod extended;
+mod information;
+mod params;
+mod settings;
+mod simple;
+mod split;
+mod startup;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use pgwire::messages::startup::SecretKey;
+use pgwire::tokio::process_socket;
+use tarn_core::{RequestContext, TenantId};
+use tarn_observe::Metric;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::http::App;
+use crate::http::envelope::new_trace;
+use crate::sql::Protocol;
+use catalog::SystemCatalog;
+use connection::{Connection, Handlers, Running};
+
+/// Name by which clients ask for this protocol within TLS.
+pub(crate) const ALPN: &[u8] = b"postgresql";
+/// Process numbers start where those of PostgreSQL rarely are.
+const FIRST_PID: i32 = 100_000;
+/// Connections beyond the limit that are answered with an error instead of silence.
+const TURNED_AWAY_MAX: usize = 64;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct PgServer {
+    app: App,
+    catalog: SystemCatalog,
+    next_pid: AtomicI32,
+    /// By process number: the key that may cancel, and what runs.
+    running: Mutex<HashMap<i32, (SecretKey, Arc<Running>)>>,
+}
+
+impl PgServer {
+    /// Sets up the emulated catalog. Errors: a text that says why not.
+    pub(crate) async fn new(app: App) -> Result<Arc<Self>, String> {
+        let ctx = RequestContext::system(TenantId::default(), new_trace(&app));
+        let session = app.state.engine.session(&ctx);
+        let tables = Arc::clone(&app.state.tables);
+        let catalog = SystemCatalog::new(&session, tables, &app.installation.version).await?;
+        let next_pid = AtomicI32::new(FIRST_PID);
+        Ok(Arc::new(Self { app, catalog, next_pid, running: Mutex::default() }))
+    }
+
+    fn next_pid(&self) -> i32 {
+        self.next_pid.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Serves connections until `stop` fires; then idle ones are closed and busy ones after their statement.
+pub(crate) async fn serve(
+    server: Arc<PgServer>,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    stop: CancellationToken,
+) {
+    let connections_max = server.app.config.pgwire.connections_max.max(1) as usize;
+    let seats = Arc::new(Semaphore::new(connections_max));
+    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_MAX));
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a connection");
+                server.app.env.clock.sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (seat, is_full) = match Arc::clone(&seats).try_acquire_owned() {
+            Ok(seat) => (seat, false),
+            Err(_) => match Arc::clone(&turned_away).try_acquire_owned() {
+                Ok(seat) => (seat, true),
+                Err(_) => continue,
+            },
+        };
+        tracing::debug!(%peer, is_full, "PostgreSQL client connected");
+        let connection = Connection::new(Arc::clone(&server), is_full);
+        let serving = serve_connection(connection, stream, tls.clone(), seat, stop.clone());
+        server.app.env.spawner.spawn(connections.track_future(serving));
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+async fn serve_connection(
+    connection: Arc<Connection>,
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    seat: OwnedSemaphorePermit,
+    stop: CancellationToken,
+) {
+    let _seat = seat;
+    let gauge = connection.server().app.state.metrics.gauge(Metric::ServerConnections, Protocol::Pgwire.as_str());
+    gauge.add(1.0);
+    let running = connection.running();
+    let serving = process_socket(stream, tls, Arc::new(Handlers(Arc::clone(&connection))));
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        ended = &mut serving => ended,
+        () = stop.cancelled() => tokio::select! {
+            ended = &mut serving => ended,
+            () = running.idle() => Ok(()),
+        },
+    };
+    gauge.add(-1.0);
+    connection.close();
+    if let Err(error) = ended {
+        tracing::debug!(%error, "PostgreSQL connection ended early");
+    }
+}

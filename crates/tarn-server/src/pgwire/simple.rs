@@ -1,0 +1,283 @@
+//! The simple query protocol, and how a query is started.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use arrow::datatypes::DataType;
+use async_trait::async_trait;
+use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::prelude::DataFrame;
+use futures::{Sink, StreamExt, TryStreamExt, stream};
+use pgwire::api::portal::Format;
+use pgwire::api::query::SimpleQueryHandler;
+use pgwire::api::results::{QueryResponse, Response};
+use pgwire::api::store::PortalStore;
+use pgwire::api::{ClientInfo, ClientPortalStore};
+use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
+use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::response::TransactionStatus;
+use pgwire::types::format::FormatOptions;
+use tarn_query::{QueryError, QueryOptions};
+
+use super::catalog::{CatalogPlan, planning_error};
+use super::connection::{Busy, Connection};
+use super::control::{Kind, kind_of};
+use super::encode::Encoding;
+use super::error::{of_query, user_error};
+use super::settings;
+use super::split::{Piece, split};
+use crate::sql::Protocol;
+
+/// What every statement of a failed transaction is answered with.
+pub(super) fn transaction_failed() -> PgWireError {
+    user_error("25P02", "current transaction is aborted, commands ignored until end of transaction block")
+}
+
+pub(super) fn formats<C: ClientInfo + ?Sized>(client: &C) -> Arc<FormatOptions> {
+    Arc::new(FormatOptions::from_client_metadata(client.metadata()))
+}
+
+#[async_trait]
+impl SimpleQueryHandler for Connection {
+    async fn do_query<C>(&self, client: &mut C, query: &str) -> PgWireResult<Vec<Response>>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let pieces = split(query);
+        if pieces.is_empty() {
+            return Ok(vec![Response::EmptyQuery]);
+        }
+        let mut status = client.transaction_status();
+        let mut responses = Vec::with_capacity(pieces.len());
+        let is_alone = pieces.len() == 1;
+        for piece in &pieces {
+            match self.answer(client, piece, status, is_alone).await {
+                Ok(response) => {
+                    status = status_after(status, &response);
+                    responses.push(response);
+                }
+                Err(error) if responses.is_empty() => return Err(error),
+                // What came before it is answered first.
+                Err(error) => {
+                    responses.push(Response::Error(Box::new(ErrorInfo::from(error))));
+                    break;
+                }
+            }
+        }
+        Ok(responses)
+    }
+}
+
+fn status_after(status: TransactionStatus, response: &Response) -> TransactionStatus {
+    match response {
+        Response::TransactionStart(_) => status.to_in_transaction_state(),
+        Response::TransactionEnd(_) => status.to_idle_state(),
+        _ => status,
+    }
+}
+
+impl Connection {
+    async fn answer<C>(
+        &self,
+        client: &mut C,
+        piece: &Piece,
+        status: TransactionStatus,
+        is_alone: bool,
+    ) -> PgWireResult<Response>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let kind = kind_of(piece);
+        if matches!(status, TransactionStatus::Error) && !matches!(kind, Kind::Commit | Kind::Rollback) {
+            return Err(transaction_failed());
+        }
+        match kind {
+            Kind::Query if is_alone => self.start_query(client, piece).await.map(Response::Query),
+            Kind::Query => self.plan_query(client, piece).await.map(Response::Query),
+            other => self.control(client, piece, other, status).await,
+        }
+    }
+
+    pub(super) fn limit<C: ClientInfo + ?Sized>(&self, client: &C) -> Duration {
+        settings::statement_timeout(client).unwrap_or(self.app().config.pgwire.statement_timeout.0)
+    }
+
+    pub(super) fn busy(&self) -> Busy {
+        self.running().start(Protocol::Pgwire.query_id(&self.app().env))
+    }
+
+    /// Starts a query and describes its result.
+    pub(super) async fn start_query<C>(&self, client: &mut C, piece: &Piece) -> PgWireResult<QueryResponse>
+    where
+        C: ClientInfo + Unpin + Send + Sync,
+    {
+        let (formats, limit) = (formats(client), self.limit(client));
+        if piece.is_about_catalog()
+            && let Some(plan) = self.server().catalog.plan(self.session()?, piece).await?
+        {
+            return self.run_plan(plan, Vec::new(), limit, &Format::UnifiedText, formats).await;
+        }
+        self.run_query(piece, Vec::new(), limit, &Format::UnifiedText, formats).await
+    }
+
+    /// Describes a query that is started when its first row is asked for: of several statements in one text only one
+    /// runs at a time.
+    async fn plan_query<C>(&self, client: &mut C, piece: &Piece) -> PgWireResult<QueryResponse>
+    where
+        C: ClientInfo + Unpin + Send + Sync,
+    {
+        if piece.is_about_catalog() {
+            return self.start_query(client, piece).await;
+        }
+        let session = self.session()?.clone();
+        let prepared = session.prepare(&piece.text).await.map_err(|error| of_query(&error, piece))?;
+        let encoding = Encoding::of(&prepared.schema, &Format::UnifiedText, formats(client))?;
+        let fields = Arc::clone(&encoding.fields);
+        let (limit, running, env) = (self.limit(client), self.running(), self.app().env.clone());
+        let (engine, piece, told) = (self.app().state.engine.clone(), piece.clone(), piece.clone());
+        let batches = stream::once(async move {
+            let busy = running.start(Protocol::Pgwire.query_id(&env));
+            let options = QueryOptions {
+                timeout: Some(limit),
+                query_id: Some(busy.query_id.clone()),
+                ..QueryOptions::default()
+            };
+            let rows = session.execute(&piece.text, options).await?;
+            Ok::<_, QueryError>(watched(rows, busy, engine, session.context().clone()))
+        })
+        .try_flatten();
+        let rows = encoding.stream(Box::pin(batches), move |error| of_query(&error, &told));
+        Ok(QueryResponse::new(fields, rows))
+    }
+
+    /// Runs a query on the engine.
+    pub(super) async fn run_query(
+        &self,
+        piece: &Piece,
+        params: Vec<ScalarValue>,
+        limit: Duration,
+        format: &Format,
+        formats: Arc<FormatOptions>,
+    ) -> PgWireResult<QueryResponse> {
+        let session = self.session()?;
+        let busy = self.busy();
+        let options = QueryOptions {
+            rows_max: None,
+            timeout: Some(limit),
+            query_id: Some(busy.query_id.clone()),
+            params,
+            explain: false,
+        };
+        let rows = tokio::select! {
+            rows = session.execute(&piece.text, options) => rows.map_err(|error| of_query(&error, piece))?,
+            () = busy.token.cancelled() => return Err(PgWireError::QueryCanceled),
+        };
+        let encoding = Encoding::of(&rows.schema(), format, formats)?;
+        let fields = Arc::clone(&encoding.fields);
+        let rows = watched(rows, busy, self.app().state.engine.clone(), session.context().clone());
+        let told = piece.clone();
+        Ok(QueryResponse::new(fields, encoding.stream(Box::pin(rows), move |error| of_query(&error, &told))))
+    }
+
+    /// Runs a statement about the system catalog.
+    pub(super) async fn run_plan(
+        &self,
+        plan: CatalogPlan,
+        params: Vec<ScalarValue>,
+        limit: Duration,
+        format: &Format,
+        formats: Arc<FormatOptions>,
+    ) -> PgWireResult<QueryResponse> {
+        let busy = self.busy();
+        let bound = match params.is_empty() {
+            true => Ok(plan.plan),
+            false => plan.plan.with_param_values(params),
+        };
+        let bound = bound.map_err(|error| planning_error(&error))?;
+        let expired = self.app().env.clock.sleep(limit);
+        let frame = DataFrame::new(plan.context.state(), bound);
+        let schema = Arc::new(frame.schema().as_arrow().clone());
+        let rows = tokio::select! {
+            rows = frame.execute_stream() => rows.map_err(|error| planning_error(&error))?,
+            () = busy.token.cancelled() => return Err(PgWireError::QueryCanceled),
+        };
+        let encoding = Encoding::of(&schema, format, formats)?;
+        let fields = Arc::clone(&encoding.fields);
+        let stopped = busy.token.clone();
+        let ends = Box::pin(async move {
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                () = expired => {}
+            }
+        });
+        Ok(QueryResponse::new(fields, encoding.stream(bounded(rows, ends, busy), |error| planning_error(&error))))
+    }
+}
+
+/// Rows of a plan that end with an error when `ends` completes first.
+fn bounded(
+    mut rows: datafusion::execution::SendableRecordBatchStream,
+    mut ends: futures::future::BoxFuture<'static, ()>,
+    busy: Busy,
+) -> impl futures::Stream<Item = Result<arrow::array::RecordBatch, DataFusionError>> + Send {
+    let mut over = false;
+    stream::poll_fn(move |cx| {
+        let _held = &busy;
+        if over {
+            return Poll::Ready(None);
+        }
+        if ends.as_mut().poll(cx).is_ready() {
+            over = true;
+            let what = if busy.token.is_cancelled() { "user request" } else { "statement timeout" };
+            let message = format!("canceling statement due to {what}");
+            return Poll::Ready(Some(Err(DataFusionError::Execution(message))));
+        }
+        rows.poll_next_unpin(cx)
+    })
+}
+
+/// Rows of a query that end with an error when the client asks to stop.
+fn watched(
+    rows: tarn_query::QueryStream,
+    busy: Busy,
+    engine: tarn_query::QueryEngine,
+    ctx: tarn_core::RequestContext,
+) -> impl futures::Stream<Item = Result<arrow::array::RecordBatch, QueryError>> + Send {
+    let (token, query_id) = (busy.token.clone(), busy.query_id.clone());
+    let mut cancelled = false;
+    let mut stop = Box::pin(token.cancelled_owned());
+    let mut rows = rows;
+    stream::poll_fn(move |cx| {
+        let _held = &busy;
+        if !cancelled && stop.as_mut().poll(cx).is_ready() {
+            cancelled = true;
+            // The stream itself ends with the error then, and the list of queries shows why.
+            let _ = engine.cancel(&ctx, &query_id);
+        }
+        rows.poll_next_unpin(cx)
+    })
+}
+
+/// Types that planning found for `$1`, `$2`, …
+pub(super) fn ordered(found: impl IntoIterator<Item = (String, Option<DataType>)>) -> Vec<Option<DataType>> {
+    let mut types = Vec::new();
+    for (name, data_type) in found {
+        let Some(index) = name.trim_start_matches('$').parse::<usize>().ok().filter(|n| (1..=65_535).contains(n)) else {
+            continue;
+        };
+        if types.len() < index {
+            types.resize(index, None);
+        }
+        types[index - 1] = data_type;
+    }
+    types
+}
