@@ -60,9 +60,9 @@ def fill(connection: psycopg.Connection, rows: int) -> None:
     connection.execute("ALTER TABLE orders ALTER COLUMN note SET STORAGE EXTERNAL")
     # Every tenth note is stored out of line.
     connection.execute(
-        "INSERT INTO orders SELECT n, 'customer ' || n % 977, (n % 100000) / 7.0, n % 3 = 0, "
+        "INSERT INTO orders SELECT n, 'customer ' || n %% 977, (n %% 100000) / 7.0, n %% 3 = 0, "
         "timestamptz '2026-01-01 00:00:00+00' + n * interval '1 second', "
-        "CASE WHEN n % 10 = 0 THEN repeat(md5(n::text), %s) WHEN n % 10 = 1 THEN NULL ELSE 'note ' || n END "
+        "CASE WHEN n %% 10 = 0 THEN repeat(md5(n::text), %s) WHEN n %% 10 = 1 THEN NULL ELSE 'note ' || n END "
         "FROM generate_series(1, %s) n", [NOTE_BYTES // 32, rows])
 
 
