@@ -1,5 +1,12 @@
 //! Tables over a real log, a real metadata store and real files.
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod catalog;
+mod evolution;
+mod expiry;
+mod faults;
+mod foreign;
 mod history;
+mod mapping;
+mod rows;
 mod world;
