@@ -19,7 +19,7 @@ console_build() { (cd web && npm run build); }
 console_check() { (cd web && npm run check); }
 console_unit() { (cd web && npm test -- --reporter=default); }
 
-clippy() { cargo clippy --workspace --all-targets --locked -- -D warnings -D clippy::too_many_lines; }
+clippy() { cargo clippy --workspace --all-targets --locked -- -D warnings; }
 rust_tests() {
     if cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run --workspace --locked --no-fail-fast

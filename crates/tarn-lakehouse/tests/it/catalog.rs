@@ -164,7 +164,8 @@ async fn a_table_that_is_made_again_lies_elsewhere() {
     let outside = rig.catalog().create_table(ctx, outside).await.unwrap_err();
     assert!(matches!(outside, LakehouseError::BadLocation { .. }) && outside.hint().is_some());
     let up = format!("{}/../outside", rig.catalog().warehouse().url());
-    let outside = rig.catalog().create_table(ctx, CreateTable { location: Some(up), ..create("mart.c") }).await;
+    let outside =
+        rig.catalog().create_table(ctx, CreateTable { location: Some(up), ..create("mart.c") }).await;
     assert!(matches!(outside.unwrap_err(), LakehouseError::BadLocation { .. }));
 }
 
@@ -183,13 +184,17 @@ async fn a_commit_of_two_tables_is_all_or_nothing() {
             commits.reverse();
         }
         let failed = rig.commit(commits).await.unwrap_err();
-        assert!(matches!(&failed, LakehouseError::CommitFailed { table, .. } if table == "mart.b"), "{failed}");
+        assert!(
+            matches!(&failed, LakehouseError::CommitFailed { table, .. } if table == "mart.b"),
+            "{failed}"
+        );
         assert_eq!(failed.kind(), FaultKind::Conflict);
         assert_eq!(rig.property("mart.a", "k").await, None);
         assert_eq!(rig.property("mart.b", "k").await, None);
     }
     assert_eq!(rig.metadata_files(), files, "files of refused commits stay behind");
-    let missing = vec![change("mart.a", vec![], set("k", "1")), change("mart.nothing", vec![], set("k", "1"))];
+    let missing =
+        vec![change("mart.a", vec![], set("k", "1")), change("mart.nothing", vec![], set("k", "1"))];
     assert!(matches!(rig.commit(missing).await.unwrap_err(), LakehouseError::TableNotFound { .. }));
     assert_eq!(rig.property("mart.a", "k").await, None);
     let twice = vec![change("mart.a", vec![], set("k", "1")), change("mart.a", vec![], set("k", "2"))];
@@ -264,7 +269,8 @@ async fn a_staged_table_is_there_after_its_first_commit_and_only_once() {
     let bare = rig.commit(vec![change("mart.bare", vec![TableRequirement::NotExist], set("k", "1"))]).await;
     assert_eq!(bare.unwrap_err().kind(), FaultKind::Invalid);
     // All or nothing also holds between a new table and an old one.
-    let mut mixed = vec![change("mart.a", vec![TableRequirement::UuidMatch { uuid: Uuid::nil() }], set("k", "1"))];
+    let mut mixed =
+        vec![change("mart.a", vec![TableRequirement::UuidMatch { uuid: Uuid::nil() }], set("k", "1"))];
     let location = format!("{}-2", metadata.location());
     let mut moved = updates.clone();
     moved[6] = TableUpdate::SetLocation { location };

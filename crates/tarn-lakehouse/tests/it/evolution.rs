@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
-    StringArray,
+    Array, ArrayRef, AsArray, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array,
+    RecordBatch, StringArray,
 };
 use arrow::compute::concat_batches;
 use arrow::datatypes::DataType as D;
@@ -55,7 +55,8 @@ impl Rig {
             let schema = batch.schema();
             let columns = view.schema.fields().iter().map(|field| {
                 let id = &field.metadata()["PARQUET:field_id"];
-                let at = schema.fields().iter().position(|f| f.metadata().get("PARQUET:field_id") == Some(id));
+                let at =
+                    schema.fields().iter().position(|f| f.metadata().get("PARQUET:field_id") == Some(id));
                 match at {
                     Some(at) => arrow::compute::cast(batch.column(at), field.data_type()).unwrap(),
                     None => arrow::array::new_null_array(field.data_type(), batch.num_rows()),
@@ -112,7 +113,8 @@ async fn two_columns_that_swap_their_names_swap_their_values() {
     rig.append(&[2], vec![("b", 2, text(&["2"])), ("a", 3, text(&["3"]))]).await;
     rig.world.settle().await;
     let names = rig.names().await;
-    let (two, three) = (names.iter().position(|n| n == "b").unwrap(), names.iter().position(|n| n == "a").unwrap());
+    let (two, three) =
+        (names.iter().position(|n| n == "b").unwrap(), names.iter().position(|n| n == "a").unwrap());
     let rows = rig.table().await;
     let cell = |row: &str, at: usize| row.split(" | ").nth(at).unwrap().to_string();
     assert_eq!([cell(&rows[0], two), cell(&rows[0], three)], ["two", "three"], "{names:?} {rows:?}");
@@ -146,7 +148,11 @@ async fn types_widen_where_iceberg_allows_it_and_narrow_rows_still_fit() {
     let wide: Vec<(&str, u32, ArrayRef)> = vec![
         ("n", 2, Arc::new(Int64Array::from(vec![1_i64 << 40]))),
         ("f", 3, Arc::new(Float64Array::from(vec![0.1]))),
-        ("d", 4, Arc::new(Decimal128Array::from(vec![12_345_678_901]).with_precision_and_scale(20, 2).unwrap())),
+        (
+            "d",
+            4,
+            Arc::new(Decimal128Array::from(vec![12_345_678_901]).with_precision_and_scale(20, 2).unwrap()),
+        ),
     ];
     rig.append(&[1], narrow.clone()).await;
     rig.append(&[2], wide).await;
@@ -165,7 +171,13 @@ async fn a_change_that_cannot_be_followed_is_told_and_loses_no_row() {
     rig.append(&[3], vec![("n", 2, text(&["three"]))]).await;
     let fault = rig.world.fault().await;
     assert_eq!(fault.kind, FaultKind::Invalid);
-    assert!(fault.message.contains("column `n`") && fault.message.contains("int") && fault.message.contains("string"), "{}", fault.message);
+    assert!(
+        fault.message.contains("column `n`")
+            && fault.message.contains("int")
+            && fault.message.contains("string"),
+        "{}",
+        fault.message
+    );
     assert!(fault.hint.is_some());
     // Everything before it is there, and the topic holds what comes after, also across a crash.
     assert_eq!(rig.newest().await, ["1 | 1", "2 | 2"]);
@@ -176,7 +188,8 @@ async fn a_change_that_cannot_be_followed_is_told_and_loses_no_row() {
     world.attach();
     let fault = world.fault().await;
     assert!(fault.message.contains("column `n`"), "{}", fault.message);
-    let topic = tarn_eventlog::EventLog::topic(world.log.as_ref(), &world.ctx, &crate::world::topic()).await.unwrap();
+    let topic =
+        tarn_eventlog::EventLog::topic(world.log.as_ref(), &world.ctx, &crate::world::topic()).await.unwrap();
     assert_eq!(topic.partitions[0].high_offset, 4);
     assert_eq!(world.view().await.live_rows(), 2);
     world.crash().await;

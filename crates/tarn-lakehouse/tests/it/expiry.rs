@@ -86,7 +86,11 @@ async fn old_snapshots_go_with_their_files_and_the_rest_stays_readable() {
     let missing: Vec<_> = needed.difference(&there).collect();
     assert!(missing.is_empty(), "{missing:?}");
     let superfluous: Vec<_> = there.difference(&needed).collect();
-    assert!(superfluous.is_empty(), "{} files are not needed by anything: {superfluous:?}", superfluous.len());
+    assert!(
+        superfluous.is_empty(),
+        "{} files are not needed by anything: {superfluous:?}",
+        superfluous.len()
+    );
     world.crash().await;
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 use roaring::RoaringTreemap;
 use tarn_lakehouse::{FileFactory, Lakehouse, LakehouseError, ManifestCache, RowDelta, TableView};
@@ -178,7 +178,10 @@ async fn rows_that_another_engine_moved_are_found_again() {
         tokio::join!(rig.world.append(notes(20..30, "again", 200 + round * 10)), rig.rewrite());
     }
     rig.world.settle().await;
-    assert_eq!(rig.rows().await, expected(&[(0..15, "new"), (15..20, "old"), (20..30, "again"), (30..90, "old")]));
+    assert_eq!(
+        rig.rows().await,
+        expected(&[(0..15, "new"), (15..20, "old"), (20..30, "again"), (30..90, "old")])
+    );
     rig.world.crash().await;
 }
 
@@ -197,11 +200,17 @@ async fn a_row_that_another_engine_deleted_does_not_come_back_and_can_be_made_ag
     assert_eq!(rig.rows().await, expected(&parts));
     // Nor does a compaction of ours bring it back.
     rig.delete(10).await;
-    rig.world.lake.compact(&rig.world.ctx, &table()).await.map(drop).or_else(|error| match error {
-        // The first try finds the state changed.
-        LakehouseError::CommitFailed { .. } => Ok(()),
-        other => Err(other),
-    }).unwrap();
+    rig.world
+        .lake
+        .compact(&rig.world.ctx, &table())
+        .await
+        .map(drop)
+        .or_else(|error| match error {
+            // The first try finds the state changed.
+            LakehouseError::CommitFailed { .. } => Ok(()),
+            other => Err(other),
+        })
+        .unwrap();
     rig.world.settle().await;
     rig.world.lake.compact(&rig.world.ctx, &table()).await.unwrap();
     let parts = [(0..3, "old"), (4..5, "new"), (6..10, "old"), (11..20, "old")];

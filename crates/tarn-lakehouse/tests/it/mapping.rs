@@ -43,13 +43,30 @@ fn numbers() -> Vec<Case> {
         case("uint16", UInt16Array::from(vec![Some(0), Some(u16::MAX), None]), "int", D::Int32),
         case("int64", Int64Array::from(vec![Some(i64::MIN), Some(i64::MAX), None]), "long", D::Int64),
         case("uint32", UInt32Array::from(vec![Some(0), Some(u32::MAX), None]), "long", D::Int64),
-        case("uint64", UInt64Array::from(vec![Some(0), Some(u64::MAX), None]), "decimal(20,0)", D::Decimal128(20, 0)),
+        case(
+            "uint64",
+            UInt64Array::from(vec![Some(0), Some(u64::MAX), None]),
+            "decimal(20,0)",
+            D::Decimal128(20, 0),
+        ),
         case("float16", halves(), "float", D::Float32),
-        case("float32", Float32Array::from(vec![Some(0.1), Some(f32::MIN_POSITIVE), None]), "float", D::Float32),
-        case("float64", Float64Array::from(vec![Some(0.1), Some(f64::NEG_INFINITY), None]), "double", D::Float64),
+        case(
+            "float32",
+            Float32Array::from(vec![Some(0.1), Some(f32::MIN_POSITIVE), None]),
+            "float",
+            D::Float32,
+        ),
+        case(
+            "float64",
+            Float64Array::from(vec![Some(0.1), Some(f64::NEG_INFINITY), None]),
+            "double",
+            D::Float64,
+        ),
         case(
             "decimal128",
-            Decimal128Array::from(vec![Some(10_i128.pow(38) - 1), Some(-1), None]).with_precision_and_scale(38, 10).unwrap(),
+            Decimal128Array::from(vec![Some(10_i128.pow(38) - 1), Some(-1), None])
+                .with_precision_and_scale(38, 10)
+                .unwrap(),
             "decimal(38,10)",
             D::Decimal128(38, 10),
         ),
@@ -61,10 +78,25 @@ fn numbers() -> Vec<Case> {
         ),
         case("date32", Date32Array::from(vec![Some(-719_162), Some(2_932_896), None]), "date", D::Date32),
         case("date64", Date64Array::from(vec![Some(86_400_000), Some(-86_400_000), None]), "date", D::Date32),
-        case("time32", Time32MillisecondArray::from(vec![Some(0), Some(86_399_999), None]), "time", D::Time64(TimeUnit::Microsecond)),
-        case("time64", Time64MicrosecondArray::from(vec![Some(1), Some(86_399_999_999), None]), "time", D::Time64(TimeUnit::Microsecond)),
+        case(
+            "time32",
+            Time32MillisecondArray::from(vec![Some(0), Some(86_399_999), None]),
+            "time",
+            D::Time64(TimeUnit::Microsecond),
+        ),
+        case(
+            "time64",
+            Time64MicrosecondArray::from(vec![Some(1), Some(86_399_999_999), None]),
+            "time",
+            D::Time64(TimeUnit::Microsecond),
+        ),
         case("timestamp_s", TimestampSecondArray::from(vec![Some(-1), Some(1), None]), "timestamp", us(None)),
-        case("timestamp_us", TimestampMicrosecondArray::from(vec![Some(-1), Some(1), None]), "timestamp", us(None)),
+        case(
+            "timestamp_us",
+            TimestampMicrosecondArray::from(vec![Some(-1), Some(1), None]),
+            "timestamp",
+            us(None),
+        ),
         case(
             "timestamptz",
             TimestampMillisecondArray::from(vec![Some(-1), Some(1), None]).with_timezone("UTC"),
@@ -91,7 +123,10 @@ fn bytes() -> Vec<Case> {
         uuid.field = uuid.field.with_metadata(extension);
         uuid
     };
-    let fixed = FixedSizeBinaryArray::try_from_sparse_iter_with_size([Some([1_u8, 2, 3]), Some([0; 3]), None].into_iter(), 3);
+    let fixed = FixedSizeBinaryArray::try_from_sparse_iter_with_size(
+        [Some([1_u8, 2, 3]), Some([0; 3]), None].into_iter(),
+        3,
+    );
     vec![
         case("utf8", StringArray::from(words()), "string", D::Utf8),
         case("large_utf8", LargeStringArray::from(words()), "string", D::Utf8),
@@ -108,8 +143,18 @@ fn bytes() -> Vec<Case> {
 fn nested() -> Vec<Case> {
     let element = || Arc::new(Field::new("item", D::Int32, true));
     let values = || Arc::new(Int32Array::from(vec![Some(1), None])) as ArrayRef;
-    let list = ListArray::new(element(), OffsetBuffer::from_lengths([2, 0, 0]), values(), Some(vec![true, true, false].into()));
-    let large = LargeListArray::new(element(), OffsetBuffer::from_lengths([2, 0, 0]), values(), Some(vec![true, true, false].into()));
+    let list = ListArray::new(
+        element(),
+        OffsetBuffer::from_lengths([2, 0, 0]),
+        values(),
+        Some(vec![true, true, false].into()),
+    );
+    let large = LargeListArray::new(
+        element(),
+        OffsetBuffer::from_lengths([2, 0, 0]),
+        values(),
+        Some(vec![true, true, false].into()),
+    );
     let fields = Fields::from(vec![Field::new("x", D::Float64, true), Field::new("y", D::Utf8, true)]);
     let parts: Vec<ArrayRef> = vec![
         Arc::new(Float64Array::from(vec![Some(1.5), None, None])),
@@ -165,7 +210,10 @@ async fn every_type_becomes_its_counterpart_and_keeps_its_values() {
         let name = case.field.name();
         let field = schema.field_by_name(name).unwrap();
         let found = field.field_type.to_string();
-        assert!(found == case.iceberg || found.starts_with(case.iceberg) && field.field_type.is_nested(), "{name}: {found}");
+        assert!(
+            found == case.iceberg || found.starts_with(case.iceberg) && field.field_type.is_nested(),
+            "{name}: {found}"
+        );
         assert!(!field.required, "{name}");
         let stored = all.column_by_name(name).unwrap();
         for row in 0..3 {

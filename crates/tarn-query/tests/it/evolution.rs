@@ -165,7 +165,7 @@ async fn nested_fields_are_matched_by_id_too() {
     let sql =
         "SELECT id, address['road'], address['no'], address['zip'], tags[2] FROM t WHERE address['no'] < 2";
     let (batches, _) = run(&evolved, sql).await;
-    assert_eq!(rows_of(&batches), ["1 | main | 1 |  | 8"]);
+    assert_eq!(rows_of(&batches), ["1 | main | 1 | ∅ | 8"]);
     let (batches, _) = run(&evolved, "SELECT address FROM t ORDER BY id LIMIT 1").await;
-    assert_eq!(rows_of(&batches), ["{zip: , no: 1, road: main}"]);
+    assert_eq!(rows_of(&batches), ["{zip: ∅, no: 1, road: main}"]);
 }

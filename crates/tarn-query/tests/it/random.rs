@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 use crate::lake::{FileOptions, Table, field, session};
 use crate::oracle::{Oracle, agree};
 
-const ROUNDS: u64 = 25;
+const ROUNDS: u64 = 10;
 
 #[derive(Clone, Debug)]
 struct Row {

@@ -36,7 +36,7 @@ pub(super) fn sql_info(version: &str) -> Result<SqlInfoData, arrow_flight::error
     info.append(SqlInfo::SqlDdlCatalog, false);
     info.append(SqlInfo::SqlDdlSchema, false);
     info.append(SqlInfo::SqlDdlTable, false);
-    Ok(info.build()?)
+    info.build()
 }
 
 /// Columns of the answer about primary keys.

@@ -35,6 +35,7 @@ pub(crate) struct PreparedStatement {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one per statement")]
 enum Planned {
     /// Nothing, or something about the session that gives no rows.
     Control,

@@ -131,7 +131,7 @@ pub(crate) fn for_engine(changed: &Changed) -> Option<String> {
         "TimeZone" => Some(format!("SET timezone = {}", quoted(&changed.value))),
         "search_path" => {
             // The first name that is a namespace of ours: PostgreSQL has `public` and the user's own by default.
-            let own = changed.value.split(',').map(|name| unquoted(name)).find(|name| {
+            let own = changed.value.split(',').map(unquoted).find(|name| {
                 !matches!(name.as_str(), "" | "$user" | "public" | "pg_catalog" | "information_schema")
             });
             Some(own.map_or("RESET search_path".to_string(), |name| {

@@ -43,7 +43,7 @@ fn print(report: &BenchReport) {
     line("read", &report.read);
     println!("    one append {:.1} ms median, {:.1} ms p99", report.append_ms_p50, report.append_ms_p99);
     println!(
-        "    plain writes, as many flushes {:.0} MB/s: ratio {:.2}; one flush {:.0} MB/s: ratio {:.2}",
-        report.raw_mb_per_s, report.ratio_to_raw, report.raw_once_mb_per_s, report.ratio_to_raw_once
+        "    plain writes of the rows, a flush per flush_bytes: {:.2} s, ratio {:.2}; of the files, one flush: {:.2} s, ratio {:.2}",
+        report.raw.seconds, report.ratio_to_raw, report.raw_once.seconds, report.disk_ratio_to_raw_once
     );
 }

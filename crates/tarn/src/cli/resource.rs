@@ -55,7 +55,8 @@ pub enum Revisions {
     /// All resources with their states
     List,
     /// All revisions, newest first
-    Revisions,
+    #[command(name = "revisions")]
+    History,
     /// One revision with what it changed
     Show {
         /// Its number.
@@ -239,7 +240,7 @@ pub async fn revisions(global: &Global, command: Revisions) -> Result<(), Failur
                 ("MESSAGE", "message"),
             ],
         ),
-        Revisions::Revisions => (
+        Revisions::History => (
             "/api/v1/resource/revisions".into(),
             &[("REVISION", "revision"), ("AT", "at"), ("BY", "author"), ("MESSAGE", "message")],
         ),
