@@ -24,6 +24,7 @@ use tarn_lakehouse::{DataFileView, EqualityDeleteView};
 use super::equality::{self, DeleteSchema, PartitionNumbers};
 use super::mapping::{ColumnMapping, MappingFactory};
 use super::reader::TableReader;
+use super::source::TableSource;
 use super::table::LakeTable;
 use super::{deletes, statistics};
 
@@ -45,7 +46,7 @@ struct Leg {
     statistics: Statistics,
     projection: Vec<usize>,
     limit: Option<usize>,
-    /// Some file has deleted rows. The reader's own limit must then not count rows by row group.
+    /// Some file has deleted rows.
     has_deletes: bool,
 }
 
@@ -159,13 +160,13 @@ impl FileScan<'_> {
         let source = ParquetSource::new(leg.schema)
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(self.reader()));
+        let source = TableSource::new(source, leg.has_deletes);
         let groups = grouped(leg.files, self.state.config().target_partitions());
         // The store behind the URL is never asked: the reader above brings its own.
         let scan = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
             .with_file_groups(groups)
             .with_statistics(leg.statistics)
             .with_limit(leg.limit)
-            .with_preserve_order(leg.has_deletes)
             .with_expr_adapter(Some(Arc::new(MappingFactory(Arc::new(leg.mapping)))))
             .with_projection_indices(Some(leg.projection))?
             .build();

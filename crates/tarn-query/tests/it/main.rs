@@ -11,3 +11,4 @@ mod oracle;
 mod pruning;
 mod random;
 mod session;
+mod tpch;
