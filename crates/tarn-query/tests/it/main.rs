@@ -12,3 +12,4 @@ mod oracle;
 mod pruning;
 mod random;
 mod session;
+mod tpch;
