@@ -12,6 +12,7 @@ pub use source::{
     BuildConnector, CheckReport, CheckStep, Connector, ConnectorContext, DeadLetter, Resume, Source,
     SourceBatch, SourceEvent, SourceSpec, SourceTable, TableDescription,
 };
+pub use source::{Push, PushReason, PushReceipt};
 pub use sources::{SOURCES, source_spec};
 pub use supervisor::{
     HistoryEntry, Ingest, IngestPorts, Route, SnapshotProgress, SourceInstance, SourceState, SourceSummary,

@@ -166,7 +166,7 @@ impl ExtendedQueryHandler for Connection {
                 }
                 Response::Execution(tag) => send_execution_response(client, tag).await?,
                 Response::EmptyQuery => {
-                    client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse)).await?;
+                    client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?;
                 }
                 _ => return Err(user_error("0A000", "this statement cannot be run here")),
             }
