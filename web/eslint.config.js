@@ -26,6 +26,7 @@ export default tseslint.config(
       "@typescript-eslint/no-non-null-assertion": "error",
       "max-lines": ["error", { max: 250 }],
       "no-console": "error",
+      "@typescript-eslint/no-unused-vars": ["error", { ignoreRestSiblings: true, varsIgnorePattern: "^_" }],
     },
   },
   {

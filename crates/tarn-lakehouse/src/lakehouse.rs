@@ -73,6 +73,11 @@ impl Lakehouse {
         &self.catalog
     }
 
+    /// Manifests, cached.
+    pub fn manifests(&self) -> &ManifestCache {
+        self.loader.manifests()
+    }
+
     pub(crate) fn now_ms(&self) -> i64 {
         self.env.clock.now_ms()
     }

@@ -291,7 +291,7 @@ pub fn evolved(
             changed = true;
         }
         if let Some(wider) = widened(&fields[at].field_type, &incoming) {
-            fields[at].field_type = Box::new(wider);
+            *fields[at].field_type = wider;
             changed = true;
         } else if !fits(&fields[at].field_type, &incoming) {
             let what = format!("its type changed from {} to {incoming}", fields[at].field_type);

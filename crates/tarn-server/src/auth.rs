@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use tarn_access::{AccessError, Credentials};
-use tarn_core::{FaultReport, Fault};
+use tarn_core::{Fault, FaultReport};
 
 use crate::fault::http_status;
 use crate::http::error::ApiError;
@@ -77,12 +77,16 @@ mod tests {
 
     #[test]
     fn both_schemes_are_read_and_others_are_wrong_keys() {
-        assert!(matches!(credentials_of_header("Bearer tarn_x"), Credentials::Key(key) if key.expose() == "tarn_x"));
+        assert!(
+            matches!(credentials_of_header("Bearer tarn_x"), Credentials::Key(key) if key.expose() == "tarn_x")
+        );
         let Credentials::Password { user, password } = credentials_of_header("basic bGk6YTpi") else {
             panic!("not a password")
         };
         assert_eq!((user.as_str(), password.expose()), ("li", "a:b"));
-        assert!(matches!(credentials_of_header("Negotiate abc"), Credentials::Key(key) if key.expose().is_empty()));
+        assert!(
+            matches!(credentials_of_header("Negotiate abc"), Credentials::Key(key) if key.expose().is_empty())
+        );
         assert!(matches!(credentials_of_header("Basic §"), Credentials::Key(key) if key.expose().is_empty()));
     }
 }

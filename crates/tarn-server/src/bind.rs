@@ -28,11 +28,10 @@ pub(crate) async fn bind(
 ) -> Result<Option<Bound>, ServerError> {
     let Some(text) = listen.address() else { return Ok(None) };
     let address_error = |source| ServerError::Address { listen: text.to_string(), source };
-    let address = lookup_host(text)
-        .await
-        .map_err(address_error)?
-        .next()
-        .ok_or_else(|| address_error(std::io::Error::new(ErrorKind::NotFound, "the name has no address")))?;
+    let address =
+        lookup_host(text).await.map_err(address_error)?.next().ok_or_else(|| {
+            address_error(std::io::Error::new(ErrorKind::NotFound, "the name has no address"))
+        })?;
     if !guarded && !address.ip().to_canonical().is_loopback() {
         return Err(ServerError::Exposed { listen: text.to_string() });
     }
@@ -40,7 +39,8 @@ pub(crate) async fn bind(
         ErrorKind::AddrInUse => ServerError::PortInUse { port: address.port(), option },
         _ => ServerError::Bind { listen: text.to_string(), source },
     })?;
-    let address = listener.local_addr().map_err(|source| ServerError::Bind { listen: text.to_string(), source })?;
+    let address =
+        listener.local_addr().map_err(|source| ServerError::Bind { listen: text.to_string(), source })?;
     Ok(Some(Bound { listener, address }))
 }
 

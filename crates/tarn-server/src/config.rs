@@ -51,7 +51,7 @@ pub struct HttpConfig {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PgwireConfig {
-    /// Address, such as `"127.0.0.1:5433"`; port 0 takes a free one, `"off"` does not listen.
+    /// Address, such as `"127.0.0.1:15432"`; port 0 takes a free one, `"off"` does not listen.
     pub listen: Listen,
     /// Connections served at once; further ones are refused.
     pub connections_max: u32,
@@ -63,7 +63,7 @@ pub struct PgwireConfig {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FlightConfig {
-    /// Address, such as `"127.0.0.1:8815"`; port 0 takes a free one, `"off"` does not listen.
+    /// Address, such as `"127.0.0.1:15433"`; port 0 takes a free one, `"off"` does not listen.
     pub listen: Listen,
     /// Calls served at once on one connection.
     pub streams_max: u32,
@@ -165,7 +165,7 @@ impl Default for HttpConfig {
 impl Default for PgwireConfig {
     fn default() -> Self {
         Self {
-            listen: Listen::at("127.0.0.1:5433"),
+            listen: Listen::at("127.0.0.1:15432"),
             connections_max: 512,
             statement_timeout: HumanDuration::from_secs(3_600),
         }
@@ -175,7 +175,7 @@ impl Default for PgwireConfig {
 impl Default for FlightConfig {
     fn default() -> Self {
         Self {
-            listen: Listen::at("127.0.0.1:8815"),
+            listen: Listen::at("127.0.0.1:15433"),
             streams_max: 64,
             calls_max: 512,
             handle_duration: HumanDuration::from_secs(600),

@@ -30,7 +30,9 @@ pub enum ServerError {
         source: std::io::Error,
     },
     /// Everyone in the network could change everything.
-    #[error("refusing to listen on `{listen}`: it is reachable from other machines and no user or key exists")]
+    #[error(
+        "refusing to listen on `{listen}`: it is reachable from other machines and no user or key exists"
+    )]
     Exposed {
         /// What was configured.
         listen: String,
@@ -72,7 +74,8 @@ impl Fault for ServerError {
                 Some("ports below 1024 need a privilege; choose a higher one".to_string())
             }
             Self::Exposed { .. } => Some(
-                "add a user with `tarn access user add NAME --role admin`, or listen on 127.0.0.1".to_string(),
+                "add a user with `tarn access user add NAME --role admin`, or listen on 127.0.0.1"
+                    .to_string(),
             ),
             Self::Tls { .. } => Some("give PEM files in tls.cert and tls.key".to_string()),
             Self::Bind { .. } | Self::Setup { .. } => None,

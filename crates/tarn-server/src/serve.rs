@@ -132,4 +132,3 @@ async fn serve_connection<S>(
         tracing::debug!(%peer, %error, "connection ended early");
     }
 }
-

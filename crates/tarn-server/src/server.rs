@@ -62,7 +62,8 @@ impl Server {
         let http_bound = bind(&config.http.listen, "--http", guarded).await?;
         let pgwire_bound = bind(&config.pgwire.listen, "--pgwire", guarded).await?;
         let flight_bound = bind(&config.flight.listen, "--flight", guarded).await?;
-        let is_loopback = |bound: &Option<Bound>| bound.as_ref().is_none_or(|bound| bound.address.ip().is_loopback());
+        let is_loopback =
+            |bound: &Option<Bound>| bound.as_ref().is_none_or(|bound| bound.address.ip().is_loopback());
         let loopback = is_loopback(&http_bound);
 
         let stop = env.spawner.stopping().child_token();
@@ -101,18 +102,31 @@ impl RunningServer {
         self.tasks.push(self.env.spawner.spawn(serving));
     }
 
-    fn start_flight(&mut self, app: &App, bound: Bound, tls: Option<&TlsIdentity>) -> Result<(), ServerError> {
-        let limits =
-            ServeLimits { connections_max: app.config.http.connections_max, streams_max: app.config.flight.streams_max };
+    fn start_flight(
+        &mut self,
+        app: &App,
+        bound: Bound,
+        tls: Option<&TlsIdentity>,
+    ) -> Result<(), ServerError> {
+        let limits = ServeLimits {
+            connections_max: app.config.http.connections_max,
+            streams_max: app.config.flight.streams_max,
+        };
         let service =
             FlightSql::new(app.clone()).map_err(|what| ServerError::Setup { part: "Flight SQL", what })?;
         let tls = tls.map(|tls| tls.acceptor(&[b"h2"]));
-        let serving = serve(bound.listener, tls, service.router(), limits, self.env.clone(), self.stop.clone());
+        let serving =
+            serve(bound.listener, tls, service.router(), limits, self.env.clone(), self.stop.clone());
         self.tasks.push(self.env.spawner.spawn(serving));
         Ok(())
     }
 
-    async fn start_pgwire(&mut self, app: &App, bound: Bound, tls: Option<&TlsIdentity>) -> Result<(), ServerError> {
+    async fn start_pgwire(
+        &mut self,
+        app: &App,
+        bound: Bound,
+        tls: Option<&TlsIdentity>,
+    ) -> Result<(), ServerError> {
         let server = PgServer::new(app.clone())
             .await
             .map_err(|what| ServerError::Setup { part: "the PostgreSQL catalog", what })?;

@@ -39,7 +39,10 @@ impl Protocol {
 
     /// Clients of the HTTP API may choose names of their own.
     fn of(query_id: &str) -> Self {
-        [Self::Pgwire, Self::Flight].into_iter().find(|one| query_id.starts_with(one.prefix())).unwrap_or(Self::Http)
+        [Self::Pgwire, Self::Flight]
+            .into_iter()
+            .find(|one| query_id.starts_with(one.prefix()))
+            .unwrap_or(Self::Http)
     }
 }
 

@@ -96,6 +96,12 @@ impl Store {
         }
     }
 
+    /// A store over objects that are reached in another way, such as through a cache. `url`: where they begin, without
+    /// a slash at the end. Objects must be durable once they are written.
+    pub fn over(objects: Arc<dyn ObjectStore>, url: &str) -> Self {
+        Self { objects, url: url.into(), local: None }
+    }
+
     /// Opens a local folder, made if it is missing.
     pub fn open_folder(folder: &FilePath) -> Result<Self, StorageError> {
         let absolute =

@@ -72,7 +72,8 @@ impl RunningServer {
 
     /// Says how to reach this server.
     pub fn write(&self, data: &DataFolder) -> Result<(), Failure> {
-        let text = serde_json::to_string_pretty(self).map_err(|error| Failure::internal(error.to_string()))?;
+        let text =
+            serde_json::to_string_pretty(self).map_err(|error| Failure::internal(error.to_string()))?;
         let path = data.running();
         std::fs::write(&path, text).map_err(|error| crate::cli::io_failure("write", &path, &error))
     }

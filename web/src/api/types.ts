@@ -131,6 +131,8 @@ export interface SourceEvent {
 
 export interface SourceDetail extends SourceSummary {
   spec: Json;
+  /** The last five minutes, where the server keeps them. */
+  rates?: { at_ms: number; rows_per_s: number }[];
   per_table: SourceTable[];
   history: SourceEvent[];
 }

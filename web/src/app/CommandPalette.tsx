@@ -59,16 +59,10 @@ export default function CommandPalette({ onClose }: { onClose: () => void }) {
   };
 
   return (
-    <Modal
-      opened
-      onClose={onClose}
-      withCloseButton={false}
-      padding={0}
-      size={560}
-      centered={false}
-      yOffset="12vh"
-      aria-label={t("palette.title")}
-    >
+    <Modal.Root opened onClose={onClose} size={560} centered={false} yOffset="12vh">
+      <Modal.Overlay backgroundOpacity={0.35} blur={2} />
+      <Modal.Content aria-label={t("palette.title")}>
+        <Modal.Body p={0}>
       <input
         className={classes.input}
         role="combobox"
@@ -102,6 +96,8 @@ export default function CommandPalette({ onClose }: { onClose: () => void }) {
         ))}
       </div>
       {found.length === 0 && <p className={classes.none}>{t("palette.none")}</p>}
-    </Modal>
+        </Modal.Body>
+      </Modal.Content>
+    </Modal.Root>
   );
 }

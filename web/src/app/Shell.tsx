@@ -25,7 +25,8 @@ export function Shell() {
   const [palette, setPalette] = useDisclosure();
   const path = useRouterState({ select: (state) => state.location.pathname });
   useHotkeys([["mod+K", setPalette.toggle]], []);
-  useEffect(setMenu.close, [path, setMenu.close]);
+  const closeMenu = setMenu.close;
+  useEffect(() => closeMenu(), [path, closeMenu]);
 
   const locked = session.data?.authentication_required === true && session.data.user === null;
   const open = session.data !== undefined && !locked;
@@ -49,17 +50,14 @@ export function Shell() {
       <aside className={classes.rail}>
         <Rail session={session.data} />
       </aside>
-      <Drawer
-        opened={menu}
-        onClose={setMenu.close}
-        size={250}
-        padding={0}
-        withCloseButton={false}
-        title={null}
-        aria-label={t("nav.menu")}
-      >
-        <Rail session={session.data} />
-      </Drawer>
+      <Drawer.Root opened={menu} onClose={setMenu.close} size={250}>
+        <Drawer.Overlay backgroundOpacity={0.35} />
+        <Drawer.Content aria-label={t("nav.menu")}>
+          <Drawer.Body p={0}>
+            <Rail session={session.data} />
+          </Drawer.Body>
+        </Drawer.Content>
+      </Drawer.Root>
       <div className={classes.main}>
         <TopBar
           session={session.data}

@@ -32,16 +32,17 @@ function LanguageButton() {
   const [language, change] = useLanguage();
   const other = LANGUAGES.find((choice) => choice.id !== language) ?? LANGUAGES[0];
   if (!other) return null;
+  const short = other.id === "en" ? "EN" : other.label;
   return (
     <Button
       variant="subtle"
       color="gray"
       size="compact-sm"
       lang={other.id}
-      aria-label={`${t("bar.language")}: ${other.label}`}
+      aria-label={`${t("bar.language")}: ${short}`}
       onClick={() => change(other.id)}
     >
-      {other.id === "en" ? "EN" : "中文"}
+      {short}
     </Button>
   );
 }
@@ -97,7 +98,7 @@ export function TopBar({ session, onSearch, menu }: Props) {
   return (
     <header className={classes.bar}>
       {menu}
-      <button type="button" className={classes.search} onClick={onSearch}>
+      <button type="button" className={classes.search} aria-label={`${t("bar.search")} Ctrl K`} onClick={onSearch}>
         <IconSearch size={15} aria-hidden />
         <span>{t("bar.search")}</span>
         <Kbd size="xs">Ctrl K</Kbd>

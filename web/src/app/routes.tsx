@@ -1,7 +1,7 @@
-import { createRootRoute, createRoute, createRouter, lazyRouteComponent, parseSearchWith, stringifySearchWith } from "@tanstack/react-router";
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
 import { ErrorScreen, NotFoundScreen, PendingScreen } from "./screens";
 import { Shell } from "./Shell";
-import type { View } from "~/components/view";
+import { parseView, stringifyView, type View } from "~/components/view";
 
 const root = createRootRoute({
   component: Shell,
@@ -33,8 +33,8 @@ const tree = root.addChildren([
 export const router = createRouter({
   routeTree: tree,
   // `?n=1` stays the text `1`: a name that looks like a number must not change on its way through the URL.
-  parseSearch: parseSearchWith((text) => text),
-  stringifySearch: stringifySearchWith((value) => String(value)),
+  parseSearch: parseView,
+  stringifySearch: stringifyView,
   defaultPendingComponent: PendingScreen,
   defaultErrorComponent: ErrorScreen,
   defaultPendingMs: 120,

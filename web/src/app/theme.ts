@@ -47,7 +47,7 @@ const MONO =
 
 export const theme = createTheme({
   primaryColor: "tarn",
-  primaryShade: { light: 7, dark: 4 },
+  primaryShade: { light: 7, dark: 6 },
   autoContrast: true,
   luminanceThreshold: 0.32,
   colors: { tarn, stone, dark, gray: stone },
@@ -118,5 +118,8 @@ export const cssVariables: CSSVariablesResolver = () => ({
     "--mantine-color-error": "#f2897f",
     "--mantine-color-anchor": "#6fc8c1",
     "--mantine-color-default-border": "#324140",
+    "--mantine-color-tarn-light": "#163a38",
+    "--mantine-color-tarn-light-hover": "#1b4745",
+    "--mantine-color-tarn-light-color": "#8fd4ce",
   },
 });

@@ -3,6 +3,7 @@ import { IconAlertTriangle } from "@tabler/icons-react";
 import type { ReactNode } from "react";
 import { ApiError } from "~/api/client";
 import { useT } from "~/i18n";
+import { Prose } from "~/ui/Prose";
 import classes from "./ErrorNote.module.css";
 
 interface Props {
@@ -18,23 +19,26 @@ export function ErrorNote({ error, onRetry, action }: Props) {
   const unreachable = known?.status === 0;
   const message = unreachable ? t("error.unreachable") : (known?.message ?? t("error.unexpected", { detail: String(error) }));
   const hint = unreachable ? t("error.unreachable_hint") : (known?.hint ?? (known ? t(`error.hint.${known.kind}`) : undefined));
-  return <Note message={message} hint={hint} action={action ?? (onRetry && <Button variant="default" onClick={onRetry}>{t("common.retry")}</Button>)} />;
+  const lang = known && !unreachable ? ("en" as const) : undefined;
+  return <Note {...(lang ? { lang } : {})} message={message} hint={hint} action={action ?? (onRetry && <Button variant="default" onClick={onRetry}>{t("common.retry")}</Button>)} />;
 }
 
 interface NoteProps {
   message: ReactNode;
   hint?: ReactNode;
   tone?: "bad" | "warn";
+  /** Of the words, where they are the server's. */
+  lang?: "en";
   action?: ReactNode;
 }
 
-export function Note({ message, hint, tone = "bad", action }: NoteProps) {
+export function Note({ message, hint, tone = "bad", lang, action }: NoteProps) {
   return (
     <div className={classes.note} data-tone={tone} role="alert">
       <IconAlertTriangle size={17} className={classes.icon} aria-hidden />
       <div className={classes.words}>
-        <div className={classes.message}>{message}</div>
-        {hint && <div className={classes.hint}>{hint}</div>}
+        <div className={classes.message} lang={lang}>{typeof message === "string" ? <Prose text={message} /> : message}</div>
+        {hint && <div className={classes.hint} lang={lang}>{typeof hint === "string" ? <Prose text={hint} /> : hint}</div>}
       </div>
       {action && <div className={classes.action}>{action}</div>}
     </div>

@@ -1,5 +1,6 @@
 import type { ReactNode } from "react";
 import { useEffect } from "react";
+import { Prose } from "~/ui/Prose";
 import { AppLink } from "./AppLink";
 import classes from "./PageHeader.module.css";
 
@@ -28,7 +29,7 @@ export function PageHeader({ title, parent, badge, lead, actions }: Props) {
           <h1 className={classes.title}>{title}</h1>
           {badge}
         </div>
-        {lead && <p className={classes.lead}>{lead}</p>}
+        {lead && <p className={classes.lead}>{typeof lead === "string" ? <Prose text={lead} /> : lead}</p>}
       </div>
       {actions && <div className={classes.actions}>{actions}</div>}
     </header>

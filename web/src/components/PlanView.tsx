@@ -1,6 +1,7 @@
 import { Stack } from "@mantine/core";
 import type { Change, ChangeAction, Plan } from "~/api/types";
 import { useT } from "~/i18n";
+import { Prose } from "~/ui/Prose";
 import { Diff } from "~/ui/Diff";
 import { StateBadge, type Tone } from "~/ui/StateBadge";
 import { Note } from "./ErrorNote";
@@ -30,10 +31,10 @@ export function ChangeView({ change }: { change: Change }) {
           message={
             <>
               {problem.line ? `${t("change.line", { line: problem.line })} ` : ""}
-              <span lang="en">{problem.message}</span>
+              <span lang="en"><Prose text={problem.message} /></span>
             </>
           }
-          hint={problem.hint ? <span lang="en">{problem.hint}</span> : undefined}
+          hint={problem.hint ? <span lang="en"><Prose text={problem.hint} /></span> : undefined}
         />
       ))}
       {change.diff && <Diff text={change.diff} label={t("change.diff", { name: change.name })} />}

@@ -1,11 +1,11 @@
 import { useMantineColorScheme, useComputedColorScheme } from "@mantine/core";
 import { BarChart, LineChart, ScatterChart } from "echarts/charts";
-import { AriaComponent, DataZoomInsideComponent, GridComponent, LegendComponent, TooltipComponent } from "echarts/components";
-import { type ECharts, init, use } from "echarts/core";
+import { DataZoomInsideComponent, GridComponent, LegendComponent, TooltipComponent } from "echarts/components";
+import { type ECharts, init, use as register } from "echarts/core";
 import { CanvasRenderer } from "echarts/renderers";
 import { useEffect, useRef } from "react";
 
-use([BarChart, LineChart, ScatterChart, GridComponent, TooltipComponent, LegendComponent, DataZoomInsideComponent, AriaComponent, CanvasRenderer]);
+register([BarChart, LineChart, ScatterChart, GridComponent, TooltipComponent, LegendComponent, DataZoomInsideComponent, CanvasRenderer]);
 
 export interface Series {
   name: string;
@@ -55,7 +55,6 @@ export default function EChart({ label, type, axis, xName, series, height }: Pro
         color: COLOURS[scheme],
         textStyle: words,
         animationDuration: 250,
-        aria: { enabled: true },
         grid: { left: 8, right: 16, top: series.length > 1 ? 36 : 16, bottom: 28, containLabel: true },
         legend: series.length > 1 ? { top: 0, textStyle: words, icon: "roundRect" } : undefined,
         tooltip: {

@@ -1,5 +1,6 @@
 import type { ReactNode } from "react";
 import { CodeBlock } from "./CodeBlock";
+import { Prose } from "./Prose";
 import classes from "./EmptyState.module.css";
 
 interface Props {
@@ -19,7 +20,7 @@ export function EmptyState({ title, text, code, action }: Props) {
         <path d="M4 26h56M12 31h40M22 36h20" stroke="var(--accent)" strokeWidth="1.3" strokeLinecap="round" opacity="0.55" />
       </svg>
       <p className={classes.title}>{title}</p>
-      {text && <p className={classes.text}>{text}</p>}
+      {text && <p className={classes.text}>{typeof text === "string" ? <Prose text={text} /> : text}</p>}
       {code && <CodeBlock code={code} />}
       {action}
     </div>

@@ -23,6 +23,8 @@ interface Props {
 const LEFT = 52;
 const BOTTOM = 20;
 const TOP = 8;
+/** The top of the scale at least, so that rest is drawn at the bottom. */
+const RATE_MIN = 10;
 
 /** A live line over water. The scale starts at 0, so that heights can be compared. */
 export function RateChart({ label, samples, window_ms, height, format, formatTime, bare }: Props) {
@@ -34,7 +36,7 @@ export function RateChart({ label, samples, window_ms, height, format, formatTim
   const plotWidth = Math.max(1, width - left);
   const plotHeight = Math.max(1, height - bottom - TOP);
   const newest = samples.at(-1)?.at_ms ?? 0;
-  const max = niceMax(Math.max(1, ...samples.map((sample) => sample.value)));
+  const max = niceMax(Math.max(RATE_MIN, ...samples.map((sample) => sample.value)));
   const x = (at_ms: number) => left + plotWidth * (1 - (newest - at_ms) / window_ms);
   const y = (value: number) => TOP + plotHeight * (1 - value / max);
   const points = samples

@@ -4,6 +4,7 @@
 //! as a whole and not buffer by buffer as IPC does it: a batch of 1,000 narrow rows has dozens of buffers of a few KB,
 //! and an LZ4 frame per buffer costs more than the rows.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -19,6 +20,14 @@ use arrow::ipc::{MetadataVersion, root_as_message};
 
 use super::config::Compression;
 use super::frame::{ALIGN, BODY_LEN_MAX, FLAG_LZ4, Frame, FrameHeader, FrameKind, aligned};
+
+/// How much shorter compression makes rows as a rule; sizes the memory of a frame.
+fn expected_ratio(compression: Compression) -> usize {
+    match compression {
+        Compression::None => 1,
+        Compression::Lz4 => 2,
+    }
+}
 
 /// Below this, compression saves less than it costs.
 const COMPRESSED_LEN_MIN: usize = 256;
@@ -127,7 +136,8 @@ pub(super) fn encode_rows(
         ArrowError::InvalidArgumentError(format!("it takes {} bytes, {BODY_LEN_MAX} are allowed", data.len()))
     })?;
 
-    let mut frame = Frame::start(FrameKind::Rows, extra, message_len + data.len());
+    let mut frame =
+        Frame::start(FrameKind::Rows, extra, message_len + data.len() / expected_ratio(compression));
     let bytes = frame.bytes_mut();
     bytes.extend_from_slice(&message);
     bytes.resize(bytes.len() + message_len - message.len(), 0);
@@ -152,23 +162,33 @@ pub(super) fn encode_rows(
     Ok(frame)
 }
 
+/// Longest data whose buffer a thread keeps for the next batch.
+const KEPT_BYTES_MAX: usize = 4 << 20;
+
+thread_local! {
+    /// Fresh memory for every batch costs as much as compressing it.
+    static BLOCK: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Appends `data` as an LZ4 block, or nothing and `false` when that would not be shorter.
 fn put_compressed(bytes: &mut Vec<u8>, data: &[u8]) -> bool {
     if data.len() < COMPRESSED_LEN_MIN {
         return false;
     }
-    let start = bytes.len();
-    bytes.resize(start + lz4_flex::block::get_maximum_output_size(data.len()), 0);
-    match lz4_flex::block::compress_into(data, &mut bytes[start..]) {
-        Ok(len) if len < data.len() => {
-            bytes.truncate(start + len);
-            true
+    BLOCK.with_borrow_mut(|block| {
+        let len_max = lz4_flex::block::get_maximum_output_size(data.len());
+        if block.len() < len_max {
+            block.resize(len_max, 0);
         }
-        Ok(_) | Err(_) => {
-            bytes.truncate(start);
-            false
+        let compressed = lz4_flex::block::compress_into(data, block).ok().filter(|len| *len < data.len());
+        if let Some(len) = compressed {
+            bytes.extend_from_slice(&block[..len]);
         }
-    }
+        if block.len() > KEPT_BYTES_MAX {
+            *block = Vec::new();
+        }
+        compressed.is_some()
+    })
 }
 
 /// The rows of a body whose checksum was compared. Raw data is not copied: the batch shares `body`.

@@ -91,10 +91,11 @@ pub(crate) fn plain_batch(batch: &RecordBatch) -> Result<RecordBatch, ArrowError
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::array::AsArray;
     use arrow::array::{
         Int32Array, ListArray, StringArray, StructArray, TimestampNanosecondArray, UInt64Array,
     };
-    use arrow::datatypes::Int32Type;
+    use arrow::datatypes::{Int32Type, TimestampMicrosecondType};
 
     #[test]
     fn every_column_gets_a_plain_type_and_keeps_its_values() {
@@ -117,11 +118,12 @@ mod tests {
         ])
         .expect("a batch");
         let plain = plain_batch(&batch).expect("fits");
-        let shown = arrow::util::pretty::pretty_format_batches(&[plain]).expect("text").to_string();
+        let at = plain.column(4).as_primitive::<TimestampMicrosecondType>();
+        assert_eq!((at.value(0), at.timezone()), (1, Some("UTC")));
+        let shown = plain.project(&[0, 1, 2, 3]).expect("columns");
+        let shown = arrow::util::pretty::pretty_format_batches(&[shown]).expect("text").to_string();
         let first = shown.lines().nth(3).expect("a row");
-        for part in
-            ["[1,null]", r#"{"a":"x\"y"}"#, " b ", "18446744073709551615", "1970-01-01T00:00:00.000001Z"]
-        {
+        for part in ["[1,null]", r#"{"a":"x\"y"}"#, " b ", "18446744073709551615"] {
             assert!(first.contains(part), "{part} is missing in {first}");
         }
     }

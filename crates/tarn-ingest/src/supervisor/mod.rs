@@ -1,6 +1,7 @@
 //! Keeps sources running: one task each, started again after passing faults, stopped for good by the others.
 
 mod appender;
+mod check;
 mod claims;
 mod dead_letters;
 mod pause;

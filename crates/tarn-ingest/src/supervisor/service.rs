@@ -22,12 +22,10 @@ use super::session::SessionPorts;
 use super::status::{HistoryEntry, SourceState, SourceSummary, StatusCell, StatusPorts, TableStatus};
 use super::topics::{Route, dead_letter_topic};
 use crate::error::IngestError;
-use crate::source::{CheckReport, CheckStep, Connector, ConnectorContext, Push, PushReceipt, SourceSpec};
+use crate::source::{Connector, ConnectorContext, Push, PushReceipt, SourceSpec};
 
 /// How long a replaced task may take to end before it is dropped.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
-/// How long a connection test may take.
-const CHECK_LIMIT: Duration = Duration::from_secs(20);
 
 /// A source as its resource says.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,7 +87,7 @@ struct Registry {
 /// Runs sources. Cheap to clone.
 #[derive(Clone)]
 pub struct Ingest {
-    ports: Arc<IngestPorts>,
+    pub(super) ports: Arc<IngestPorts>,
     claims: Arc<Claims>,
     changed: Arc<watch::Sender<u64>>,
     registry: Arc<Mutex<Registry>>,
@@ -124,7 +122,7 @@ impl Ingest {
         })
     }
 
-    fn build(
+    pub(super) fn build(
         &self,
         name: &ResourceName,
         source_type: &str,
@@ -415,26 +413,6 @@ impl Ingest {
     ) -> Result<Vec<StoredDeadLetter>, IngestError> {
         self.with_entry(ctx, name, |_| ())?;
         dead_letters::newest(self.ports.log.as_ref(), ctx, &dead_letter_topic(name), limit).await
-    }
-
-    /// Tries a configuration without starting anything. A configuration that cannot be parsed is a failed step.
-    pub async fn check(&self, ctx: &RequestContext, source_type: &str, config: Value) -> CheckReport {
-        let failed = |name: &str, error: IngestError| {
-            let step = CheckStep::of(name, &Err::<(), _>(error), |()| String::new());
-            CheckReport { steps: vec![step], tables: Vec::new() }
-        };
-        let name = ResourceName::parse("check").expect("letters are a name");
-        let connector = match self.build(&name, source_type, config) {
-            Ok(connector) => connector,
-            Err(error) => return failed("configuration", error),
-        };
-        tokio::select! {
-            report = connector.check(ctx) => report,
-            () = self.ports.env.clock.sleep(CHECK_LIMIT) => failed("answer in time", IngestError::Unreachable {
-                system: format!("the system of source type `{source_type}`"),
-                source: format!("no answer within {} s", CHECK_LIMIT.as_secs()).into(),
-            }),
-        }
     }
 
     /// Hands records to a source that takes pushes; returns once they are durable. Errors: `SourceNotFound`,

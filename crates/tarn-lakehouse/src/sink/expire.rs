@@ -19,20 +19,26 @@ const KEEP_MIN: usize = 100;
 const KEEP_AGE_MS: i64 = 600_000;
 /// Expired at a time, so that the sink is soon back at its rows.
 const EXPIRE_MAX: usize = 200;
+/// So many make a commit worth it, however many stay.
+const WORTH_MAX: usize = 50;
 
 fn number(metadata: &TableMetadata, key: &str) -> Option<i64> {
     metadata.properties().get(key).and_then(|text| text.parse().ok())
 }
 
+fn keep_min(metadata: &TableMetadata) -> usize {
+    let keep = number(metadata, "history.expire.min-snapshots-to-keep").and_then(|n| usize::try_from(n).ok());
+    keep.unwrap_or(KEEP_MIN).max(1)
+}
+
 /// Snapshots that may go: beyond the newest ones, old enough, and named by no branch or tag.
 fn expired(metadata: &TableMetadata, now_ms: i64) -> Vec<i64> {
-    let keep = number(metadata, "history.expire.min-snapshots-to-keep").and_then(|n| usize::try_from(n).ok());
     let age = number(metadata, "history.expire.max-snapshot-age-ms").unwrap_or(KEEP_AGE_MS);
     let mut snapshots: Vec<&SnapshotRef> = metadata.snapshots().collect();
     snapshots.sort_by_key(|s| std::cmp::Reverse(s.sequence_number()));
     let named: HashSet<Option<i64>> =
         metadata_refs(metadata).into_iter().map(Some).chain([metadata.current_snapshot_id()]).collect();
-    let old = snapshots.iter().skip(keep.unwrap_or(KEEP_MIN).max(1)).rev();
+    let old = snapshots.iter().skip(keep_min(metadata)).rev();
     old.filter(|s| s.timestamp_ms() < now_ms - age && !named.contains(&Some(s.snapshot_id())))
         .map(|s| s.snapshot_id())
         .take(EXPIRE_MAX)
@@ -47,9 +53,12 @@ fn metadata_refs(metadata: &TableMetadata) -> Vec<i64> {
     refs.into_iter().flatten().filter_map(|(_, r)| r.get("snapshot-id")?.as_i64()).collect()
 }
 
-/// Whether enough snapshots may go to be worth a commit.
+/// Whether enough snapshots may go to be worth a commit: half as many as stay.
 pub fn is_due(metadata: &TableMetadata, now_ms: i64) -> bool {
-    metadata.snapshots().len() > KEEP_MIN + 50 && expired(metadata, now_ms).len() >= 50
+    let keep = keep_min(metadata);
+    let worth = (keep / 2).clamp(1, WORTH_MAX);
+    // The count alone says no most of the time.
+    metadata.snapshots().len() >= keep + worth && expired(metadata, now_ms).len() >= worth
 }
 
 impl Committer {

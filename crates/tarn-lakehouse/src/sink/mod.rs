@@ -81,6 +81,8 @@ pub struct SinkStatus {
     pub fault: Option<FaultReport>,
     /// Updates and deletes that a table without a key could not take.
     pub ignored: u64,
+    /// Commits since the start.
+    pub commits: u64,
     /// Rows written since the start.
     pub rows: u64,
     /// Rows of files that were replaced or deleted since the start.
@@ -336,6 +338,7 @@ impl Sink {
         status.committed_ms = Some(now_ms);
         status.freshness_ms = open.oldest_ms.map(|oldest| now_ms - oldest);
         status.fault = None;
+        status.commits += 1;
         status.rows += flushed.written;
         status.deleted += flushed.deleted;
         status.ignored += open.stretch.ignored();

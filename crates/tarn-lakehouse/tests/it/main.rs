@@ -1,5 +1,13 @@
 //! Tables over a real log, a real metadata store and real files.
+#![allow(clippy::too_many_lines, reason = "tables of cases")]
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod catalog;
+mod evolution;
+mod expiry;
+mod faults;
+mod foreign;
 mod history;
+mod mapping;
+mod rows;
 mod world;

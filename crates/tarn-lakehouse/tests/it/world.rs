@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use object_store::ObjectStoreExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use tarn_core::{Env, HumanDuration, RequestContext, TableName, TenantId, TopicName, TraceId};
+use tarn_core::{Env, FaultReport, HumanDuration, RequestContext, TableName, TenantId, TopicName, TraceId};
 use tarn_eventlog::{Append, EventLog, EventLogConfig, Retention, SegmentLog, TopicSpec};
 use tarn_lakehouse::{Lakehouse, SinkConfig, SinkSpec, TableView, Warehouse};
 use tarn_storage::Store;
@@ -35,15 +35,27 @@ pub fn topic() -> TopicName {
 
 impl World {
     pub async fn open(folder: &Path) -> Self {
+        Self::over(folder, Store::open_folder(&folder.join("lake")).unwrap()).await
+    }
+
+    /// With its tables in another store.
+    pub async fn over(folder: &Path, store: Store) -> Self {
         let env = Env::system();
         let ctx = RequestContext::system(TenantId::default(), TraceId(1));
         let log =
             SegmentLog::open(&folder.join("log"), EventLogConfig::default(), env.clone()).await.unwrap();
         let url = format!("sqlite://{}", folder.join("meta.db").display());
         let meta = tarn_meta::open(&url, env.clone()).await.unwrap();
-        let warehouse = Warehouse::new(Store::open_folder(&folder.join("lake")).unwrap());
-        let lake = Lakehouse::new(meta, warehouse, log.clone(), env.clone());
+        let lake = Lakehouse::new(meta, Warehouse::new(store), log.clone(), env.clone());
         Self { ctx, env, log, lake }
+    }
+
+    /// Another process that writes the same tables: it shares nothing with this one but what is stored.
+    pub async fn neighbour(&self, folder: &Path) -> Arc<Lakehouse> {
+        let url = format!("sqlite://{}", folder.join("meta.db").display());
+        let meta = tarn_meta::open(&url, self.env.clone()).await.unwrap();
+        let warehouse = Warehouse::new(Store::open_folder(&folder.join("lake")).unwrap());
+        Lakehouse::new(meta, warehouse, self.log.clone(), self.env.clone())
     }
 
     pub async fn create_topic(&self, key: &[&str]) {
@@ -77,6 +89,18 @@ impl World {
             self.env.clock.sleep(Duration::from_millis(5)).await;
         }
         panic!("the table does not reach offset {high}");
+    }
+
+    /// Waits until the table says why it stands still.
+    pub async fn fault(&self) -> FaultReport {
+        for _ in 0..6_000 {
+            let (_, status) = self.lake.sink(&self.ctx, &table()).unwrap();
+            if let Some(fault) = status.fault {
+                return fault;
+            }
+            self.env.clock.sleep(Duration::from_millis(5)).await;
+        }
+        panic!("the table does not stand still");
     }
 
     pub async fn view(&self) -> Arc<TableView> {

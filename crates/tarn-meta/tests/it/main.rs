@@ -1,4 +1,5 @@
 //! Contract suite of the store on both databases, and the laws of resources and secrets.
+#![allow(clippy::too_many_lines, reason = "tables of cases")]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
 
 mod bad_yaml;

@@ -25,6 +25,7 @@ pub use stream::{QueryStats, QueryStream, StatsHandle};
 
 use crate::scan::ScanShared;
 use crate::{QueryError, Tables};
+pub(crate) use catalog::CATALOG;
 use registry::QueryRegistry;
 use settings::Settings;
 

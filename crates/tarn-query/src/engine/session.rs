@@ -102,12 +102,9 @@ impl Session {
         let stats = StatsHandle::default();
         let mut ticket = self.core.registry.enter(&self.ctx, query_id, sql, stats.clone())?;
         let deadline = self.deadline(started, options.timeout);
-        let guard = Guard {
-            core: &self.core,
-            query_id: &ticket.query_id().to_string(),
-            cancelled: ticket.cancelled(),
-            deadline,
-        };
+        let guarded_id = ticket.query_id().to_string();
+        let guard =
+            Guard { core: &self.core, query_id: &guarded_id, cancelled: ticket.cancelled(), deadline };
         let planned =
             guard.hold(Box::pin(self.plan(sql, &options, &guard))).await.and_then(|planned| planned);
         let planned = match planned {

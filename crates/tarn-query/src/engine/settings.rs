@@ -60,6 +60,23 @@ impl Settings {
         &self.config.options().catalog.default_schema
     }
 
+    /// A time zone to set, the engine's own for `None`. Errors: `Plan`, at `at`.
+    fn checked_zone(
+        &self,
+        value: Option<&str>,
+        at: Option<SqlPosition>,
+    ) -> Result<Option<String>, QueryError> {
+        let zone = value.map(str::to_string).or_else(|| self.base.options().execution.time_zone.clone());
+        if zone.as_deref().is_some_and(|zone| zone.parse::<arrow::array::timezone::Tz>().is_err()) {
+            return Err(QueryError::plan(
+                format!("`{}` is not a time zone", zone.unwrap_or_default()),
+                at,
+                Some("write `UTC`, `+08:00` or `Asia/Shanghai`".to_string()),
+            ));
+        }
+        Ok(zone)
+    }
+
     /// Changes or (with `None`) resets a setting. Errors: `Plan`, at `at`.
     pub(crate) fn set(
         &mut self,
@@ -84,13 +101,7 @@ impl Settings {
             return Ok(());
         }
         if TIME_ZONE.contains(&name) {
-            let zone = value.map(str::to_string).or_else(|| self.base.options().execution.time_zone.clone());
-            if zone.as_deref().is_some_and(|zone| zone.parse::<arrow::array::timezone::Tz>().is_err()) {
-                return invalid(
-                    format!("`{}` is not a time zone", zone.unwrap_or_default()),
-                    "write `UTC`, `+08:00` or `Asia/Shanghai`",
-                );
-            }
+            let zone = self.checked_zone(value, at)?;
             self.config.options_mut().execution.time_zone = zone;
             return Ok(());
         }

@@ -213,7 +213,10 @@ impl Running {
             stats.elapsed_ms = elapsed.as_secs_f64() * 1_000.0;
         });
         execution.permit = None;
-        execution.ticket.end(result.as_ref().map(|()| ()));
+        execution.ticket.end(match &result {
+            Ok(()) => Ok(()),
+            Err(error) => Err(error),
+        });
         Poll::Ready(result.err().map(Err))
     }
 }

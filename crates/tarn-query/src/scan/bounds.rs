@@ -63,6 +63,7 @@ pub(super) fn is_cut_short(data_type: &DataType) -> bool {
 }
 
 /// A lower bound that also holds for negative zero, which comparisons put below zero.
+#[expect(clippy::redundant_guards, reason = "the pattern `0.0` would hide that both zeros are meant")]
 pub(super) fn below_zeros(value: ScalarValue) -> ScalarValue {
     match value {
         ScalarValue::Float32(Some(v)) if v == 0.0 => ScalarValue::Float32(Some(-0.0)),
@@ -72,6 +73,7 @@ pub(super) fn below_zeros(value: ScalarValue) -> ScalarValue {
 }
 
 /// An upper bound that also holds for positive zero.
+#[expect(clippy::redundant_guards, reason = "the pattern `0.0` would hide that both zeros are meant")]
 pub(super) fn above_zeros(value: ScalarValue) -> ScalarValue {
     match value {
         ScalarValue::Float32(Some(v)) if v == 0.0 => ScalarValue::Float32(Some(0.0)),

@@ -24,6 +24,7 @@ use tarn_lakehouse::{DataFileView, EqualityDeleteView};
 use super::equality::{self, DeleteSchema, PartitionNumbers};
 use super::mapping::{ColumnMapping, MappingFactory};
 use super::reader::TableReader;
+use super::source::TableSource;
 use super::table::LakeTable;
 use super::{deletes, statistics};
 
@@ -45,7 +46,7 @@ struct Leg {
     statistics: Statistics,
     projection: Vec<usize>,
     limit: Option<usize>,
-    /// Some file has deleted rows. The reader's own limit must then not count rows by row group.
+    /// Some file has deleted rows.
     has_deletes: bool,
 }
 
@@ -159,13 +160,13 @@ impl FileScan<'_> {
         let source = ParquetSource::new(leg.schema)
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(self.reader()));
+        let source = TableSource::new(source, leg.has_deletes);
         let groups = grouped(leg.files, self.state.config().target_partitions());
         // The store behind the URL is never asked: the reader above brings its own.
         let scan = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
             .with_file_groups(groups)
             .with_statistics(leg.statistics)
             .with_limit(leg.limit)
-            .with_preserve_order(leg.has_deletes)
             .with_expr_adapter(Some(Arc::new(MappingFactory(Arc::new(leg.mapping)))))
             .with_projection_indices(Some(leg.projection))?
             .build();
@@ -226,7 +227,7 @@ fn grouped(mut files: Vec<PartitionedFile>, partitions: usize) -> Vec<FileGroup>
     let groups = partitions.clamp(1, files.len().max(1));
     let mut split: Vec<Vec<PartitionedFile>> = vec![Vec::new(); groups];
     let mut loads = vec![0_u64; groups];
-    files.sort_by(|a, b| b.object_meta.size.cmp(&a.object_meta.size));
+    files.sort_by_key(|file| std::cmp::Reverse(file.object_meta.size));
     for file in files {
         let lightest = loads.iter().enumerate().min_by_key(|(_, load)| **load).map_or(0, |(index, _)| index);
         loads[lightest] += file.object_meta.size.max(1);

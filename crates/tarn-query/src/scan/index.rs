@@ -4,11 +4,13 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::common::pruning::PruningStatistics;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{CastExpr, Literal as LiteralExpr};
 use datafusion::physical_optimizer::pruning::PruningPredicate;
 use iceberg::spec::{
     DataFile, Datum, Literal, PrimitiveLiteral, PrimitiveType, TableMetadata, Transform, Type,
@@ -16,6 +18,7 @@ use iceberg::spec::{
 use iceberg::transform::create_transform_function;
 use parking_lot::Mutex;
 use tarn_lakehouse::{DataFileView, TableView};
+use tracing::debug;
 
 use super::bounds::{above_zeros, below_zeros, is_float, primitive_scalar, scalar_of};
 
@@ -43,6 +46,8 @@ pub(super) struct FileBounds {
 #[derive(Debug)]
 pub(super) struct FileIndex {
     schema: SchemaRef,
+    /// The same with plain text types: comparing prefixes (`LIKE 'a%'`) with bounds does not know text views.
+    plain: SchemaRef,
     field_ids: Vec<Option<i32>>,
     files: Vec<Arc<DataFile>>,
     spec_ids: Vec<i32>,
@@ -52,7 +57,11 @@ pub(super) struct FileIndex {
 
 impl FileIndex {
     fn new(view: &TableView, schema: SchemaRef, field_ids: Vec<Option<i32>>) -> Self {
+        let plain = schema.fields().iter().map(|field| {
+            Arc::new(field.as_ref().clone().with_data_type(plain_text(field.data_type()))) as FieldRef
+        });
         Self {
+            plain: Arc::new(Schema::new(plain.collect::<Vec<_>>())),
             schema,
             field_ids,
             files: view.files.iter().map(|file| Arc::clone(&file.file)).collect(),
@@ -67,9 +76,17 @@ impl FileIndex {
         self.files.len() == files.len() && self.schema == *schema && same_files()
     }
 
-    /// For each file, whether it may hold a row that satisfies `predicate`. Errors: those of evaluating it.
-    pub(super) fn prune(&self, predicate: &Arc<dyn PhysicalExpr>) -> DfResult<Vec<bool>> {
-        let pruning = PruningPredicate::try_new(Arc::clone(predicate), Arc::clone(&self.schema))?;
+    /// For each file, whether it may hold a row that satisfies `predicate`. A predicate that cannot be tried on bounds
+    /// leaves no file out.
+    pub(super) fn prune(&self, predicate: &Arc<dyn PhysicalExpr>) -> Vec<bool> {
+        self.try_prune(predicate).unwrap_or_else(|error| {
+            debug!(%error, "filter was not tried on the bounds of files");
+            vec![true; self.files.len()]
+        })
+    }
+
+    fn try_prune(&self, predicate: &Arc<dyn PhysicalExpr>) -> DfResult<Vec<bool>> {
+        let pruning = PruningPredicate::try_new(with_plain_text(predicate)?, Arc::clone(&self.plain))?;
         if pruning.always_true() {
             return Ok(vec![true; self.files.len()]);
         }
@@ -133,11 +150,12 @@ impl FileIndex {
         if let Some(bounds) = self.columns.lock().get(&column) {
             return Some(Arc::clone(bounds));
         }
-        let data_type = self.schema.field(column).data_type();
+        let data_type = self.plain.field(column).data_type();
         let null = ScalarValue::try_new_null(data_type).ok()?;
         let all: Vec<FileBounds> = (0..self.files.len()).map(|file| self.bounds(file, column)).collect();
         let array = |pick: fn(&FileBounds) -> &Option<ScalarValue>| {
-            let values = all.iter().map(|bounds| pick(bounds).clone().unwrap_or_else(|| null.clone()));
+            let values =
+                all.iter().map(|bounds| pick(bounds).clone().map_or_else(|| null.clone(), plain_value));
             ScalarValue::iter_to_array(values).ok()
         };
         let bounds = Arc::new(ColumnBounds {
@@ -186,7 +204,6 @@ impl PruningStatistics for FileIndex {
     }
 
     /// Tells files apart by the bucket of their partition: one whose bucket none of `values` falls into has none.
-    #[expect(clippy::mutable_key_type, reason = "the trait's signature")]
     fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
         let index = self.schema.index_of(column.name()).ok()?;
         let id = (*self.field_ids.get(index)?)?;
@@ -209,8 +226,6 @@ impl PruningStatistics for FileIndex {
         known.then_some(answers)
     }
 }
-
-#[expect(clippy::mutable_key_type, reason = "the trait's signature")]
 fn buckets_of(
     transform: Transform,
     values: &HashSet<ScalarValue>,
@@ -240,6 +255,38 @@ fn datum_of(value: &ScalarValue, field_type: &PrimitiveType) -> Option<Datum> {
         ) => Some(Datum::string(v)),
         _ => None,
     }
+}
+
+fn plain_text(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8View => DataType::Utf8,
+        DataType::BinaryView => DataType::Binary,
+        other => other.clone(),
+    }
+}
+
+fn plain_value(value: ScalarValue) -> ScalarValue {
+    match value {
+        ScalarValue::Utf8View(text) => ScalarValue::Utf8(text),
+        ScalarValue::BinaryView(bytes) => ScalarValue::Binary(bytes),
+        other => other,
+    }
+}
+
+fn with_plain_text(predicate: &Arc<dyn PhysicalExpr>) -> DfResult<Arc<dyn PhysicalExpr>> {
+    let plain = |node: Arc<dyn PhysicalExpr>| -> DfResult<Transformed<Arc<dyn PhysicalExpr>>> {
+        if let Some(literal) = node.downcast_ref::<LiteralExpr>() {
+            return Ok(Transformed::yes(Arc::new(LiteralExpr::new(plain_value(literal.value().clone())))));
+        }
+        match node.downcast_ref::<CastExpr>() {
+            Some(cast) => {
+                let to = plain_text(cast.cast_type());
+                Ok(Transformed::yes(Arc::new(CastExpr::new(Arc::clone(cast.expr()), to, None))))
+            }
+            None => Ok(Transformed::no(node)),
+        }
+    };
+    Arc::clone(predicate).transform_up(plain).data()
 }
 
 /// The indexes of the tables queried last.

@@ -11,6 +11,7 @@ mod mapping;
 mod nested;
 mod opaque;
 mod reader;
+mod source;
 mod statistics;
 mod table;
 

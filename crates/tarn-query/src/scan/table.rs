@@ -81,14 +81,11 @@ impl LakeTable {
     }
 
     /// Positions of the files that may hold rows satisfying `predicate`.
-    fn kept(&self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> DfResult<Vec<usize>> {
-        let all = 0..self.view.files.len();
-        let may_match = predicate.map(|predicate| self.index.prune(predicate)).transpose()?;
+    fn kept(&self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> Vec<usize> {
+        let may_match = predicate.map(|predicate| self.index.prune(predicate));
         let live = |file: &usize| self.view.files[*file].live_rows() > 0;
-        Ok(match may_match {
-            None => all.filter(live).collect(),
-            Some(may_match) => all.filter(|file| may_match[*file]).filter(live).collect(),
-        })
+        let matches = |file: &usize| may_match.as_ref().is_none_or(|may_match| may_match[*file]);
+        (0..self.view.files.len()).filter(matches).filter(live).collect()
     }
 
     /// As many files as hold `limit` rows.
@@ -130,7 +127,7 @@ impl TableProvider for LakeTable {
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let predicate = self.predicate(state, filters)?;
-        let kept = self.kept(predicate.as_ref())?;
+        let kept = self.kept(predicate.as_ref());
         let deletes = &self.view.equality_deletes;
         let (concerned, plain): (Vec<usize>, Vec<usize>) = kept.into_iter().partition(|file| {
             deletes.iter().any(|delete| equality::concerns(delete, &self.view.files[*file]))
@@ -143,12 +140,7 @@ impl TableProvider for LakeTable {
         let read: HashSet<usize> = projection
             .iter()
             .copied()
-            .chain(
-                predicate
-                    .iter()
-                    .flat_map(|predicate| collect_columns(predicate))
-                    .map(|column| column.index()),
-            )
+            .chain(predicate.iter().flat_map(collect_columns).map(|column| column.index()))
             .collect();
         let scan = FileScan { table: self, state, statistics_of: read.into_iter().collect() };
         let mut legs: Vec<Arc<dyn ExecutionPlan>> = Vec::with_capacity(3);

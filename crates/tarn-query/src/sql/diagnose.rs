@@ -8,6 +8,7 @@ use datafusion::error::DataFusionError;
 use tarn_core::{FaultKind, nearest};
 use tracing::{error, warn};
 
+use crate::engine::CATALOG;
 use crate::sql::SqlText;
 use crate::sql::text::lower_first;
 use crate::{QueryError, SqlPosition};
@@ -38,6 +39,11 @@ impl Diagnosis {
         known: &[String],
         default_namespace: &str,
     ) -> QueryError {
+        if let [catalog, _, _] = parts
+            && catalog != CATALOG
+        {
+            return self.no_such_catalog(catalog, None);
+        }
         let own: Vec<&str> = parts.iter().map(|part| crate::sql::split_version(part).0).collect();
         let shown = &own[own.len().saturating_sub(2)..];
         let wanted = shown.join(".");
@@ -168,13 +174,17 @@ impl Diagnosis {
             return QueryError::plan(format!("table function `{name}` not found"), span.or(at), None);
         }
         if let Some(name) = message.strip_prefix("failed to resolve catalog: ") {
-            let hint = "write `namespace.table`, or `tarn.namespace.table`".to_string();
-            let at = self.text.find_name(None, name);
-            return QueryError::plan(format!("catalog `{name}` not found"), span.or(at), Some(hint));
+            return self.no_such_catalog(name, span);
         }
         let message = clean(message);
         let position = span.or_else(|| self.function_in(&message));
         QueryError::plan(message, position, None)
+    }
+
+    fn no_such_catalog(&self, name: &str, span: Option<SqlPosition>) -> QueryError {
+        let hint = format!("write `namespace.table`, or `{CATALOG}.namespace.table`");
+        let at = self.text.find_name(None, name);
+        QueryError::plan(format!("catalog `{name}` not found"), span.or(at), Some(hint))
     }
 
     /// Where the function stands that a message names as `'f' function` or `function 'f'`.

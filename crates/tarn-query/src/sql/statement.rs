@@ -183,12 +183,12 @@ fn refuse_unparsed(text: &SqlText, error: DataFusionError) -> QueryError {
     let writes =
         ["CREATE", "ALTER", "DROP", "TRUNCATE", "INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "REPLACE"];
     let first = text.leading_words(1);
-    let syntax = syntax_error(&error);
+    let syntax = syntax_error(&error, text);
     // A misspelt query is a syntax error; a write is refused however it is spelt.
     if writes.contains(&first.as_str()) { refuse(text) } else { syntax }
 }
 
-fn syntax_error(error: &DataFusionError) -> QueryError {
+fn syntax_error(error: &DataFusionError, text: &SqlText) -> QueryError {
     let message = match error.find_root() {
         DataFusionError::SQL(parser, _) => match parser.as_ref() {
             ParserError::ParserError(message) | ParserError::TokenizerError(message) => message.clone(),
@@ -205,7 +205,9 @@ fn syntax_error(error: &DataFusionError) -> QueryError {
         other => other.message().to_string(),
     };
     let (message, position) = split_position(&message);
-    let hint = message.contains("found: EOF").then(|| "the statement stops too early".to_string());
+    let stops = message.contains("found: EOF");
+    let hint = stops.then(|| "the statement stops too early".to_string());
+    let position = position.or_else(|| if stops { text.end() } else { None });
     QueryError::Syntax { message: lower_first(&message), position, hint }
 }
 

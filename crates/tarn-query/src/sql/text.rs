@@ -47,6 +47,11 @@ impl SqlText {
             .and_then(|token| position(token.span.start))
     }
 
+    /// Right behind the last token.
+    pub(crate) fn end(&self) -> Option<SqlPosition> {
+        self.tokens.iter().rfind(|token| token.token != Token::EOF).and_then(|token| position(token.span.end))
+    }
+
     /// Where the second of several statements starts.
     pub(crate) fn second_statement(&self) -> Option<SqlPosition> {
         let mut seen_one = false;

@@ -29,7 +29,10 @@ pub(super) fn extract(sql: &str, text: &SqlText) -> Result<(String, Vec<Travel>)
     let tokens = text.tokens();
     let mut travels = Vec::new();
     let mut cuts: Vec<(Location, Location)> = Vec::new();
-    for index in 1..tokens.len() {
+    let mut next = 1;
+    while next < tokens.len() {
+        let index = next;
+        next += 1;
         let Some((kind, length)) = clause(&tokens[index..]) else { continue };
         let value = &tokens[index + length..];
         let Some((as_of, value_length)) = value_of(kind, value)? else { continue };
@@ -37,8 +40,9 @@ pub(super) fn extract(sql: &str, text: &SqlText) -> Result<(String, Vec<Travel>)
         if word(table).is_none() {
             continue;
         }
+        next = index + length + value_length;
         travels.push(Travel { table_at: table.span.start, as_of });
-        cuts.push((tokens[index].span.start, tokens[index + length + value_length - 1].span.end));
+        cuts.push((tokens[index].span.start, tokens[next - 1].span.end));
     }
     Ok((if cuts.is_empty() { sql.to_string() } else { blank(sql, &cuts) }, travels))
 }

@@ -23,12 +23,13 @@ async fn query(sql: &str) -> QueryStream {
 }
 
 async fn text(bytes: ByteStream) -> Vec<u8> {
-    bytes.try_fold(Vec::new(), async |mut all, piece| {
-        all.extend_from_slice(&piece);
-        Ok(all)
-    })
-    .await
-    .unwrap()
+    bytes
+        .try_fold(Vec::new(), async |mut all, piece| {
+            all.extend_from_slice(&piece);
+            Ok(all)
+        })
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -83,7 +84,11 @@ async fn csv_tells_null_from_empty_and_quotes_what_needs_it() {
 async fn arrow_streams_read_back_as_written() {
     let bytes = text(encode::arrow(query(VALUES).await).unwrap()).await;
     let reader = StreamReader::try_new(bytes.as_slice(), None).unwrap();
-    assert_eq!(reader.schema().field(5).data_type(), &arrow::datatypes::DataType::Utf8, "no view types leave");
+    assert_eq!(
+        reader.schema().field(5).data_type(),
+        &arrow::datatypes::DataType::Utf8,
+        "no view types leave"
+    );
     let read: Vec<_> = reader.map(Result::unwrap).collect();
     assert_eq!(rows_of(&read), rows_of(&query(VALUES).await.collect().await.unwrap()));
 }
@@ -91,7 +96,8 @@ async fn arrow_streams_read_back_as_written() {
 #[tokio::test]
 async fn big_results_come_in_bounded_pieces() {
     let sql = "SELECT value, repeat('x', 100) AS text FROM generate_series(1, 50000)";
-    for (format, bytes) in [("json", encode::json(query(sql).await)), ("csv", encode::csv(query(sql).await))] {
+    for (format, bytes) in [("json", encode::json(query(sql).await)), ("csv", encode::csv(query(sql).await))]
+    {
         let pieces: Vec<usize> = bytes.map(|piece| piece.unwrap().len()).collect().await;
         assert!(pieces.len() > 50, "{format}: {} pieces", pieces.len());
         assert!(pieces.iter().all(|length| *length < 70_000), "{format}: {pieces:?}");
@@ -108,7 +114,8 @@ async fn an_empty_result_is_a_whole_document() {
     assert_eq!(text(encode::csv(query(sql).await)).await, b"a\r\n");
     let bytes = text(encode::arrow(query(sql).await).unwrap()).await;
     assert_eq!(StreamReader::try_new(bytes.as_slice(), None).unwrap().count(), 0);
-    let set: Value = serde_json::from_slice(&text(encode::json(query("SET timezone = 'UTC'").await)).await).unwrap();
+    let set: Value =
+        serde_json::from_slice(&text(encode::json(query("SET timezone = 'UTC'").await)).await).unwrap();
     assert_eq!(set["columns"], json!([]));
 }
 

@@ -42,15 +42,19 @@ async fn check(sql: &str, message: &str, at: Option<(u64, u64)>, hint: &str) -> 
 
 #[tokio::test]
 async fn syntax_errors_say_what_was_expected_where() {
-    check("SELECT id FORM shop.orders", "expected: end of statement, found: .", None, "").await;
+    check("SELECT id FORM shop.orders", "expected: end of statement, found: shop", Some((1, 16)), "").await;
+    check("SELECT id,\nFROM", "expected: identifier, found: EOF", Some((2, 5)), "too early").await;
+    check("SELECT (1 + 2", "expected: ), found: EOF", Some((1, 14)), "too early").await;
 }
 
 #[tokio::test]
 async fn unknown_names_are_shown_with_the_nearest_known_one() {
     check("SELECT *\nFROM shop.ordrs", "table `shop.ordrs` not found", Some((2, 6)), "`shop.orders`").await;
     check("SELECT * FROM orders", "table `orders` not found", Some((1, 15)), "`shop.orders`").await;
-    check("SELECT * FROM nowhere.at_all", "table `nowhere.at_all` not found", Some((1, 15)), "SHOW TABLES").await;
-    check("SELECT * FROM other.shop.orders", "catalog `other` not found", Some((1, 15)), "namespace.table").await;
+    check("SELECT * FROM nowhere.at_all", "table `nowhere.at_all` not found", Some((1, 15)), "SHOW TABLES")
+        .await;
+    check("SELECT * FROM other.shop.orders", "catalog `other` not found", Some((1, 15)), "namespace.table")
+        .await;
     check(
         "SELECT id,\n  custmer_name FROM shop.orders",
         "column `custmer_name` not found",
@@ -59,7 +63,13 @@ async fn unknown_names_are_shown_with_the_nearest_known_one() {
     )
     .await;
     check("SELECT o.idd FROM shop.orders o", "column `o.idd` not found", Some((1, 8)), "`id`").await;
-    check("SELECT id FROM shop.orders WHERE zzz > 1", "column `zzz` not found", Some((1, 34)), "customer_name").await;
+    check(
+        "SELECT id FROM shop.orders WHERE zzz > 1",
+        "column `zzz` not found",
+        Some((1, 34)),
+        "customer_name",
+    )
+    .await;
     check("SELECT summ(id) FROM shop.orders", "function `summ` not found", Some((1, 8)), "`sum`").await;
     check(
         "SELECT id FROM shop.orders a JOIN shop.orders b ON a.id = b.id",
@@ -74,7 +84,10 @@ async fn unknown_names_are_shown_with_the_nearest_known_one() {
 async fn wrong_types_and_groups_are_refused_with_a_place() {
     let session = shop().await;
     let error = fails(&session, "SELECT sum(customer_name) FROM shop.orders").await;
-    assert_eq!((error.kind(), error.position()), (FaultKind::Invalid, Some(SqlPosition { line: 1, column: 8 })));
+    assert_eq!(
+        (error.kind(), error.position()),
+        (FaultKind::Invalid, Some(SqlPosition { line: 1, column: 8 }))
+    );
     let error = fails(&session, "SELECT id, count(*) FROM shop.orders").await;
     assert!(error.to_string().contains("GROUP BY"), "{error}");
     assert!(error.position().is_some(), "{error}");
@@ -94,7 +107,7 @@ async fn values_that_do_not_fit_are_explained() {
         assert!(error.hint().unwrap().contains("try_cast"));
         assert_eq!(error.kind(), FaultKind::Invalid);
     }
-    let error = fails(&session, "SELECT 9223372036854775807 + id FROM shop.orders").await;
+    let error = fails(&session, "SELECT CAST(amount * 1000000000000 AS int) FROM shop.orders").await;
     assert_eq!(error.kind(), FaultKind::Invalid, "{error}");
 }
 
@@ -143,7 +156,11 @@ async fn several_statements_and_no_statement_are_refused() {
 #[tokio::test]
 async fn files_of_the_machine_cannot_be_read() {
     let session = shop().await;
-    for sql in ["SELECT * FROM '/etc/passwd'", "SELECT * FROM \"/etc/passwd.csv\"", "SELECT * FROM read_csv('/etc/passwd')"] {
+    for sql in [
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM \"/etc/passwd.csv\"",
+        "SELECT * FROM read_csv('/etc/passwd')",
+    ] {
         let error = fails(&session, sql).await;
         assert_eq!(error.kind(), FaultKind::Invalid, "{sql}: {error}");
     }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
-    StructArray,
+    ArrayRef, Decimal128Array, Float32Array, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch,
+    StringArray, StructArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
@@ -50,7 +50,8 @@ async fn renamed_added_dropped_and_widened_columns_read_by_field_id() {
         field(6, "b", PrimitiveType::Long),
         field(7, "a", PrimitiveType::Long),
     ]);
-    let wide = |values: Vec<Option<i128>>| Decimal128Array::from(values).with_precision_and_scale(20, 2).unwrap();
+    let wide =
+        |values: Vec<Option<i128>>| Decimal128Array::from(values).with_precision_and_scale(20, 2).unwrap();
     let new = table.batch(vec![
         Arc::new(Int64Array::from(vec![3_000_000_000])) as ArrayRef,
         Arc::new(Int64Array::from(vec![7])),
@@ -94,8 +95,12 @@ async fn renamed_added_dropped_and_widened_columns_read_by_field_id() {
 
 /// The same rows without field ids.
 fn without_ids(batch: &RecordBatch) -> RecordBatch {
-    let fields: Vec<Field> =
-        batch.schema().fields().iter().map(|field| field.as_ref().clone().with_metadata(HashMap::new())).collect();
+    let fields: Vec<Field> = batch
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone().with_metadata(HashMap::new()))
+        .collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), batch.columns().to_vec()).unwrap()
 }
 
@@ -143,18 +148,24 @@ async fn nested_fields_are_matched_by_id_too() {
     let offsets = OffsetBuffer::new(vec![0, 2, 3].into());
     let items = Arc::new(Int32Array::from(vec![7, 8, 9]));
     let lists = ListArray::new(Arc::clone(&nested(&table, 2)[0]), offsets, items, None);
-    let batch = table.batch(vec![Arc::new(Int64Array::from(vec![1, 2])), Arc::new(addresses), Arc::new(lists)]);
+    let batch =
+        table.batch(vec![Arc::new(Int64Array::from(vec![1, 2])), Arc::new(addresses), Arc::new(lists)]);
     table.add(&batch, FileOptions::default()).await;
     let plain = session(&[&table]);
-    let (batches, _) = run(&plain, "SELECT address['street'], tags[1] FROM t WHERE address['number'] = 2").await;
+    let (batches, _) =
+        run(&plain, "SELECT address['street'], tags[1] FROM t WHERE address['number'] = 2").await;
     assert_eq!(rows_of(&batches), ["side | 9"]);
-    let new_address =
-        vec![(7, "zip", PrimitiveType::String), (5, "no", PrimitiveType::Long), (4, "road", PrimitiveType::String)];
+    let new_address = vec![
+        (7, "zip", PrimitiveType::String),
+        (5, "no", PrimitiveType::Long),
+        (4, "road", PrimitiveType::String),
+    ];
     table.evolve(vec![id(), address(new_address).into(), tags(PrimitiveType::Long).into()]);
     let evolved = session(&[&table]);
-    let sql = "SELECT id, address['road'], address['no'], address['zip'], tags[2] FROM t WHERE address['no'] < 2";
+    let sql =
+        "SELECT id, address['road'], address['no'], address['zip'], tags[2] FROM t WHERE address['no'] < 2";
     let (batches, _) = run(&evolved, sql).await;
-    assert_eq!(rows_of(&batches), ["1 | main | 1 |  | 8"]);
+    assert_eq!(rows_of(&batches), ["1 | main | 1 | ∅ | 8"]);
     let (batches, _) = run(&evolved, "SELECT address FROM t ORDER BY id LIMIT 1").await;
-    assert_eq!(rows_of(&batches), ["{zip: , no: 1, road: main}"]);
+    assert_eq!(rows_of(&batches), ["{zip: ∅, no: 1, road: main}"]);
 }

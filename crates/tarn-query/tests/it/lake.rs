@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
 use arrow::compute;
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, SchemaRef, TimeUnit,
-    TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, SchemaRef,
+    TimeUnit, TimestampMicrosecondType,
 };
 use async_trait::async_trait;
 use iceberg::TableCreation;
@@ -113,7 +113,8 @@ impl Table {
 
     pub fn set_property(&mut self, key: &str, value: &str) {
         let builder = self.metadata.as_ref().clone().into_builder(Some("memory://v2.json".into()));
-        let built = builder.set_properties(HashMap::from([(key.into(), value.into())])).unwrap().build().unwrap();
+        let built =
+            builder.set_properties(HashMap::from([(key.into(), value.into())])).unwrap().build().unwrap();
         self.metadata = Arc::new(built.metadata);
     }
 
@@ -146,7 +147,11 @@ impl Table {
         let (location, size) = self.put(batch, &options).await;
         let mut builder = data_file(batch, &location, size, &options);
         let file = builder.content(DataContentType::EqualityDeletes).equality_ids(Some(ids)).build().unwrap();
-        self.equality.push(EqualityDeleteView { file: Arc::new(file), location, sequence_number: options.sequence });
+        self.equality.push(EqualityDeleteView {
+            file: Arc::new(file),
+            location,
+            sequence_number: options.sequence,
+        });
     }
 
     async fn put(&self, batch: &RecordBatch, options: &FileOptions) -> (Path, u64) {
@@ -198,7 +203,9 @@ fn data_file(batch: &RecordBatch, location: &Path, size: u64, options: &FileOpti
     let (mut lower, mut upper) = (HashMap::new(), HashMap::new());
     let (mut nulls, mut nans, mut sizes) = (HashMap::new(), HashMap::new(), HashMap::new());
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-        let Some(id) = field.metadata().get("PARQUET:field_id").and_then(|id| id.parse::<i32>().ok()) else { continue };
+        let Some(id) = field.metadata().get("PARQUET:field_id").and_then(|id| id.parse::<i32>().ok()) else {
+            continue;
+        };
         nulls.insert(id, column.null_count() as u64);
         sizes.insert(id, 100);
         if let Some(floats) = column.as_any().downcast_ref::<Float64Array>()
@@ -211,7 +218,12 @@ fn data_file(batch: &RecordBatch, location: &Path, size: u64, options: &FileOpti
             upper.insert(id, high);
         }
     }
-    builder.lower_bounds(lower).upper_bounds(upper).null_value_counts(nulls).nan_value_counts(nans).column_sizes(sizes);
+    builder
+        .lower_bounds(lower)
+        .upper_bounds(upper)
+        .null_value_counts(nulls)
+        .nan_value_counts(nans)
+        .column_sizes(sizes);
     builder
 }
 
@@ -233,12 +245,16 @@ fn bounds(column: &ArrayRef, cut_at: usize) -> Option<(Datum, Datum)> {
         }
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
             let array = column.as_primitive::<TimestampMicrosecondType>();
-            pair(compute::min(array).map(Datum::timestamptz_micros), compute::max(array).map(Datum::timestamptz_micros))
+            pair(
+                compute::min(array).map(Datum::timestamptz_micros),
+                compute::max(array).map(Datum::timestamptz_micros),
+            )
         }
         DataType::Decimal128(precision, scale) => {
             let array = column.as_primitive::<Decimal128Type>();
             let of = |value: i128| {
-                let data_type = PrimitiveType::Decimal { precision: u32::from(*precision), scale: *scale as u32 };
+                let data_type =
+                    PrimitiveType::Decimal { precision: u32::from(*precision), scale: *scale as u32 };
                 Datum::try_from_bytes(&value.to_be_bytes(), data_type).unwrap()
             };
             pair(compute::min(array).map(of), compute::max(array).map(of))
@@ -259,7 +275,10 @@ fn bounds(column: &ArrayRef, cut_at: usize) -> Option<(Datum, Datum)> {
             let values: Vec<&str> = column.as_string::<i32>().iter().flatten().collect();
             let cut = |text: &&str| text.chars().take(cut_at).collect::<String>();
             let low = values.iter().min().map(cut);
-            let high = values.iter().max().map(|text| if text.chars().count() > cut_at { up(cut(text)) } else { cut(text) });
+            let high = values
+                .iter()
+                .max()
+                .map(|text| if text.chars().count() > cut_at { up(cut(text)) } else { cut(text) });
             pair(low.map(Datum::string), high.map(Datum::string))
         }
         _ => None,
@@ -299,7 +318,8 @@ impl Lake {
 #[async_trait]
 impl Tables for Lake {
     async fn namespaces(&self, _: &RequestContext) -> Result<Vec<String>, QueryError> {
-        let mut names: Vec<String> = self.tables.lock().keys().map(|name| name.namespace().to_string()).collect();
+        let mut names: Vec<String> =
+            self.tables.lock().keys().map(|name| name.namespace().to_string()).collect();
         names.sort();
         names.dedup();
         Ok(names)
@@ -367,7 +387,8 @@ pub fn session(tables: &[&Table]) -> Session {
 }
 
 pub async fn run(session: &Session, sql: &str) -> (Vec<RecordBatch>, QueryStats) {
-    let stream = session.execute(sql, QueryOptions::default()).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let stream =
+        session.execute(sql, QueryOptions::default()).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     let stats = stream.stats();
     let batches = stream.collect().await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     (batches, stats.get())

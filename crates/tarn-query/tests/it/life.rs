@@ -14,8 +14,7 @@ use crate::lake::{FileOptions, Lake, Table, config, context, engine, engine_with
 use crate::oracle::rows_of;
 
 /// Runs for hours.
-const ENDLESS: &str =
-    "SELECT count(*) FROM generate_series(1, 100000000) a CROSS JOIN generate_series(1, 1000000) b WHERE a.value < b.value";
+const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 100000000) a CROSS JOIN generate_series(1, 1000000) b WHERE a.value < b.value";
 
 async fn lake() -> Arc<Lake> {
     let mut table = Table::new("main.t", vec![field(1, "id", PrimitiveType::Long)]);
@@ -33,7 +32,9 @@ fn options() -> QueryOptions {
 #[tokio::test]
 async fn a_row_limit_cuts_and_says_so() {
     let session = engine(&lake().await).session(&context());
-    for (rows_max, rows, truncated) in [(0, 0, true), (10, 10, true), (4_999, 4_999, true), (5_000, 5_000, false)] {
+    for (rows_max, rows, truncated) in
+        [(0, 0, true), (10, 10, true), (4_999, 4_999, true), (5_000, 5_000, false)]
+    {
         let options = QueryOptions { rows_max: Some(rows_max), ..options() };
         let stream = session.execute("SELECT id FROM t", options).await.unwrap();
         let stats = stream.stats();
@@ -131,7 +132,10 @@ async fn ended_queries_are_listed_observed_and_timed() {
     run(&session, "SELECT id FROM t WHERE id < 10").await;
     fails(&session, "SELECT nothing FROM t").await;
     let listed = engine.queries(&ctx);
-    assert_eq!(listed.iter().map(|record| record.state).collect::<Vec<_>>(), [QueryState::Failed, QueryState::Done]);
+    assert_eq!(
+        listed.iter().map(|record| record.state).collect::<Vec<_>>(),
+        [QueryState::Failed, QueryState::Done]
+    );
     assert_eq!(listed[1].rows, 10);
     assert!(listed[0].message.as_deref().unwrap().contains("nothing"));
     let outcomes = seen.0.lock().clone();
@@ -148,7 +152,11 @@ async fn ended_queries_are_listed_observed_and_timed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn queries_wait_for_a_place_and_give_up_after_a_while() {
-    let config = QueryConfig { concurrent_max: 1, queue_timeout: HumanDuration(Duration::from_millis(100)), ..config() };
+    let config = QueryConfig {
+        concurrent_max: 1,
+        queue_timeout: HumanDuration(Duration::from_millis(100)),
+        ..config()
+    };
     let engine = engine_with(&lake().await, config);
     let session = engine.session(&context());
     let running = session.execute(ENDLESS, options()).await.unwrap();
@@ -177,5 +185,9 @@ async fn memory_is_limited_for_all_and_sorts_spill_to_disk() {
     let error = fails(&session, hash).await;
     assert!(matches!(error, QueryError::MemoryExhausted { .. }), "{error:?}");
     assert_eq!(error.kind(), FaultKind::Exhausted);
-    assert_eq!(engine.memory_reserved(), 0, "all memory is given back");
+    let until = Instant::now() + Duration::from_secs(20);
+    while engine.memory_reserved() > 0 {
+        assert!(Instant::now() < until, "{} bytes were not given back", engine.memory_reserved());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

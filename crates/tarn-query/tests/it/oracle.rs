@@ -17,7 +17,8 @@ pub struct Oracle(SessionContext);
 
 impl Oracle {
     pub fn new() -> Self {
-        let config = SessionConfig::new().with_default_catalog_and_schema("tarn", "main").with_target_partitions(1);
+        let config =
+            SessionConfig::new().with_default_catalog_and_schema("tarn", "main").with_target_partitions(1);
         Self(SessionContext::new_with_config(config))
     }
 
@@ -41,7 +42,8 @@ impl Oracle {
 }
 
 fn without_metadata(batch: &RecordBatch) -> RecordBatch {
-    let strip = |field: &FieldRef| Arc::new(field.as_ref().clone().with_metadata(HashMap::new()).with_nullable(true));
+    let strip =
+        |field: &FieldRef| Arc::new(field.as_ref().clone().with_metadata(HashMap::new()).with_nullable(true));
     let schema = Schema::new(batch.schema().fields().iter().map(strip).collect::<Vec<_>>());
     RecordBatch::try_new(Arc::new(schema), batch.columns().to_vec()).unwrap()
 }
@@ -51,10 +53,15 @@ pub fn rows_of(batches: &[RecordBatch]) -> Vec<String> {
     let options = FormatOptions::default().with_null("∅");
     let mut rows = Vec::new();
     for batch in batches {
-        let columns: Vec<ArrayFormatter<'_>> =
-            batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options).unwrap()).collect();
+        let columns: Vec<ArrayFormatter<'_>> = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column.as_ref(), &options).unwrap())
+            .collect();
         for row in 0..batch.num_rows() {
-            rows.push(columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(" | "));
+            rows.push(
+                columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(" | "),
+            );
         }
     }
     rows.sort();

@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng};
 use crate::lake::{FileOptions, Table, field, session};
 use crate::oracle::{Oracle, agree};
 
-const ROUNDS: u64 = 25;
+const ROUNDS: u64 = 10;
 
 #[derive(Clone, Debug)]
 struct Row {
@@ -88,13 +88,17 @@ fn queries(random: &mut StdRng) -> Vec<String> {
     let limit = random.random_range(1..40);
     vec![
         format!("SELECT * FROM t WHERE {filter}"),
-        format!("SELECT count(*), count(id), sum(id), min(id), max(day), min(text), max(number) FROM t WHERE {filter}"),
+        format!(
+            "SELECT count(*), count(id), sum(id), min(id), max(day), min(text), max(number) FROM t WHERE {filter}"
+        ),
         "SELECT count(*), count(text), min(id), max(id), min(day), max(text), min(number) FROM t".into(),
         format!("SELECT text, count(*), max(id) FROM t WHERE {filter} GROUP BY text"),
         format!("SELECT id FROM t WHERE {filter} ORDER BY id LIMIT {limit}"),
         format!("SELECT count(*) FROM (SELECT id FROM t WHERE {filter} LIMIT {limit})"),
         format!("SELECT count(*) FROM t a JOIN t b ON a.id = b.id AND a.day < b.day WHERE a.{}", "id > 20"),
-        format!("SELECT day FROM t WHERE id IN (SELECT id FROM t WHERE {filter}) AND day > date '1970-01-09'"),
+        format!(
+            "SELECT day FROM t WHERE id IN (SELECT id FROM t WHERE {filter}) AND day > date '1970-01-09'"
+        ),
     ]
 }
 
@@ -140,7 +144,9 @@ async fn world(random: &mut StdRng) -> World {
             let by_text = random.random_bool(0.5);
             let (columns, ids) = if by_text { (vec![0, 1], vec![1, 2]) } else { (vec![0], vec![1]) };
             let deletes = batch(&table, &victims).project(&columns).unwrap();
-            table.add_equality_delete(&deletes, ids, FileOptions { sequence, ..FileOptions::default() }).await;
+            table
+                .add_equality_delete(&deletes, ids, FileOptions { sequence, ..FileOptions::default() })
+                .await;
             live.retain(|(_, row)| {
                 !victims.iter().any(|victim| victim.id == row.id && (!by_text || victim.text == row.text))
             });

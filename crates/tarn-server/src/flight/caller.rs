@@ -80,7 +80,9 @@ impl FlightSql {
                 let session = access.log_in(&user, &password, &peer).await.map_err(told)?;
                 Ok(format!("{SESSION_PREFIX}{}", session.token.expose()))
             }
-            Credentials::Password { password, .. } | Credentials::Key(password) => Ok(password.expose().to_string()),
+            Credentials::Password { password, .. } | Credentials::Key(password) => {
+                Ok(password.expose().to_string())
+            }
             Credentials::Session(token) => Ok(format!("{SESSION_PREFIX}{}", token.expose())),
             Credentials::None => Ok("open".to_string()),
         }

@@ -113,11 +113,13 @@ mod tests {
     #[test]
     fn a_ticket_carries_its_query() {
         let ticket = statement_ticket("flight-1", "select 1;\nselect 2");
-        let info = FlightInfo::new()
-            .with_endpoint(arrow_flight::FlightEndpoint::new().with_ticket(ticket.clone()));
+        let info =
+            FlightInfo::new().with_endpoint(arrow_flight::FlightEndpoint::new().with_ticket(ticket.clone()));
         assert_eq!(query_of_flight(&info).as_deref(), Some("flight-1"));
         let any = Any::decode(ticket.ticket).unwrap();
-        let Ok(Command::TicketStatementQuery(ticket)) = Command::try_from(any) else { panic!("another command") };
+        let Ok(Command::TicketStatementQuery(ticket)) = Command::try_from(any) else {
+            panic!("another command")
+        };
         assert_eq!(read_statement(&ticket).unwrap().1, "select 1;\nselect 2");
     }
 }

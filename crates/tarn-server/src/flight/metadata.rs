@@ -36,7 +36,7 @@ pub(super) fn sql_info(version: &str) -> Result<SqlInfoData, arrow_flight::error
     info.append(SqlInfo::SqlDdlCatalog, false);
     info.append(SqlInfo::SqlDdlSchema, false);
     info.append(SqlInfo::SqlDdlTable, false);
-    Ok(info.build()?)
+    info.build()
 }
 
 /// Columns of the answer about primary keys.
@@ -53,7 +53,11 @@ pub(super) fn primary_keys_schema() -> SchemaRef {
 }
 
 impl FlightSql {
-    pub(super) async fn schemas(&self, ctx: &RequestContext, query: CommandGetDbSchemas) -> Result<RecordBatch, Status> {
+    pub(super) async fn schemas(
+        &self,
+        ctx: &RequestContext,
+        query: CommandGetDbSchemas,
+    ) -> Result<RecordBatch, Status> {
         let mut builder = query.into_builder();
         for namespace in self.namespaces(ctx).await? {
             builder.append(CATALOG, namespace);
@@ -61,7 +65,11 @@ impl FlightSql {
         builder.build().map_err(of_arrow)
     }
 
-    pub(super) async fn tables(&self, ctx: &RequestContext, query: CommandGetTables) -> Result<RecordBatch, Status> {
+    pub(super) async fn tables(
+        &self,
+        ctx: &RequestContext,
+        query: CommandGetTables,
+    ) -> Result<RecordBatch, Status> {
         let include_schema = query.include_schema;
         let mut builder = query.into_builder();
         let tables = &self.app.state.tables;

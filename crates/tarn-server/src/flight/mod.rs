@@ -35,7 +35,8 @@ impl FlightSql {
     /// Over the engine of `app`. Errors: a text that says why not.
     pub(crate) fn new(app: App) -> Result<Self, String> {
         let config = &app.config.flight;
-        let prepared = Cache::builder().max_capacity(PREPARED_MAX).time_to_idle(config.handle_duration.0).build();
+        let prepared =
+            Cache::builder().max_capacity(PREPARED_MAX).time_to_idle(config.handle_duration.0).build();
         let calls = Arc::new(Semaphore::new(config.calls_max.max(1) as usize));
         let info = metadata::sql_info(&app.installation.version).map_err(|error| error.to_string())?;
         Ok(Self { app, prepared, calls, info: Arc::new(info) })

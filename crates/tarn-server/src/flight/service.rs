@@ -12,14 +12,14 @@ use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
     ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest,
-    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, CommandGetCatalogs, CommandGetDbSchemas,
-    CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables, CommandPreparedStatementQuery,
-    CommandPreparedStatementUpdate, CommandStatementQuery, CommandStatementUpdate, DoPutPreparedStatementResult,
-    ProstMessageExt, SqlInfo, TicketStatementQuery,
+    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, CommandGetCatalogs,
+    CommandGetDbSchemas, CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
+    CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementQuery,
+    CommandStatementUpdate, DoPutPreparedStatementResult, ProstMessageExt, SqlInfo, TicketStatementQuery,
 };
 use arrow_flight::{
-    Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightDescriptor, FlightEndpoint,
-    FlightInfo, HandshakeRequest, HandshakeResponse, Ticket,
+    Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightDescriptor,
+    FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, Ticket,
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use prost::Message;
@@ -42,11 +42,17 @@ const CANCEL_FLIGHT_INFO: &str = "CancelFlightInfo";
 const BOUND_ROWS_MAX: usize = 1;
 
 fn read_only() -> Status {
-    Status::unimplemented("this SQL endpoint only reads; change data through its source, or through the Iceberg catalog")
+    Status::unimplemented(
+        "this SQL endpoint only reads; change data through its source, or through the Iceberg catalog",
+    )
 }
 
 /// A flight with one ticket.
-fn flight(schema: &Schema, ticket: Ticket, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+fn flight(
+    schema: &Schema,
+    ticket: Ticket,
+    request: Request<FlightDescriptor>,
+) -> Result<Response<FlightInfo>, Status> {
     let info = FlightInfo::new()
         .try_with_schema(schema)
         .map_err(of_arrow)?
@@ -72,16 +78,20 @@ fn batch_response(batch: RecordBatch) -> GetResponse {
 }
 
 impl FlightSql {
-    async fn run(
-        &self,
-        ctx: &RequestContext,
-        sql: &str,
-        options: QueryOptions,
-    ) -> GetResponse {
+    async fn run(&self, ctx: &RequestContext, sql: &str, options: QueryOptions) -> GetResponse {
         let call = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| {
-            Status::resource_exhausted("too many queries are being read; try again, or raise `server.flight.calls_max`")
+            Status::resource_exhausted(
+                "too many queries are being read; try again, or raise `server.flight.calls_max`",
+            )
         })?;
-        let rows = self.app.state.engine.session(ctx).execute(sql, options).await.map_err(|error| of_query(&error))?;
+        let rows = self
+            .app
+            .state
+            .engine
+            .session(ctx)
+            .execute(sql, options)
+            .await
+            .map_err(|error| of_query(&error))?;
         let schema = rows.schema();
         let rows = rows.map_err(|error| FlightError::Tonic(Box::new(of_query(&error))));
         let data = FlightDataEncoderBuilder::new().with_schema(schema).build(rows).map_err(Status::from);
@@ -97,7 +107,11 @@ impl FlightSql {
             .ok()
             .and_then(|handle| self.prepared.get(handle))
             .filter(|prepared| prepared.belongs_to(ctx))
-            .ok_or_else(|| Status::not_found("this prepared statement is closed or was not used for too long; prepare it again"))
+            .ok_or_else(|| {
+                Status::not_found(
+                    "this prepared statement is closed or was not used for too long; prepare it again",
+                )
+            })
     }
 
     fn cancel(&self, ctx: &RequestContext, info: &FlightInfo) -> bool {
@@ -189,13 +203,16 @@ impl FlightSqlService for FlightSql {
         let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
         let mut bound = 0;
         while let Some(batch) = batches.next().await {
-            let batch = batch.map_err(|error| Status::invalid_argument(format!("the values cannot be read: {error}")))?;
+            let batch = batch
+                .map_err(|error| Status::invalid_argument(format!("the values cannot be read: {error}")))?;
             if batch.num_rows() == 0 {
                 continue;
             }
             bound += batch.num_rows();
             if bound > BOUND_ROWS_MAX {
-                return Err(Status::invalid_argument("bind one row of values and run the statement for each"));
+                return Err(Status::invalid_argument(
+                    "bind one row of values and run the statement for each",
+                ));
             }
             prepared.bind(&batch)?;
         }
@@ -249,8 +266,10 @@ impl FlightSqlService for FlightSql {
         request: Request<Action>,
     ) -> Result<ActionCancelQueryResult, Status> {
         let ctx = self.caller(&request).await?;
-        let info = FlightInfo::decode(query.info).map_err(|_| Status::invalid_argument("this is not a flight"))?;
-        let result = if self.cancel(&ctx, &info) { CancelStatus::Cancelled } else { CancelStatus::NotCancellable };
+        let info =
+            FlightInfo::decode(query.info).map_err(|_| Status::invalid_argument("this is not a flight"))?;
+        let result =
+            if self.cancel(&ctx, &info) { CancelStatus::Cancelled } else { CancelStatus::NotCancellable };
         Ok(ActionCancelQueryResult { result: result as i32 })
     }
 
@@ -348,7 +367,11 @@ impl FlightSqlService for FlightSql {
         flight_of_command(&query, &primary_keys_schema(), request)
     }
 
-    async fn do_get_primary_keys(&self, query: CommandGetPrimaryKeys, request: Request<Ticket>) -> GetResponse {
+    async fn do_get_primary_keys(
+        &self,
+        query: CommandGetPrimaryKeys,
+        request: Request<Ticket>,
+    ) -> GetResponse {
         let ctx = self.caller(&request).await?;
         batch_response(self.primary_keys(&ctx, query).await?)
     }

@@ -15,8 +15,8 @@ use super::extract::{ApiJson, ApiPath, ApiQuery};
 use super::identity::Admin;
 use super::session::role_of;
 use crate::api::{
-    AddKeyRequest, AddUserRequest, AuditEntry, ErrorBody, Items, KeyEntry, NewKey, SecretEntry, SecretValueRequest,
-    UserEntry,
+    AddKeyRequest, AddUserRequest, AuditEntry, ErrorBody, Items, KeyEntry, NewKey, SecretEntry,
+    SecretValueRequest, UserEntry,
 };
 
 const AUDIT_DEFAULT: u32 = 200;

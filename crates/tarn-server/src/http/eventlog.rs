@@ -20,8 +20,8 @@ use super::extract::{ApiPath, ApiQuery};
 use super::identity::Viewer;
 use super::time::iso;
 use crate::api::{
-    ErrorBody, Items, ResultColumn, TopicColumn, TopicConsumer, TopicDetail, TopicPartition, TopicRetention, TopicRow,
-    TopicRows, TopicSummary,
+    ErrorBody, Items, ResultColumn, TopicColumn, TopicConsumer, TopicDetail, TopicPartition, TopicRetention,
+    TopicRow, TopicRows, TopicSummary,
 };
 
 const ROWS_DEFAULT: usize = 100;
@@ -38,14 +38,20 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(detail)).routes(routes!(rows))
 }
 
-fn summary(app: &App, ctx: &RequestContext, topic: &TopicInfo, consumers: &[ConsumerPosition]) -> TopicSummary {
+fn summary(
+    app: &App,
+    ctx: &RequestContext,
+    topic: &TopicInfo,
+    consumers: &[ConsumerPosition],
+) -> TopicSummary {
     let name = topic.spec.name.to_string();
     let sum = |of: fn(&PartitionInfo) -> u64| topic.partitions.iter().map(of).sum();
     let mut names: Vec<&str> = consumers.iter().map(|position| position.consumer.as_str()).collect();
     names.sort_unstable();
     names.dedup();
     let first = name.split('.').next().unwrap_or_default();
-    let source = app.state.ingest.statuses(ctx).into_iter().map(|source| source.name).find(|source| source == first);
+    let source =
+        app.state.ingest.statuses(ctx).into_iter().map(|source| source.name).find(|source| source == first);
     TopicSummary {
         partitions: topic.partitions.len() as u64,
         rows: sum(|partition| partition.high_offset - partition.low_offset),
@@ -184,7 +190,9 @@ fn batch_rows(log_batch: &LogBatch, limit: usize) -> Result<Vec<TopicRow>, ApiEr
     let data = batch.project(&own).map_err(|error| ApiError::internal(error.to_string()))?;
     let values = rows_json(&data)?;
     let kinds = batch.column_by_name(KIND).and_then(|column| column.as_primitive_opt::<Int8Type>());
-    let times = batch.column_by_name(EVENT_TIME).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+    let times = batch
+        .column_by_name(EVENT_TIME)
+        .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
     let mut rows = Vec::with_capacity(values.len());
     for (index, row) in values.into_iter().enumerate() {
         let code = kinds.map_or(0, |kinds| kinds.value(index));

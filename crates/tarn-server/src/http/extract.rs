@@ -42,7 +42,9 @@ impl<T: DeserializeOwned> FromRequest<App> for ApiJson<T> {
         let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         // A form cannot be JSON by accident: browsers send forms across origins without asking.
         if content_type.is_some_and(|name| !name.to_ascii_lowercase().contains("json")) {
-            return Err(ApiError::invalid("the body must be JSON").hint("send `Content-Type: application/json`"));
+            return Err(
+                ApiError::invalid("the body must be JSON").hint("send `Content-Type: application/json`")
+            );
         }
         let ApiBytes(bytes) = ApiBytes::from_request(request, app).await?;
         parse_json(&bytes).map(Self)
@@ -51,16 +53,17 @@ impl<T: DeserializeOwned> FromRequest<App> for ApiJson<T> {
 
 /// Parses JSON, naming the place of an error. Errors: `invalid`.
 pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(bytes).map_err(|error| ApiError::invalid(format!("the body is not as expected: {error}")))
+    serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::invalid(format!("the body is not as expected: {error}")))
 }
 
 impl<T: DeserializeOwned + Send> FromRequestParts<App> for ApiPath<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let Path(value) = Path::<T>::from_request_parts(parts, app)
-            .await
-            .map_err(|error| ApiError::invalid(format!("the path is not as expected: {}", error.body_text())))?;
+        let Path(value) = Path::<T>::from_request_parts(parts, app).await.map_err(|error| {
+            ApiError::invalid(format!("the path is not as expected: {}", error.body_text()))
+        })?;
         Ok(Self(value))
     }
 }
@@ -69,9 +72,9 @@ impl<T: DeserializeOwned> FromRequestParts<App> for ApiQuery<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let Query(value) = Query::<T>::from_request_parts(parts, app)
-            .await
-            .map_err(|error| ApiError::invalid(format!("the query string is not as expected: {}", error.body_text())))?;
+        let Query(value) = Query::<T>::from_request_parts(parts, app).await.map_err(|error| {
+            ApiError::invalid(format!("the query string is not as expected: {}", error.body_text()))
+        })?;
         Ok(Self(value))
     }
 }

@@ -161,7 +161,11 @@ mod tests {
     fn another_site_is_told_apart_by_either_header() {
         assert!(is_same_origin(&post(&[("host", "localhost:8080")])));
         assert!(is_same_origin(&post(&[("host", "localhost:8080"), ("origin", "http://localhost:8080")])));
-        assert!(is_same_origin(&post(&[("sec-fetch-site", "same-origin"), ("host", "a"), ("origin", "http://b")])));
+        assert!(is_same_origin(&post(&[
+            ("sec-fetch-site", "same-origin"),
+            ("host", "a"),
+            ("origin", "http://b")
+        ])));
         assert!(!is_same_origin(&post(&[("host", "localhost:8080"), ("origin", "http://evil.example")])));
         assert!(!is_same_origin(&post(&[("host", "localhost:8080"), ("origin", "null")])));
         assert!(!is_same_origin(&post(&[("sec-fetch-site", "cross-site")])));

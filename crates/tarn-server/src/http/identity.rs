@@ -56,7 +56,8 @@ async fn resolve(app: &App, credentials: Credentials, peer: &Peer, trace: TraceI
 /// Where a request comes from. What a proxy on this machine passes on is not of this machine.
 pub(crate) fn peer_of(request: &Request) -> Peer {
     let headers = request.headers();
-    let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| headers.contains_key(*name));
+    let forwarded =
+        ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| headers.contains_key(*name));
     match request.extensions().get::<serve::Peer>() {
         Some(serve::Peer(address)) if !forwarded => Peer::direct(address.ip()),
         Some(serve::Peer(address)) => Peer::forwarded(address.ip()),

@@ -19,8 +19,8 @@ use super::error::ApiError;
 use super::extract::{ApiJson, ApiPath, ApiQuery, BodyError, read_body};
 use super::identity::{Editor, Viewer};
 use crate::api::{
-    DeadLetterEntry, ErrorBody, Items, PushReport, SourceCheckReport, SourceCheckRequest, SourceCheckStep, SourceDetail,
-    SourceEntry, SourceTypeEntry, SourceTypeExample,
+    DeadLetterEntry, ErrorBody, Items, PushReport, SourceCheckReport, SourceCheckRequest, SourceCheckStep,
+    SourceDetail, SourceEntry, SourceTypeEntry, SourceTypeExample,
 };
 
 const DEAD_LETTERS_DEFAULT: usize = 100;
@@ -74,7 +74,8 @@ async fn list(State(app): State<App>, Viewer(ctx): Viewer) -> Json<Items<SourceS
 async fn types(_caller: Viewer) -> Result<Json<Items<SourceTypeEntry>>, ApiError> {
     let items = SOURCES.iter().map(|source| {
         let spec = &source.component;
-        let stability = serde_json::to_value(spec.stability).map_err(|error| ApiError::internal(error.to_string()))?;
+        let stability =
+            serde_json::to_value(spec.stability).map_err(|error| ApiError::internal(error.to_string()))?;
         Ok(SourceTypeEntry {
             name: spec.name.to_string(),
             title: spec.title.to_string(),
@@ -257,7 +258,8 @@ impl Pusher<'_> {
         let mut sum = Sum::default();
         let mut read = 0_u64;
         while let Some(chunk) = stream.next().await {
-            let chunk = chunk.map_err(|error| ApiError::invalid(format!("could not read the body: {error}")))?;
+            let chunk =
+                chunk.map_err(|error| ApiError::invalid(format!("could not read the body: {error}")))?;
             read += chunk.len() as u64;
             if read > limit {
                 return Err(ApiError::too_large(limit, "server.http.push_bytes_max"));
@@ -267,8 +269,11 @@ impl Pusher<'_> {
                 self.piece(waiting.split_to(end).freeze(), &mut sum).await?;
             }
             if waiting.len() as u64 > self.app.config.http.body_bytes_max.0 {
-                return Err(ApiError::too_large(self.app.config.http.body_bytes_max.0, "server.http.body_bytes_max")
-                    .hint("a single line is that long; write one object per line"));
+                return Err(ApiError::too_large(
+                    self.app.config.http.body_bytes_max.0,
+                    "server.http.body_bytes_max",
+                )
+                .hint("a single line is that long; write one object per line"));
             }
         }
         if !waiting.is_empty() || sum.pieces == 0 {
@@ -295,8 +300,14 @@ fn piece_end(waiting: &[u8]) -> Option<usize> {
     head.iter().rposition(is_end).or_else(|| waiting.iter().position(is_end)).map(|end| end + 1)
 }
 
-const EMPTY: PushReceipt =
-    PushReceipt { rows: 0, first_offset: 0, next_offset: 0, dead_letters: 0, reasons: Vec::new(), repeated: false };
+const EMPTY: PushReceipt = PushReceipt {
+    rows: 0,
+    first_offset: 0,
+    next_offset: 0,
+    dead_letters: 0,
+    reasons: Vec::new(),
+    repeated: false,
+};
 
 #[derive(Default)]
 struct Sum {

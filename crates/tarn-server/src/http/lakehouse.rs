@@ -142,7 +142,8 @@ async fn preview(
     let version = match query.snapshot.as_deref() {
         None => String::new(),
         Some(text) => {
-            let id: i64 = text.parse().map_err(|_| ApiError::invalid(format!("`{text}` is not a snapshot id")))?;
+            let id: i64 =
+                text.parse().map_err(|_| ApiError::invalid(format!("`{text}` is not a snapshot id")))?;
             format!(" FOR VERSION AS OF {id}")
         }
     };

@@ -94,15 +94,19 @@ impl App {
 
     /// Writes down what somebody did. What was done stays done when that fails.
     pub(crate) async fn audit(&self, ctx: &RequestContext, action: &str, target: &str) {
-        if let Err(error) = self.state.access.audit(ctx, &AuditEvent::new(action, target, Outcome::Ok)).await {
+        if let Err(error) = self.state.access.audit(ctx, &AuditEvent::new(action, target, Outcome::Ok)).await
+        {
             tracing::error!(%error, action, target, "could not write to the audit log");
         }
     }
 }
 
 #[derive(OpenApi)]
-#[openapi(info(title = "Tarn", description = "HTTP API of Tarn. Errors have the body `ErrorBody`.",
-    license(name = "Apache-2.0", identifier = "Apache-2.0")))]
+#[openapi(info(
+    title = "Tarn",
+    description = "HTTP API of Tarn. Errors have the body `ErrorBody`.",
+    license(name = "Apache-2.0", identifier = "Apache-2.0")
+))]
 struct Document;
 
 fn api() -> OpenApiRouter<App> {

@@ -13,7 +13,10 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tarn_core::{RequestContext, TenantId};
 use tarn_ingest::{SourceState, SourceSummary};
-use tarn_observe::{CurrentFault, FaultAction, Metric, RatePoint, Severity, SubjectKind, disk_space, folder_bytes, memory_bytes};
+use tarn_observe::{
+    CurrentFault, FaultAction, Metric, RatePoint, Severity, SubjectKind, disk_space, folder_bytes,
+    memory_bytes,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -157,7 +160,8 @@ async fn events(
         let events = watcher.next().await?;
         Some((events, watcher))
     });
-    Ok(Sse::new(pages.flat_map(|events| stream::iter(events.into_iter().map(Ok)))).keep_alive(KeepAlive::default()))
+    Ok(Sse::new(pages.flat_map(|events| stream::iter(events.into_iter().map(Ok))))
+        .keep_alive(KeepAlive::default()))
 }
 
 struct Watcher {
@@ -179,7 +183,9 @@ impl Watcher {
         for (kind, versions) in &mut self.lists {
             if versions.has_changed().unwrap_or(false) {
                 versions.mark_unchanged();
-                events.push(Event::default().event("changed").data(format!(r#"{{"kind":"{kind}","name":""}}"#)));
+                events.push(
+                    Event::default().event("changed").data(format!(r#"{{"kind":"{kind}","name":""}}"#)),
+                );
             }
         }
         Some(events)

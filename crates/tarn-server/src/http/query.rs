@@ -17,7 +17,9 @@ use super::App;
 use super::error::ApiError;
 use super::extract::{ApiJson, ApiPath};
 use super::identity::Viewer;
-use crate::api::{CompletionList, ErrorBody, Items, QueryEntry, QueryRequest, QueryResult, ResultFormat, TextPosition};
+use crate::api::{
+    CompletionList, ErrorBody, Items, QueryEntry, QueryRequest, QueryResult, ResultFormat, TextPosition,
+};
 use crate::sql::Protocol;
 
 const ROWS_DEFAULT: u64 = 10_000;
@@ -84,7 +86,8 @@ async fn start(
     let query_id = options.query_id.or_else(|| Some(Protocol::Http.query_id(&app.env)));
     let options = QueryOptions { query_id, ..options };
     let ctx = RequestContext { cancel: token.clone(), ..ctx.clone() };
-    let stream = app.state.engine.session(&ctx).execute(sql, options).await.map_err(|error| query_error(&error))?;
+    let stream =
+        app.state.engine.session(&ctx).execute(sql, options).await.map_err(|error| query_error(&error))?;
     Ok((stream, token))
 }
 
@@ -127,7 +130,8 @@ async fn streamed(
             tracing::warn!(%error, "a result broke off");
         })
     });
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], Body::from_stream(rest)).into_response())
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], Body::from_stream(rest))
+        .into_response())
 }
 
 /// Lists running queries and the last that ended.
@@ -155,4 +159,3 @@ async fn cancel(
 async fn completion(State(app): State<App>, Viewer(ctx): Viewer) -> Result<Json<Completion>, ApiError> {
     Ok(Json(app.state.engine.completion(&ctx).await.map_err(|error| query_error(&error))?))
 }
-

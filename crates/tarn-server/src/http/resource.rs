@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tarn_core::RequestContext;
 use tarn_meta::{
-    Applied, MetaError, ParsedDocuments, Plan, PlanOptions, ResourceId, ResourceView, RevisionDetail, RevisionView,
-    WriteBack,
+    Applied, MetaError, ParsedDocuments, Plan, PlanOptions, ResourceId, ResourceView, RevisionDetail,
+    RevisionView, WriteBack,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -19,8 +19,8 @@ use super::error::ApiError;
 use super::extract::{ApiJson, ApiPath, ApiQuery};
 use super::identity::{Editor, Viewer};
 use crate::api::{
-    ErrorBody, Items, ProblemView, ResourceApplied, ResourceChangeRequest, ResourceEntry, ResourcePlan, RevisionEntry,
-    RollbackRequest, WriteBackReport,
+    ErrorBody, Items, ProblemView, ResourceApplied, ResourceChangeRequest, ResourceEntry, ResourcePlan,
+    RevisionEntry, RollbackRequest, WriteBackReport,
 };
 
 const REVISIONS_DEFAULT: u32 = 100;

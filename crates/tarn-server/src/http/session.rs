@@ -88,6 +88,7 @@ async fn log_out(State(app): State<App>, headers: HeaderMap) -> Result<Response,
 
 fn cookie(token: &str, lasts_s: u64, secure: bool) -> Result<HeaderValue, ApiError> {
     let secure = if secure { "; Secure" } else { "" };
-    let text = format!("{SESSION_COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={lasts_s}{secure}");
+    let text =
+        format!("{SESSION_COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={lasts_s}{secure}");
     HeaderValue::from_str(&text).map_err(|_| ApiError::internal("the session token cannot be a cookie"))
 }

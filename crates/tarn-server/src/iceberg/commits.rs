@@ -52,7 +52,9 @@ pub(super) async fn commit(
         && identifier.to_make()? != name
     {
         let other = identifier.to_make()?;
-        return Err(IcebergError::bad_request(format!("the path names `{name}`, but the body names `{other}`")));
+        return Err(IcebergError::bad_request(format!(
+            "the path names `{name}`, but the body names `{other}`"
+        )));
     }
     let commit = TableCommit { name, requirements: body.requirements, updates: body.updates };
     let loaded = app.catalog().commit(&ctx, vec![commit]).await.map_err(IcebergError::of_commit)?;
@@ -61,7 +63,10 @@ pub(super) async fn commit(
         kind: "CommitStateUnknownException",
         message: "the catalog gave no table back; load it to see whether the commit took place".to_string(),
     })?;
-    Ok(Json(CommitResult { metadata_location: table.metadata_location.clone(), metadata: metadata_json(table, false)? }))
+    Ok(Json(CommitResult {
+        metadata_location: table.metadata_location.clone(),
+        metadata: metadata_json(table, false)?,
+    }))
 }
 
 /// Several tables, all or none.
@@ -75,12 +80,14 @@ pub(super) async fn transaction(
     }
     let mut commits: Vec<TableCommit> = Vec::with_capacity(body.table_changes.len());
     for change in body.table_changes {
-        let identifier = change
-            .identifier
-            .ok_or_else(|| IcebergError::bad_request("each table change of a transaction needs an `identifier`"))?;
+        let identifier = change.identifier.ok_or_else(|| {
+            IcebergError::bad_request("each table change of a transaction needs an `identifier`")
+        })?;
         let name = identifier.to_make()?;
         if commits.iter().any(|other| other.name == name) {
-            return Err(IcebergError::bad_request(format!("table `{name}` is changed twice in one transaction")));
+            return Err(IcebergError::bad_request(format!(
+                "table `{name}` is changed twice in one transaction"
+            )));
         }
         commits.push(TableCommit { name, requirements: change.requirements, updates: change.updates });
     }

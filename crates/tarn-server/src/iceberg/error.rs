@@ -58,7 +58,11 @@ impl IcebergError {
 
     /// No such namespace.
     pub(crate) fn no_namespace(name: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "NoSuchNamespaceException", format!("namespace `{name}` does not exist"))
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "NoSuchNamespaceException",
+            format!("namespace `{name}` does not exist"),
+        )
     }
 
     /// No such table.

@@ -33,7 +33,9 @@ fn caller(parts: &Parts, role: Role) -> Result<RequestContext, IcebergError> {
     };
     if !ctx.allows(role) {
         let name = &ctx.principal.name;
-        return Err(IcebergError::forbidden(format!("`{name}` may not change tables; that needs the role editor")));
+        return Err(IcebergError::forbidden(format!(
+            "`{name}` may not change tables; that needs the role editor"
+        )));
     }
     Ok(ctx.clone())
 }

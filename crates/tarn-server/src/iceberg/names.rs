@@ -63,10 +63,6 @@ impl TableIdentifier {
     pub(crate) fn to_make(&self) -> Result<TableName, IcebergError> {
         table_to_make(one_level(&self.namespace)?, &self.name)
     }
-
-    pub(crate) fn of(name: &TableName) -> Self {
-        Self { namespace: vec![name.namespace().to_string()], name: name.name().to_string() }
-    }
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use super::NamespacePath;
 use super::error::IcebergError;
 use super::extract::{IcebergJson, IcebergPath, IcebergQuery, Reader, Writer};
 use super::names::{namespace_to_read, one_level};
 use super::paging::{PageRequest, page};
-use super::NamespacePath;
 use crate::http::App;
 
 #[derive(Serialize)]
@@ -106,9 +106,17 @@ pub(super) async fn update_properties(
 ) -> Result<Json<UpdatedProperties>, IcebergError> {
     if let Some(key) = body.removals.iter().find(|key| body.updates.contains_key(*key)) {
         let message = format!("property `{key}` cannot be set and removed in one request");
-        return Err(IcebergError { status: StatusCode::UNPROCESSABLE_ENTITY, kind: "UnprocessableEntityException", message });
+        return Err(IcebergError {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            kind: "UnprocessableEntityException",
+            message,
+        });
     }
     let name = namespace_to_read(&path.namespace)?;
     let changed = app.catalog().update_namespace(&ctx, name, &body.updates, &body.removals).await?;
-    Ok(Json(UpdatedProperties { updated: changed.updated, removed: changed.removed, missing: changed.missing }))
+    Ok(Json(UpdatedProperties {
+        updated: changed.updated,
+        removed: changed.removed,
+        missing: changed.missing,
+    }))
 }

@@ -36,14 +36,14 @@ struct Token {
 }
 
 /// An error as RFC 6749 writes it.
-struct TokenError {
+pub(super) struct TokenError {
     status: StatusCode,
     error: &'static str,
     description: String,
 }
 
 #[derive(Serialize)]
-struct TokenErrorBody {
+pub(super) struct TokenErrorBody {
     error: &'static str,
     error_description: String,
 }
@@ -94,7 +94,8 @@ async fn by_credentials(
     headers: &HeaderMap,
     peer: &Peer,
 ) -> Result<Token, TokenError> {
-    let header = headers.get("authorization").and_then(|value| value.to_str().ok()).map(credentials_of_header);
+    let header =
+        headers.get("authorization").and_then(|value| value.to_str().ok()).map(credentials_of_header);
     let (id, secret) = match (&form.client_secret, header) {
         (Some(secret), _) => (form.client_id.clone().unwrap_or_default(), secret.clone()),
         (None, Some(Credentials::Password { user, password })) => (user, password.expose().to_string()),
@@ -109,7 +110,12 @@ async fn by_credentials(
     if is_open(app, peer).await? {
         return Ok(token("open".to_string(), None));
     }
-    let session = app.state.access.log_in(&id, &SecretValue::new(secret), peer).await.map_err(|error| refused(&error))?;
+    let session = app
+        .state
+        .access
+        .log_in(&id, &SecretValue::new(secret), peer)
+        .await
+        .map_err(|error| refused(&error))?;
     Ok(token(format!("{SESSION_PREFIX}{}", session.token.expose()), Some(session.lasts.as_secs())))
 }
 
@@ -121,7 +127,12 @@ async fn by_exchange(app: &App, form: TokenRequest, peer: &Peer) -> Result<Token
 }
 
 async fn is_open(app: &App, peer: &Peer) -> Result<bool, TokenError> {
-    app.state.access.is_authentication_required(peer).await.map(|required| !required).map_err(|error| refused(&error))
+    app.state
+        .access
+        .is_authentication_required(peer)
+        .await
+        .map(|required| !required)
+        .map_err(|error| refused(&error))
 }
 
 async fn is_key(app: &App, key: &str, peer: &Peer) -> Result<bool, TokenError> {

@@ -97,7 +97,9 @@ pub(super) fn metadata_json(table: &LoadedTable, refs_only: bool) -> Result<Valu
     if refs_only {
         let named: HashSet<i64> = snapshot_ids_of_refs(&json);
         if let Some(Value::Array(snapshots)) = json.get_mut("snapshots") {
-            snapshots.retain(|one| one.get("snapshot-id").and_then(Value::as_i64).is_some_and(|id| named.contains(&id)));
+            snapshots.retain(|one| {
+                one.get("snapshot-id").and_then(Value::as_i64).is_some_and(|id| named.contains(&id))
+            });
         }
     }
     Ok(json)
@@ -105,7 +107,8 @@ pub(super) fn metadata_json(table: &LoadedTable, refs_only: bool) -> Result<Valu
 
 fn snapshot_ids_of_refs(metadata: &Value) -> HashSet<i64> {
     let refs = metadata.get("refs").and_then(Value::as_object);
-    let of_refs = refs.into_iter().flat_map(|refs| refs.values()).filter_map(|one| one.get("snapshot-id")?.as_i64());
+    let of_refs =
+        refs.into_iter().flat_map(|refs| refs.values()).filter_map(|one| one.get("snapshot-id")?.as_i64());
     of_refs.chain(metadata.get("current-snapshot-id").and_then(Value::as_i64)).collect()
 }
 
@@ -117,9 +120,12 @@ pub(super) async fn list(
 ) -> Result<Json<TableList>, IcebergError> {
     let namespace = namespace_to_read(&path.namespace)?;
     let tables = app.catalog().list_tables(&ctx, namespace).await?;
-    let (names, next_page_token) = page(tables.iter().map(|table| table.name().to_string()).collect(), &request)?;
-    let identifiers =
-        names.into_iter().map(|name| TableIdentifier { namespace: vec![namespace.to_string()], name }).collect();
+    let (names, next_page_token) =
+        page(tables.iter().map(|table| table.name().to_string()).collect(), &request)?;
+    let identifiers = names
+        .into_iter()
+        .map(|name| TableIdentifier { namespace: vec![namespace.to_string()], name })
+        .collect();
     Ok(Json(TableList { identifiers, next_page_token }))
 }
 
@@ -153,7 +159,9 @@ pub(super) async fn load(
         None | Some("all") => false,
         Some("refs") => true,
         Some(other) => {
-            return Err(IcebergError::bad_request(format!("snapshots=`{other}` is unknown; use all or refs")));
+            return Err(IcebergError::bad_request(format!(
+                "snapshots=`{other}` is unknown; use all or refs"
+            )));
         }
     };
     let name = table_to_read(&path.namespace, &path.table)?;

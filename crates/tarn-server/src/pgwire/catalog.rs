@@ -10,7 +10,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
-use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider};
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider,
+};
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::datasource::TableType;
 use datafusion::execution::context::SQLOptions;
@@ -21,7 +23,9 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::Statement;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
-use datafusion_postgres::datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStaticTables};
+use datafusion_postgres::datafusion_pg_catalog::pg_catalog::{
+    PgCatalogSchemaProvider, PgCatalogStaticTables,
+};
 use datafusion_postgres::datafusion_pg_catalog::setup_pg_catalog;
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use parking_lot::Mutex;
@@ -59,7 +63,11 @@ impl fmt::Debug for SystemCatalog {
 
 impl SystemCatalog {
     /// Sets the catalog up over `tables`, with the engine's memory and caches. Errors: a text that says why not.
-    pub(crate) async fn new(session: &Session, tables: Arc<dyn Tables>, version: &str) -> Result<Self, String> {
+    pub(crate) async fn new(
+        session: &Session,
+        tables: Arc<dyn Tables>,
+        version: &str,
+    ) -> Result<Self, String> {
         let engine = session.datafusion().await.map_err(|error| error.to_string())?.state();
         let mut state = SessionStateBuilder::new_from_existing(engine).build();
         let scratch = Arc::new(MemoryCatalogProviderList::new());
@@ -88,13 +96,15 @@ impl SystemCatalog {
         if !matches!(statement, Statement::Query(_) | Statement::Explain { .. }) {
             return Err(user_error("25006", "this SQL endpoint only reads"));
         }
-        let context = self.context(session, piece.words.iter().any(|word| word == INFORMATION_SCHEMA)).await?;
+        let context =
+            self.context(session, piece.words.iter().any(|word| word == INFORMATION_SCHEMA)).await?;
         let plan = context
             .state()
             .statement_to_plan(DfStatement::Statement(Box::new(statement)))
             .await
             .map_err(|error| planning_error(&error))?;
-        let reads = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let reads =
+            SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         reads.verify_plan(&plan).map_err(|error| planning_error(&error))?;
         Ok(Some(CatalogPlan { context, plan }))
     }
@@ -102,7 +112,8 @@ impl SystemCatalog {
     async fn context(&self, session: &Session, with_information: bool) -> PgWireResult<SessionContext> {
         let ctx = session.context();
         let lake = session.datafusion().await.map_err(|error| super::error::of_fault(&error))?;
-        let catalog = lake.catalog(DATABASE).ok_or_else(|| user_error("XX000", "the catalog of tables is missing"))?;
+        let catalog =
+            lake.catalog(DATABASE).ok_or_else(|| user_error("XX000", "the catalog of tables is missing"))?;
         // It lists every column of every table, so it is only made for statements that ask.
         let information: Arc<dyn SchemaProvider> = match with_information {
             true => information::schema(self.tables.as_ref(), ctx)
@@ -154,7 +165,11 @@ impl fmt::Debug for CatalogPlan {
 /// What DataFusion says about a statement, without its words for developers.
 pub(crate) fn planning_error(error: &DataFusionError) -> pgwire::error::PgWireError {
     let text = error.strip_backtrace();
-    let text = text.trim_start_matches("Execution error: ").trim_start_matches("Error during planning: ").trim_start_matches("Schema error: ").to_string();
+    let text = text
+        .trim_start_matches("Execution error: ")
+        .trim_start_matches("Error during planning: ")
+        .trim_start_matches("Schema error: ")
+        .to_string();
     let code = match error.find_root() {
         _ if text.contains("canceling statement due to") => "57014",
         DataFusionError::SQL(_, _) => "42601",
@@ -199,7 +214,12 @@ impl CatalogInfo for LakeNames {
         Ok(Some(tables.iter().map(|table| table.name().to_string()).collect()))
     }
 
-    async fn table_schema(&self, _: &str, schema: &str, table: &str) -> Result<Option<SchemaRef>, DataFusionError> {
+    async fn table_schema(
+        &self,
+        _: &str,
+        schema: &str,
+        table: &str,
+    ) -> Result<Option<SchemaRef>, DataFusionError> {
         let Ok(name) = TableName::new(schema, table) else { return Ok(None) };
         let view = self.tables.view(&self.ctx, &name).await.map_err(external)?;
         Ok(view.map(|view| Arc::clone(&view.schema)))

@@ -48,7 +48,11 @@ pub(crate) fn kind_of(piece: &Piece) -> Kind {
         ["savepoint" | "release", ..] => Kind::Savepoint,
         ["set", ..] => Kind::Set,
         ["reset", ..] => Kind::Reset,
-        ["show", "tables" | "columns" | "schemas" | "databases" | "functions" | "create" | "variables", _] => Kind::Query,
+        [
+            "show",
+            "tables" | "columns" | "schemas" | "databases" | "functions" | "create" | "variables",
+            _,
+        ] => Kind::Query,
         ["show", ..] => Kind::Show,
         ["fetch", ..] => Kind::Fetch,
         ["declare" | "move" | "close", ..] => Kind::Cursor,
@@ -146,7 +150,10 @@ impl Connection {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         // These ask for isolation levels and roles; see `settings::set`.
-        if matches!(piece.head(), ["set", "transaction" | "constraints" | "role", _] | ["set", "session", "characteristics"]) {
+        if matches!(
+            piece.head(),
+            ["set", "transaction" | "constraints" | "role", _] | ["set", "session", "characteristics"]
+        ) {
             return Ok(());
         }
         match settings::set(client, &piece.text)? {
@@ -207,7 +214,9 @@ impl Connection {
 
 fn show<C: ClientInfo>(client: &C, piece: &Piece) -> PgWireResult<QueryResponse> {
     let rows = match piece.head() {
-        ["show", "all", ""] => settings::show_all(client).into_iter().map(|(name, value)| vec![name, value]).collect(),
+        ["show", "all", ""] => {
+            settings::show_all(client).into_iter().map(|(name, value)| vec![name, value]).collect()
+        }
         _ => {
             let name = setting_name(piece);
             let (_, value) = settings::show(client, &name).ok_or_else(|| {

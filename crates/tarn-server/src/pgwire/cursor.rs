@@ -71,9 +71,10 @@ pub(crate) fn parse(sql: &str) -> PgWireResult<CursorCall> {
 /// Number of rows asked for; `None` is all.
 fn rows_of(direction: &FetchDirection) -> PgWireResult<Option<usize>> {
     let number = |value: &Value| match value {
-        Value::Number(text, _) => {
-            text.parse().map(Some).map_err(|_| user_error("22003", format!("`{text}` is not a number of rows")))
-        }
+        Value::Number(text, _) => text
+            .parse()
+            .map(Some)
+            .map_err(|_| user_error("22003", format!("`{text}` is not a number of rows"))),
         other => Err(user_error("42601", format!("`{other}` is not a number of rows"))),
     };
     match direction {
@@ -113,7 +114,8 @@ impl Cursors {
     pub(crate) async fn fetch(&self, name: &str, rows: Option<usize>) -> PgWireResult<QueryResponse> {
         let cursor = self.get(name)?;
         let found = take(&cursor, rows).await?;
-        let mut response = QueryResponse::new(Arc::clone(&cursor.fields), stream::iter(found.into_iter().map(Ok)));
+        let mut response =
+            QueryResponse::new(Arc::clone(&cursor.fields), stream::iter(found.into_iter().map(Ok)));
         response.set_command_tag("FETCH");
         Ok(response)
     }
@@ -145,7 +147,10 @@ async fn take(cursor: &Cursor, rows: Option<usize>) -> PgWireResult<Vec<DataRow>
         let Some(row) = stream.next().await else { break };
         found.push(row?);
         if found.len() > ROWS_MAX {
-            return Err(user_error("54000", format!("a FETCH gives at most {ROWS_MAX} rows; fetch fewer at once")));
+            return Err(user_error(
+                "54000",
+                format!("a FETCH gives at most {ROWS_MAX} rows; fetch fewer at once"),
+            ));
         }
     }
     Ok(found)
@@ -165,7 +170,10 @@ mod tests {
         assert_eq!(parse("FETCH 10 FROM c").unwrap(), fetch(Some(10)));
         assert_eq!(parse("fetch forward all from c").unwrap(), fetch(None));
         assert_eq!(parse("FETCH NEXT FROM c").unwrap(), fetch(Some(1)));
-        assert_eq!(parse("MOVE 2 FROM c").unwrap(), CursorCall::Move { name: "c".to_string(), rows: Some(2) });
+        assert_eq!(
+            parse("MOVE 2 FROM c").unwrap(),
+            CursorCall::Move { name: "c".to_string(), rows: Some(2) }
+        );
         assert_eq!(parse("CLOSE ALL").unwrap(), CursorCall::Close { name: None });
         assert!(parse("FETCH PRIOR FROM c").is_err());
     }

@@ -44,14 +44,19 @@ impl Encoding {
         }
         let schema = Arc::new(Schema::new(columns));
         let fields = arrow_schema_to_pg_fields(&schema, format, Some(options))?;
-        let fields = fields.into_iter().zip(schema.fields()).map(|(info, field)| sized(info, field.data_type()));
+        let fields =
+            fields.into_iter().zip(schema.fields()).map(|(info, field)| sized(info, field.data_type()));
         Ok(Self { fields: Arc::new(fields.collect()), schema })
     }
 
     /// Rows of a batch.
     pub(crate) fn rows(&self, batch: &RecordBatch) -> PgWireResult<Vec<DataRow>> {
-        let columns: Vec<ArrayRef> =
-            batch.columns().iter().zip(self.schema.fields()).map(|(a, f)| convert(a, f)).collect::<Result<_, _>>()?;
+        let columns: Vec<ArrayRef> = batch
+            .columns()
+            .iter()
+            .zip(self.schema.fields())
+            .map(|(a, f)| convert(a, f))
+            .collect::<Result<_, _>>()?;
         let mut encoder = DataRowEncoder::new(Arc::clone(&self.fields));
         let mut rows = Vec::with_capacity(batch.num_rows());
         for row in 0..batch.num_rows() {
@@ -59,7 +64,9 @@ impl Encoding {
                 match field.data_type() {
                     DataType::Decimal128(_, scale) => {
                         let values = column.as_primitive::<Decimal128Type>();
-                        let value = values.is_valid(row).then(|| Numeric { digits: values.value(row), scale: *scale });
+                        let value = values
+                            .is_valid(row)
+                            .then(|| Numeric { digits: values.value(row), scale: *scale });
                         encoder.encode_field(&value)?;
                     }
                     _ => encode_value(&mut encoder, column, row, field, info)?,
@@ -71,7 +78,11 @@ impl Encoding {
     }
 
     /// Rows of a stream of batches.
-    pub(crate) fn stream<S, E, M>(self, batches: S, on_error: M) -> impl Stream<Item = PgWireResult<DataRow>> + Send
+    pub(crate) fn stream<S, E, M>(
+        self,
+        batches: S,
+        on_error: M,
+    ) -> impl Stream<Item = PgWireResult<DataRow>> + Send
     where
         S: Stream<Item = Result<RecordBatch, E>> + Send + 'static,
         E: Send + 'static,
@@ -108,7 +119,10 @@ fn convert(column: &ArrayRef, field: &Field) -> PgWireResult<ArrayRef> {
         return as_text(column);
     }
     cast(column, field.data_type()).map_err(|error| {
-        user_error("XX000", format!("column `{}` cannot be written for a PostgreSQL client: {error}", field.name()))
+        user_error(
+            "XX000",
+            format!("column `{}` cannot be written for a PostgreSQL client: {error}", field.name()),
+        )
     })
 }
 

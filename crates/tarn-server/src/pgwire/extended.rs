@@ -35,13 +35,20 @@ pub(crate) struct PreparedStatement {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one per statement")]
 enum Planned {
     /// Nothing, or something about the session that gives no rows.
     Control,
     /// Something about the session that gives rows.
     Rows(Arc<Vec<FieldInfo>>),
-    Query { schema: SchemaRef, params: Vec<Option<DataType>> },
-    Catalog { plan: CatalogPlan, params: Vec<Option<DataType>> },
+    Query {
+        schema: SchemaRef,
+        params: Vec<Option<DataType>>,
+    },
+    Catalog {
+        plan: CatalogPlan,
+        params: Vec<Option<DataType>>,
+    },
 }
 
 impl Connection {
@@ -177,7 +184,9 @@ impl ExtendedQueryHandler for Connection {
                     *state = PortalExecutionState::Finished;
                 }
             }
-            PortalExecutionState::Finished => send_execution_response(client, Tag::new("SELECT").with_rows(0)).await?,
+            PortalExecutionState::Finished => {
+                send_execution_response(client, Tag::new("SELECT").with_rows(0)).await?
+            }
             PortalExecutionState::Initial => {}
         }
         client.set_state(PgWireConnectionState::ReadyForQuery);

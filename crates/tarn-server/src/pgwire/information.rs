@@ -58,10 +58,61 @@ fn build(
         ("tables", table_list(names)?),
         ("columns", columns(rows)?),
         ("views", views()?),
-        ("table_constraints", empty(&["constraint_catalog", "constraint_schema", "constraint_name", "table_catalog", "table_schema", "table_name", "constraint_type", "is_deferrable", "initially_deferred", "enforced"])?),
-        ("key_column_usage", empty(&["constraint_catalog", "constraint_schema", "constraint_name", "table_catalog", "table_schema", "table_name", "column_name", "ordinal_position"])?),
-        ("referential_constraints", empty(&["constraint_catalog", "constraint_schema", "constraint_name", "unique_constraint_catalog", "unique_constraint_schema", "unique_constraint_name", "match_option", "update_rule", "delete_rule"])?),
-        ("routines", empty(&["specific_catalog", "specific_schema", "specific_name", "routine_catalog", "routine_schema", "routine_name", "routine_type", "data_type"])?),
+        (
+            "table_constraints",
+            empty(&[
+                "constraint_catalog",
+                "constraint_schema",
+                "constraint_name",
+                "table_catalog",
+                "table_schema",
+                "table_name",
+                "constraint_type",
+                "is_deferrable",
+                "initially_deferred",
+                "enforced",
+            ])?,
+        ),
+        (
+            "key_column_usage",
+            empty(&[
+                "constraint_catalog",
+                "constraint_schema",
+                "constraint_name",
+                "table_catalog",
+                "table_schema",
+                "table_name",
+                "column_name",
+                "ordinal_position",
+            ])?,
+        ),
+        (
+            "referential_constraints",
+            empty(&[
+                "constraint_catalog",
+                "constraint_schema",
+                "constraint_name",
+                "unique_constraint_catalog",
+                "unique_constraint_schema",
+                "unique_constraint_name",
+                "match_option",
+                "update_rule",
+                "delete_rule",
+            ])?,
+        ),
+        (
+            "routines",
+            empty(&[
+                "specific_catalog",
+                "specific_schema",
+                "specific_name",
+                "routine_catalog",
+                "routine_schema",
+                "routine_name",
+                "routine_type",
+                "data_type",
+            ])?,
+        ),
     ] {
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
         provider.register_table(name.to_string(), Arc::new(table))?;
@@ -70,7 +121,8 @@ fn build(
 }
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, ArrowError> {
-    let fields: Vec<Field> = columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true)).collect();
+    let fields: Vec<Field> =
+        columns.iter().map(|(name, array)| Field::new(*name, array.data_type().clone(), true)).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.into_iter().map(|(_, array)| array).collect())
 }
 
@@ -153,7 +205,9 @@ fn type_name(data_type: &DataType) -> &'static str {
         DataType::Float16 | DataType::Float32 => "real",
         DataType::Float64 => "double precision",
         DataType::UInt64 | DataType::Decimal128(_, _) | DataType::Decimal256(_, _) => "numeric",
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => "bytea",
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            "bytea"
+        }
         DataType::Date32 | DataType::Date64 => "date",
         DataType::Time32(_) | DataType::Time64(_) => "time without time zone",
         DataType::Timestamp(_, Some(_)) => "timestamp with time zone",
@@ -172,7 +226,9 @@ fn numeric_precision(data_type: &DataType) -> Option<i32> {
         DataType::Int64 | DataType::UInt32 => Some(64),
         DataType::Float16 | DataType::Float32 => Some(24),
         DataType::Float64 => Some(53),
-        DataType::Decimal128(precision, _) | DataType::Decimal256(precision, _) => Some(i32::from(*precision)),
+        DataType::Decimal128(precision, _) | DataType::Decimal256(precision, _) => {
+            Some(i32::from(*precision))
+        }
         DataType::UInt64 => Some(20),
         _ => None,
     }

@@ -118,7 +118,8 @@ async fn serve_connection(
     stop: CancellationToken,
 ) {
     let _seat = seat;
-    let gauge = connection.server().app.state.metrics.gauge(Metric::ServerConnections, Protocol::Pgwire.as_str());
+    let gauge =
+        connection.server().app.state.metrics.gauge(Metric::ServerConnections, Protocol::Pgwire.as_str());
     gauge.add(1.0);
     let running = connection.running();
     let serving = process_socket(stream, tls, Arc::new(Handlers(Arc::clone(&connection))));

@@ -18,10 +18,14 @@ use super::error::user_error;
 const UNIX_EPOCH_DAYS: i32 = 719_163;
 
 /// Values of `$1`, `$2`, …, as far as the statement uses them. `planned`: types found by planning.
-pub(crate) fn decode<S: Clone>(portal: &Portal<S>, planned: &[Option<DataType>]) -> PgWireResult<Vec<ScalarValue>> {
+pub(crate) fn decode<S: Clone>(
+    portal: &Portal<S>,
+    planned: &[Option<DataType>],
+) -> PgWireResult<Vec<ScalarValue>> {
     let given = portal.parameter_len();
     if given < planned.len() {
-        let message = format!("bind message supplies {given} parameters, but the statement requires {}", planned.len());
+        let message =
+            format!("bind message supplies {given} parameters, but the statement requires {}", planned.len());
         return Err(user_error("08P01", message));
     }
     check_formats(portal)?;
@@ -32,21 +36,27 @@ pub(crate) fn decode<S: Clone>(portal: &Portal<S>, planned: &[Option<DataType>])
 fn check_formats<S: Clone>(portal: &Portal<S>) -> PgWireResult<()> {
     match &portal.parameter_format {
         pgwire::api::portal::Format::Individual(codes) if codes.len() != portal.parameter_len() => {
-            let message = format!("{} parameter formats for {} parameters", codes.len(), portal.parameter_len());
+            let message =
+                format!("{} parameter formats for {} parameters", codes.len(), portal.parameter_len());
             Err(user_error("08P01", message))
         }
         _ => Ok(()),
     }
 }
 
-fn decode_one<S: Clone>(portal: &Portal<S>, index: usize, planned: Option<&DataType>) -> PgWireResult<ScalarValue> {
+fn decode_one<S: Clone>(
+    portal: &Portal<S>,
+    index: usize,
+    planned: Option<&DataType>,
+) -> PgWireResult<ScalarValue> {
     let hint = portal.statement.parameter_types.get(index).cloned().flatten();
     let by_plan = || planned.map_or(Type::UNKNOWN, wire_type);
     let wire = hint.filter(|hint| *hint != Type::UNKNOWN).unwrap_or_else(by_plan);
     let value = read(portal, index, &wire)?;
     match planned {
         Some(target) if value.data_type() != *target => value.cast_to(target).map_err(|error| {
-            let message = format!("parameter ${} does not fit {target}: {}", index + 1, error.strip_backtrace());
+            let message =
+                format!("parameter ${} does not fit {target}: {}", index + 1, error.strip_backtrace());
             user_error("22P02", message)
         }),
         _ => Ok(value),
@@ -64,7 +74,9 @@ pub(crate) fn wire_type(data_type: &DataType) -> Type {
         DataType::Float64 => Type::FLOAT8,
         DataType::UInt64 | DataType::Decimal128(_, _) | DataType::Decimal256(_, _) => Type::NUMERIC,
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Type::TEXT,
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => Type::BYTEA,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            Type::BYTEA
+        }
         DataType::Date32 | DataType::Date64 => Type::DATE,
         DataType::Time32(_) | DataType::Time64(_) => Type::TIME,
         DataType::Timestamp(_, Some(_)) => Type::TIMESTAMPTZ,
@@ -126,7 +138,11 @@ where
     })
 }
 
-fn list<T>(values: Option<Vec<Option<T>>>, wrap: fn(Option<T>) -> ScalarValue, item: &DataType) -> ScalarValue {
+fn list<T>(
+    values: Option<Vec<Option<T>>>,
+    wrap: fn(Option<T>) -> ScalarValue,
+    item: &DataType,
+) -> ScalarValue {
     match values {
         Some(values) => {
             let values: Vec<ScalarValue> = values.into_iter().map(wrap).collect();
@@ -175,7 +191,8 @@ fn binary_numeric(bytes: &[u8]) -> Option<String> {
         let index = i32::from(weight) - place;
         usize::try_from(index).ok().and_then(|index| groups.get(index)).copied().unwrap_or(0)
     };
-    let whole: String = (0..=i32::from(weight).max(0)).rev().map(|place| format!("{:04}", group(place))).collect();
+    let whole: String =
+        (0..=i32::from(weight).max(0)).rev().map(|place| format!("{:04}", group(place))).collect();
     let fraction: String =
         (1..=i32::try_from(scale.div_ceil(4)).ok()?).map(|place| format!("{:04}", group(-place))).collect();
     let whole = whole.trim_start_matches('0');

@@ -50,8 +50,14 @@ const DEFAULTS: &[(&str, &str)] = &[
 ];
 
 /// Those that a client is told about when they change, as the protocol demands.
-const REPORTED: &[&str] =
-    &["application_name", "client_encoding", "DateStyle", "IntervalStyle", "standard_conforming_strings", "TimeZone"];
+const REPORTED: &[&str] = &[
+    "application_name",
+    "client_encoding",
+    "DateStyle",
+    "IntervalStyle",
+    "standard_conforming_strings",
+    "TimeZone",
+];
 
 /// A setting that was changed.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,7 +72,8 @@ pub(crate) struct Changed {
 
 /// Carries out a `SET`. Errors: a value that the setting cannot have, or a statement that is no `SET`.
 pub(crate) fn set<C: ClientInfo + ?Sized>(client: &mut C, sql: &str) -> PgWireResult<Option<Changed>> {
-    let statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|error| user_error("42601", error.to_string()))?;
+    let statements = Parser::parse_sql(&PostgreSqlDialect {}, sql)
+        .map_err(|error| user_error("42601", error.to_string()))?;
     let Some(Statement::Set(set)) = statements.into_iter().next() else {
         return Err(user_error("42601", "this is not a SET statement"));
     };
@@ -76,7 +83,9 @@ pub(crate) fn set<C: ClientInfo + ?Sized>(client: &mut C, sql: &str) -> PgWireRe
             (variable.to_string(), texts.join(", "))
         }
         Set::SetTimeZone { value, .. } => ("TimeZone".to_string(), unquoted(&value.to_string())),
-        Set::SetNames { charset_name, .. } => ("client_encoding".to_string(), unquoted(&charset_name.to_string())),
+        Set::SetNames { charset_name, .. } => {
+            ("client_encoding".to_string(), unquoted(&charset_name.to_string()))
+        }
         // Every statement reads one consistent state of each table, whatever level is asked for; roles are not
         // switched within a connection.
         _ => return Ok(None),
@@ -122,10 +131,12 @@ pub(crate) fn for_engine(changed: &Changed) -> Option<String> {
         "TimeZone" => Some(format!("SET timezone = {}", quoted(&changed.value))),
         "search_path" => {
             // The first name that is a namespace of ours: PostgreSQL has `public` and the user's own by default.
-            let own = changed.value.split(',').map(|name| unquoted(name)).find(|name| {
+            let own = changed.value.split(',').map(unquoted).find(|name| {
                 !matches!(name.as_str(), "" | "$user" | "public" | "pg_catalog" | "information_schema")
             });
-            Some(own.map_or("RESET search_path".to_string(), |name| format!("SET search_path = {}", quoted(&name))))
+            Some(own.map_or("RESET search_path".to_string(), |name| {
+                format!("SET search_path = {}", quoted(&name))
+            }))
         }
         name if name.starts_with("datafusion.") => Some(format!("SET {name} = {}", quoted(&changed.value))),
         _ => None,
@@ -133,16 +144,21 @@ pub(crate) fn for_engine(changed: &Changed) -> Option<String> {
 }
 
 fn check(name: &str, value: &str) -> PgWireResult<()> {
-    let invalid = |hint: &str| user_error("22023", format!("invalid value for parameter \"{name}\": \"{value}\"; {hint}"));
+    let invalid = |hint: &str| {
+        user_error("22023", format!("invalid value for parameter \"{name}\": \"{value}\"; {hint}"))
+    };
     match name {
         "client_encoding" if !matches!(value.to_uppercase().as_str(), "UTF8" | "UTF-8" | "UNICODE") => {
             Err(invalid("only UTF8 is possible"))
         }
-        STATEMENT_TIMEOUT => parse_timeout(value).map(|_| ()).ok_or_else(|| invalid("write milliseconds, or '30s'")),
-        "server_version" | "server_version_num" | "server_encoding" | "integer_datetimes" | "is_superuser" => {
-            Err(user_error("55P02", format!("parameter \"{name}\" cannot be changed")))
+        STATEMENT_TIMEOUT => {
+            parse_timeout(value).map(|_| ()).ok_or_else(|| invalid("write milliseconds, or '30s'"))
         }
-        "default_transaction_read_only" | "transaction_read_only" if matches!(value, "off" | "false" | "0" | "no") => {
+        "server_version" | "server_version_num" | "server_encoding" | "integer_datetimes"
+        | "is_superuser" => Err(user_error("55P02", format!("parameter \"{name}\" cannot be changed"))),
+        "default_transaction_read_only" | "transaction_read_only"
+            if matches!(value, "off" | "false" | "0" | "no") =>
+        {
             Err(user_error("25006", "this SQL endpoint only reads"))
         }
         _ => Ok(()),
@@ -165,7 +181,15 @@ pub(crate) fn reset<C: ClientInfo + ?Sized>(client: &mut C, name: &str) -> PgWir
 }
 
 fn is_fixed(name: &str) -> bool {
-    matches!(name, "server_version" | "server_version_num" | "server_encoding" | "integer_datetimes" | "is_superuser" | "session_authorization")
+    matches!(
+        name,
+        "server_version"
+            | "server_version_num"
+            | "server_encoding"
+            | "integer_datetimes"
+            | "is_superuser"
+            | "session_authorization"
+    )
 }
 
 /// The value of a setting: of the session, or the first one. `None` for a name that nobody set and PostgreSQL has not.
@@ -195,7 +219,11 @@ pub(crate) fn reported<C: ClientInfo + ?Sized>(client: &C) -> Vec<(String, Strin
 
 /// The session's time limit for a statement; `None` without one.
 pub(crate) fn statement_timeout<C: ClientInfo + ?Sized>(client: &C) -> Option<Duration> {
-    client.metadata().get(STATEMENT_TIMEOUT).and_then(|text| parse_timeout(text)).filter(|limit| !limit.is_zero())
+    client
+        .metadata()
+        .get(STATEMENT_TIMEOUT)
+        .and_then(|text| parse_timeout(text))
+        .filter(|limit| !limit.is_zero())
 }
 
 /// A number of milliseconds, or a number with `ms`, `s`, `min`, `h` or `d`.
@@ -257,6 +285,9 @@ mod tests {
         assert!(set(&mut client, "SET client_encoding TO 'LATIN1'").is_err());
         assert!(set(&mut client, "SET transaction_read_only TO off").is_err());
         assert!(set(&mut client, "SET NAMES 'UTF8'").is_ok());
-        assert!(set(&mut client, "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE").is_ok());
+        assert!(
+            set(&mut client, "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+                .is_ok()
+        );
     }
 }

@@ -219,7 +219,10 @@ impl Connection {
                 () = expired => {}
             }
         });
-        Ok(QueryResponse::new(fields, encoding.stream(bounded(rows, ends, busy), |error| planning_error(&error))))
+        Ok(QueryResponse::new(
+            fields,
+            encoding.stream(bounded(rows, ends, busy), |error| planning_error(&error)),
+        ))
     }
 }
 
@@ -271,7 +274,9 @@ fn watched(
 pub(super) fn ordered(found: impl IntoIterator<Item = (String, Option<DataType>)>) -> Vec<Option<DataType>> {
     let mut types = Vec::new();
     for (name, data_type) in found {
-        let Some(index) = name.trim_start_matches('$').parse::<usize>().ok().filter(|n| (1..=65_535).contains(n)) else {
+        let Some(index) =
+            name.trim_start_matches('$').parse::<usize>().ok().filter(|n| (1..=65_535).contains(n))
+        else {
             continue;
         };
         if types.len() < index {

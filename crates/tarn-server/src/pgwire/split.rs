@@ -43,7 +43,12 @@ pub(crate) fn split(sql: &str) -> Vec<Piece> {
     pieces
 }
 
-fn piece(chars: &[char], tokens: &[&TokenWithSpan], end: usize, at: &dyn Fn(Location) -> usize) -> Option<Piece> {
+fn piece(
+    chars: &[char],
+    tokens: &[&TokenWithSpan],
+    end: usize,
+    at: &dyn Fn(Location) -> usize,
+) -> Option<Piece> {
     let start = at(tokens.first()?.span.start);
     let text: String = chars.get(start..end.max(start))?.iter().collect();
     let words = tokens.iter().filter_map(|token| match &token.token {

@@ -6,7 +6,9 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use futures::{Sink, SinkExt};
-use pgwire::api::auth::{ServerParameterProvider, StartupHandler, finish_authentication, protocol_negotiation};
+use pgwire::api::auth::{
+    ServerParameterProvider, StartupHandler, finish_authentication, protocol_negotiation,
+};
 use pgwire::api::{ClientInfo, METADATA_DATABASE, METADATA_USER, PgWireConnectionState};
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::startup::{Authentication, Startup};
@@ -60,7 +62,8 @@ impl Connection {
     {
         protocol_negotiation(client, startup).await?;
         if self.is_full() {
-            let hint = "close idle connections, or raise `server.pgwire.connections_max` in the configuration";
+            let hint =
+                "close idle connections, or raise `server.pgwire.connections_max` in the configuration";
             return Err(fatal("53300", "sorry, too many clients already", Some(hint.to_string())));
         }
         for (name, value) in &startup.parameters {

@@ -124,7 +124,10 @@ fn read_hidden(what: &str) -> Result<String, Failure> {
     }
     let value = value.trim_end_matches(['\r', '\n']).to_string();
     if value.is_empty() {
-        return Err(Failure::invalid(format!("the {what} is empty"), format!("type the {what}, or pipe it in")));
+        return Err(Failure::invalid(
+            format!("the {what} is empty"),
+            format!("type the {what}, or pipe it in"),
+        ));
     }
     Ok(value)
 }
@@ -146,8 +149,13 @@ pub async fn run(global: &Global, command: Access) -> Result<(), Failure> {
         Access::Secret(command) => secret(global, &client, command).await,
         Access::Audit { limit } => {
             let answer = client.get(&format!("/api/v1/access/audit?limit={limit}")).await?;
-            let columns =
-                [("AT", "at"), ("WHO", "principal"), ("ACTION", "action"), ("TARGET", "target"), ("OUTCOME", "outcome")];
+            let columns = [
+                ("AT", "at"),
+                ("WHO", "principal"),
+                ("ACTION", "action"),
+                ("TARGET", "target"),
+                ("OUTCOME", "outcome"),
+            ];
             list(global, &answer, &columns, "nothing happened yet");
             Ok(())
         }
@@ -158,7 +166,12 @@ async fn user(global: &Global, client: &Client, command: User) -> Result<(), Fai
     match command {
         User::List => {
             let answer = client.get("/api/v1/access/users").await?;
-            list(global, &answer, &[("NAME", "name"), ("ROLE", "role"), ("SINCE", "created_at")], "no users: open on loopback");
+            list(
+                global,
+                &answer,
+                &[("NAME", "name"), ("ROLE", "role"), ("SINCE", "created_at")],
+                "no users: open on loopback",
+            );
         }
         User::Add { name, role } => {
             let password = read_hidden("password")?;
@@ -175,8 +188,13 @@ async fn key(global: &Global, client: &Client, command: Key) -> Result<(), Failu
     match command {
         Key::List => {
             let answer = client.get("/api/v1/access/keys").await?;
-            let columns =
-                [("ID", "id"), ("NAME", "name"), ("ROLE", "role"), ("EXPIRES", "expires_at"), ("LAST USED", "last_used_at")];
+            let columns = [
+                ("ID", "id"),
+                ("NAME", "name"),
+                ("ROLE", "role"),
+                ("EXPIRES", "expires_at"),
+                ("LAST USED", "last_used_at"),
+            ];
             list(global, &answer, &columns, "no keys");
         }
         Key::Create { name, role, expires_in } => {
@@ -197,14 +215,23 @@ async fn secret(global: &Global, client: &Client, command: Secret) -> Result<(),
     match command {
         Secret::List => {
             let answer = client.get("/api/v1/access/secrets").await?;
-            list(global, &answer, &[("NAME", "name"), ("CHANGED", "updated_at"), ("USED BY", "used_by")], "no secrets");
+            list(
+                global,
+                &answer,
+                &[("NAME", "name"), ("CHANGED", "updated_at"), ("USED BY", "used_by")],
+                "no secrets",
+            );
         }
         Secret::Set { name } => {
             let value = read_hidden("value")?;
-            client.put(&format!("/api/v1/access/secrets/{}", part(&name)), &json!({ "value": value })).await?;
+            client
+                .put(&format!("/api/v1/access/secrets/{}", part(&name)), &json!({ "value": value }))
+                .await?;
             println!("secret `{name}` is set; resources refer to it as {{ secret: {name} }}");
         }
-        Secret::Remove { name } => drop(client.delete(&format!("/api/v1/access/secrets/{}", part(&name))).await?),
+        Secret::Remove { name } => {
+            drop(client.delete(&format!("/api/v1/access/secrets/{}", part(&name))).await?)
+        }
     }
     Ok(())
 }

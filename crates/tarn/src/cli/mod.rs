@@ -39,7 +39,14 @@ pub struct Global {
     #[arg(long, global = true, env = "TARN_URL", value_name = "URL", help_heading = "Global options")]
     server: Option<String>,
     /// API key for that address, made by `tarn access key create`.
-    #[arg(long, global = true, env = "TARN_API_KEY", hide_env_values = true, value_name = "KEY", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        env = "TARN_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY",
+        help_heading = "Global options"
+    )]
     key: Option<String>,
     /// Project folder: the one with `tarn.toml` and `resources/`.
     #[arg(long, global = true, value_name = "DIR", default_value = ".", help_heading = "Global options")]

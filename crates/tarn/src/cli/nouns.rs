@@ -125,8 +125,13 @@ const SOURCE_COLUMNS: &[(&str, &str)] = &[
     ("DEAD", "dead_letters"),
     ("MESSAGE", "message"),
 ];
-const TOPIC_COLUMNS: &[(&str, &str)] =
-    &[("NAME", "name"), ("ROWS", "rows"), ("SIZE", "bytes"), ("ROWS/S", "rows_per_s"), ("LAST", "last_append_at")];
+const TOPIC_COLUMNS: &[(&str, &str)] = &[
+    ("NAME", "name"),
+    ("ROWS", "rows"),
+    ("SIZE", "bytes"),
+    ("ROWS/S", "rows_per_s"),
+    ("LAST", "last_append_at"),
+];
 const TABLE_COLUMNS: &[(&str, &str)] = &[
     ("NAME", "name"),
     ("ROWS", "rows"),
@@ -159,8 +164,11 @@ fn show(global: &Global, answer: &Value) {
     }
     for (key, value) in object.iter().filter(|(_, value)| is_list(value)) {
         let rows = value.as_array().cloned().unwrap_or_default();
-        let keys: Vec<String> =
-            rows.first().and_then(Value::as_object).map(|row| row.keys().cloned().collect()).unwrap_or_default();
+        let keys: Vec<String> = rows
+            .first()
+            .and_then(Value::as_object)
+            .map(|row| row.keys().cloned().collect())
+            .unwrap_or_default();
         let columns: Vec<(&str, &str)> =
             keys.iter().filter(|k| *k != "summary").map(|key| (key.as_str(), key.as_str())).collect();
         println!("\n{key}");
@@ -196,7 +204,8 @@ pub async fn ingest(global: &Global, command: Ingest) -> Result<(), Failure> {
 async fn types(global: &Global, client: &Client, name: Option<&str>) -> Result<(), Failure> {
     let answer = client.get("/api/v1/ingest/types").await?;
     let Some(name) = name else {
-        let columns = [("NAME", "name"), ("CATEGORY", "category"), ("STABILITY", "stability"), ("WHAT", "summary")];
+        let columns =
+            [("NAME", "name"), ("CATEGORY", "category"), ("STABILITY", "stability"), ("WHAT", "summary")];
         list(global, &answer, &columns, "no types");
         return Ok(());
     };
@@ -205,7 +214,11 @@ async fn types(global: &Global, client: &Client, name: Option<&str>) -> Result<(
     let found = all.iter().find(|t| t.get("name").and_then(Value::as_str) == Some(name));
     let Some(found) = found else {
         let near = tarn_core::nearest(name, names()).map(|near| format!("did you mean `{near}`?"));
-        return Err(Failure::new(tarn_core::FaultKind::NotFound, format!("source type `{name}` not found"), near));
+        return Err(Failure::new(
+            tarn_core::FaultKind::NotFound,
+            format!("source type `{name}` not found"),
+            near,
+        ));
     };
     if global.json {
         print_json(found);
@@ -250,10 +263,13 @@ pub async fn eventlog(global: &Global, command: Eventlog) -> Result<(), Failure>
             let answer = client.get("/api/v1/eventlog").await?;
             list(global, &answer, TOPIC_COLUMNS, "no topics yet; a source makes one for each of its tables");
         }
-        Eventlog::Show { name } => show(global, &client.get(&format!("/api/v1/eventlog/{}", part(&name))).await?),
+        Eventlog::Show { name } => {
+            show(global, &client.get(&format!("/api/v1/eventlog/{}", part(&name))).await?)
+        }
         Eventlog::Rows { name, offset, partition, limit } => {
             let from = offset.map(|offset| format!("&offset={offset}")).unwrap_or_default();
-            let path = format!("/api/v1/eventlog/{}/rows?partition={partition}&limit={limit}{from}", part(&name));
+            let path =
+                format!("/api/v1/eventlog/{}/rows?partition={partition}&limit={limit}{from}", part(&name));
             let answer = client.get(&path).await?;
             if global.json {
                 print_json(&answer);
@@ -262,7 +278,8 @@ pub async fn eventlog(global: &Global, command: Eventlog) -> Result<(), Failure>
             let rows = answer["rows"].as_array().cloned().unwrap_or_default();
             let names: Vec<String> =
                 answer["columns"].as_array().into_iter().flatten().map(|c| text(&c["name"])).collect();
-            let paths: Vec<(String, String)> = names.iter().map(|n| (n.clone(), format!("values.{n}"))).collect();
+            let paths: Vec<(String, String)> =
+                names.iter().map(|n| (n.clone(), format!("values.{n}"))).collect();
             let mut columns = vec![("OFFSET", "offset"), ("KIND", "kind")];
             columns.extend(paths.iter().map(|(name, path)| (name.as_str(), path.as_str())));
             print_items(&rows, &columns, "no rows");
@@ -287,8 +304,13 @@ pub async fn lakehouse(global: &Global, command: Lakehouse) -> Result<(), Failur
         Lakehouse::Show { name } => show(global, &client.get(&table_path(&name)?).await?),
         Lakehouse::Files { name, limit } => {
             let answer = client.get(&format!("{}/files?limit={limit}", table_path(&name)?)).await?;
-            let columns =
-                [("CONTENT", "content"), ("ROWS", "rows"), ("DELETED", "deleted_rows"), ("SIZE", "bytes"), ("PATH", "path")];
+            let columns = [
+                ("CONTENT", "content"),
+                ("ROWS", "rows"),
+                ("DELETED", "deleted_rows"),
+                ("SIZE", "bytes"),
+                ("PATH", "path"),
+            ];
             list(global, &answer, &columns, "no files");
         }
         Lakehouse::Compact { name } => {
@@ -305,8 +327,14 @@ pub async fn query(global: &Global, command: Query) -> Result<(), Failure> {
     match command {
         Query::List => {
             let answer = client.get("/api/v1/query").await?;
-            let columns =
-                [("ID", "query_id"), ("STATE", "state"), ("BY", "principal"), ("MS", "elapsed_ms"), ("ROWS", "rows"), ("SQL", "sql")];
+            let columns = [
+                ("ID", "query_id"),
+                ("STATE", "state"),
+                ("BY", "principal"),
+                ("MS", "elapsed_ms"),
+                ("ROWS", "rows"),
+                ("SQL", "sql"),
+            ];
             list(global, &answer, &columns, "no queries yet");
         }
         Query::Cancel { id } => drop(client.delete(&format!("/api/v1/query/{}", part(&id))).await?),

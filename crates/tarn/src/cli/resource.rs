@@ -55,7 +55,8 @@ pub enum Revisions {
     /// All resources with their states
     List,
     /// All revisions, newest first
-    Revisions,
+    #[command(name = "revisions")]
+    History,
     /// One revision with what it changed
     Show {
         /// Its number.
@@ -137,7 +138,10 @@ async fn planned(global: &Global, client: &Client, args: &PlanArgs) -> Result<(V
 }
 
 fn refuse(errors: usize) -> Failure {
-    Failure::invalid(format!("{errors} problems stand against it"), "mend them in the files and run this again")
+    Failure::invalid(
+        format!("{errors} problems stand against it"),
+        "mend them in the files and run this again",
+    )
 }
 
 /// `tarn plan`.
@@ -228,9 +232,15 @@ pub async fn revisions(global: &Global, command: Revisions) -> Result<(), Failur
     let (path, columns): (String, &[(&str, &str)]) = match command {
         Revisions::List => (
             "/api/v1/resource".into(),
-            &[("KIND", "kind"), ("NAME", "name"), ("REVISION", "revision"), ("STATE", "state"), ("MESSAGE", "message")],
+            &[
+                ("KIND", "kind"),
+                ("NAME", "name"),
+                ("REVISION", "revision"),
+                ("STATE", "state"),
+                ("MESSAGE", "message"),
+            ],
         ),
-        Revisions::Revisions => (
+        Revisions::History => (
             "/api/v1/resource/revisions".into(),
             &[("REVISION", "revision"), ("AT", "at"), ("BY", "author"), ("MESSAGE", "message")],
         ),

@@ -44,7 +44,10 @@ fn query_text(args: &SqlArgs) -> Result<String, Failure> {
         return Ok(query.clone());
     }
     if std::io::stdin().is_terminal() {
-        return Err(Failure::invalid("no query", "write it behind the command, such as `tarn sql \"select 1\"`"));
+        return Err(Failure::invalid(
+            "no query",
+            "write it behind the command, such as `tarn sql \"select 1\"`",
+        ));
     }
     let mut query = String::new();
     std::io::stdin()
@@ -101,6 +104,10 @@ fn print_table(answer: &Value, limit: u32) {
     }
     println!("{table}");
     let rows = answer["row_count"].as_u64().unwrap_or(0);
-    let more = if answer["truncated"] == true { format!(" (the first {limit}; more with --limit)") } else { String::new() };
+    let more = if answer["truncated"] == true {
+        format!(" (the first {limit}; more with --limit)")
+    } else {
+        String::new()
+    };
     println!("{rows} rows{more}, {} ms", text(&answer["elapsed_ms"]));
 }

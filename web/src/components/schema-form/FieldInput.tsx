@@ -2,6 +2,7 @@ import { Checkbox, Input, JsonInput, NativeSelect, NumberInput, Textarea, TextIn
 import { useId } from "react";
 import type { Json } from "~/api/types";
 import { useT } from "~/i18n";
+import { Prose } from "~/ui/Prose";
 import { MapField } from "./MapField";
 import { ListField } from "./ListField";
 import { SchemaForm, type InputProps } from "./SchemaForm";
@@ -16,7 +17,7 @@ export function useFieldProps({ field, path, errors, required }: Omit<InputProps
   const wrong = error ? t(error.key, error.params) : undefined;
   return {
     label: field.title ? <span lang="en">{field.title}</span> : undefined,
-    description: field.description ? <span lang="en">{field.description}</span> : undefined,
+    description: field.description ? <span lang="en"><Prose text={field.description} /></span> : undefined,
     error: wrong,
     withAsterisk: required && field.default === undefined,
     "aria-required": required || undefined,
@@ -41,9 +42,9 @@ export function FieldInput(props: InputProps) {
       const text = typeof value === "string" ? value : "";
       const change = (next: string) => onChange(next === "" ? undefined : next);
       return field.multiline ? (
-        <Textarea {...words} autosize minRows={3} value={text} placeholder={placeholder} onChange={(e) => change(e.currentTarget.value)} />
+        <Textarea {...words} lang="en" autosize minRows={3} value={text} placeholder={placeholder} onChange={(e) => change(e.currentTarget.value)} />
       ) : (
-        <TextInput {...words} value={text} placeholder={placeholder} onChange={(e) => change(e.currentTarget.value)} />
+        <TextInput {...words} lang="en" value={text} placeholder={placeholder} onChange={(e) => change(e.currentTarget.value)} />
       );
     }
     case "number":
@@ -74,7 +75,7 @@ export function FieldInput(props: InputProps) {
           description={
             about ? (
               <span lang="en">
-                {field.description} <em>{about}</em>
+                <Prose text={field.description} /> <em><Prose text={about} /></em>
               </span>
             ) : (
               words.description
@@ -101,7 +102,7 @@ export function FieldInput(props: InputProps) {
       return (
         <fieldset className={classes.group}>
           <legend lang="en">{field.title}</legend>
-          {field.description && <Input.Description lang="en">{field.description}</Input.Description>}
+          {field.description && <Input.Description lang="en"><Prose text={field.description} /></Input.Description>}
           <SchemaForm
             field={field}
             path={path}

@@ -34,9 +34,9 @@ export function SecretField(props: InputProps) {
         onChange={(event) => onChange(event.currentTarget.value ? { secret: event.currentTarget.value } : undefined)}
         data={[{ value: "", label: t("form.secret_choose") }, ...names.map((one) => ({ value: one, label: one }))]}
         inputContainer={(input) => (
-          <Group gap={8} wrap="nowrap" align="flex-start">
+          <Group gap={8} wrap="nowrap" align="flex-end">
             <div style={{ flex: 1, minWidth: 0 }}>{input}</div>
-            <Button variant="default" size="sm" onClick={modal.open} disabled={!may.admin}>
+            <Button variant="default" size="sm" mb="var(--input-margin-bottom, 0)" onClick={modal.open} disabled={!may.admin}>
               {t("form.secret_new")}
             </Button>
           </Group>

@@ -201,8 +201,10 @@ mod tests {
                 let old = stored.insert(chunk.part, (chunk.position.minor, chunk.note));
                 assert!(old.is_none_or(|(version, _)| version < chunk.position.minor));
             }
-            recent = ledger.recent_bytes();
-            assert!(recent.len() <= RECENT_MAX * MARK_BYTES);
+            if path % 997 == 0 || path == 99_999 {
+                recent = ledger.recent_bytes();
+                assert!(recent.len() <= RECENT_MAX * MARK_BYTES);
+            }
         }
         let chunks = stored.iter().map(|(part, (version, note))| (part.as_str(), *version, note.as_slice()));
         let loaded = Ledger::load(chunks, &recent).expect("ours");

@@ -120,11 +120,12 @@ impl ParquetReader {
             let cast = cast_with_options(column, field.data_type(), &options)?;
             let lost = arrow::compute::and(&is_null(&cast)?, &not(&is_null(column)?)?)?;
             if lost.true_count() > 0 {
-                let shown = ArrayFormatter::try_new(column.as_ref(), &FormatOptions::default())?;
+                // Values of named time zones cannot be shown; the place says which row it is.
+                let shown = ArrayFormatter::try_new(column.as_ref(), &FormatOptions::default()).ok();
                 for row in (0..lost.len()).filter(|row| lost.value(*row) && good.value(*row)) {
                     letters.push(DeadLetter {
                         table: Some(self.table.clone()),
-                        record: shown.value(row).to_string(),
+                        record: shown.as_ref().map_or_else(String::new, |shown| shown.value(row).to_string()),
                         reason: format!(
                             "column `{}` does not fit into type {}",
                             field.name(),

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::body::{self, Record};
 use super::config::{HttpPushConfig, PushTable};
-use super::table::{PushedRows, PushedTable};
+use super::table::{Misfit, PushedRows, PushedTable};
 use crate::error::IngestError;
 use crate::records::plain_table;
 use crate::source::{
@@ -186,6 +186,18 @@ impl Drop for PushSource {
     }
 }
 
+/// A pushed record that did not fit, as an event.
+fn dead_letter(table: &str, misfit: Misfit, now_us: i64) -> SourceEvent {
+    let pushed_at = chrono::DateTime::from_timestamp_micros(now_us).unwrap_or_default();
+    let at = format!("push of {}, record {}", pushed_at.format("%Y-%m-%dT%H:%M:%S%.3fZ"), misfit.record);
+    SourceEvent::DeadLetter(DeadLetter {
+        table: Some(plain_table(table)),
+        record: misfit.text,
+        reason: misfit.reason,
+        at,
+    })
+}
+
 impl PushSource {
     fn handle(&mut self, request: Request) -> Result<(), IngestError> {
         let Request { table: name, records, key, reply, _room } = request;
@@ -228,19 +240,7 @@ impl PushSource {
                 .collect(),
             repeated: false,
         };
-        let pushed_at = chrono::DateTime::from_timestamp_micros(now_us).unwrap_or_default();
-        self.ready.extend(misfits.into_iter().map(|misfit| {
-            SourceEvent::DeadLetter(DeadLetter {
-                table: Some(plain_table(&name)),
-                record: misfit.text,
-                reason: misfit.reason,
-                at: format!(
-                    "push of {}, record {}",
-                    pushed_at.format("%Y-%m-%dT%H:%M:%S%.3fZ"),
-                    misfit.record
-                ),
-            })
-        }));
+        self.ready.extend(misfits.into_iter().map(|misfit| dead_letter(&name, misfit, now_us)));
         self.ready.extend(description.map(SourceEvent::Table));
         let Some(batch) = batch else {
             self.ready.push_back(SourceEvent::Idle { lag_bytes: None });

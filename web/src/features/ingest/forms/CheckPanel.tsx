@@ -7,6 +7,7 @@ import { ErrorNote } from "~/components/ErrorNote";
 import { useMay } from "~/components/may";
 import { useT } from "~/i18n";
 import { Panel } from "~/ui/Panel";
+import { Prose } from "~/ui/Prose";
 import classes from "./Forms.module.css";
 
 const TABLES_SHOWN_MAX = 20;
@@ -46,7 +47,7 @@ export function CheckPanel({ type, config, valid, onTry }: Props) {
               <div key={step.name} className={classes.step} data-ok={step.ok}>
                 {step.ok ? <IconCircleCheck size={16} aria-label={t("source.check_ok")} /> : <IconCircleX size={16} aria-label={t("source.check_failed")} />}
                 <span lang="en">
-                  <strong>{step.name}</strong> <span className="dim">{step.detail}</span>
+                  <strong>{step.name}</strong> <span className="dim"><Prose text={step.detail} /></span>
                 </span>
               </div>
             ))}

@@ -6,6 +6,7 @@ import { SchemaForm } from "~/components/schema-form/SchemaForm";
 import { prune, validate } from "~/components/schema-form/validate";
 import { useLanguage, useT } from "~/i18n";
 import { Panel } from "~/ui/Panel";
+import { Prose } from "~/ui/Prose";
 import type { Draft } from "../pages/SourceFormPage";
 import { CheckPanel } from "./CheckPanel";
 import { configOf, NAME_PATTERN } from "./document";
@@ -71,6 +72,7 @@ export function ConfigStep({ type, draft, edited, onChange, onNext }: Props) {
               value={draft.name}
               disabled={edited}
               withAsterisk
+              aria-required
               error={tried ? nameWrong : undefined}
               onChange={(event) => onChange({ ...draft, name: event.currentTarget.value })}
             />
@@ -99,7 +101,7 @@ export function ConfigStep({ type, draft, edited, onChange, onNext }: Props) {
           {type.docs && (
             <Panel title={t("source.about")}>
               <p style={{ margin: 0, whiteSpace: "pre-line" }} lang="en">
-                {type.docs}
+                <Prose text={type.docs} />
               </p>
             </Panel>
           )}

@@ -21,34 +21,30 @@ export function TypeStep({ types, onChoose }: { types: SourceType[]; onChoose: (
   const [view] = useView();
   const chinese = language === "zh-CN";
   const shown = types.filter((type) => matches(view.q, type.name, type.title, type.title_zh, type.summary, type.summary_zh));
+  // Kinds of one category stand together, in the order in which the server names the categories.
   const categories = [...new Set(shown.map((type) => type.category))];
+  const ordered = categories.flatMap((category) => shown.filter((type) => type.category === category));
   return (
     <div className={classes.types}>
       <Filters label={t("source.search_types")} />
       {shown.length === 0 && <EmptyState title={t("source.no_type")} text={t("source.no_type_hint")} />}
-      {categories.map((category) => (
-        <section key={category}>
-          <h2 className={classes.category}>{CATEGORIES[category] ? t(CATEGORIES[category]) : category}</h2>
-          <div className={classes.cards}>
-            {shown
-              .filter((type) => type.category === category)
-              .map((type) => (
-                <button key={type.name} type="button" className={classes.card} onClick={() => onChoose(type)}>
-                  <strong>{chinese ? type.title_zh : type.title}</strong>
-                  <span>{chinese ? type.summary_zh : type.summary}</span>
-                  <span className={classes.meta}>
-                    <code>{type.name}</code>
-                    {type.stability === "beta" && (
-                      <Badge size="xs" variant="light" color="gray">
-                        {t("source.beta")}
-                      </Badge>
-                    )}
-                  </span>
-                </button>
-              ))}
-          </div>
-        </section>
-      ))}
+      <div className={classes.cards}>
+        {ordered.map((type) => (
+          <button key={type.name} type="button" className={classes.card} onClick={() => onChoose(type)}>
+            <span className={classes.category}>{CATEGORIES[type.category] ? t(CATEGORIES[type.category] as MessageKey) : type.category}</span>
+            <strong>{chinese ? type.title_zh : type.title}</strong>
+            <span>{chinese ? type.summary_zh : type.summary}</span>
+            <span className={classes.meta}>
+              <code>{type.name}</code>
+              {type.stability === "beta" && (
+                <Badge size="xs" variant="light" color="gray">
+                  {t("source.beta")}
+                </Badge>
+              )}
+            </span>
+          </button>
+        ))}
+      </div>
     </div>
   );
 }

@@ -47,7 +47,9 @@ function useColumns(): DataColumn<SourceSummary>[] {
       sort: (source) => source.name,
       cell: (source) => (
         <>
-          <TextLink href={paths.source(source.name)}>{source.name}</TextLink>
+          <div>
+            <TextLink href={paths.source(source.name)}>{source.name}</TextLink>
+          </div>
           <SourceFault source={source} short />
         </>
       ),

@@ -21,7 +21,7 @@ import { Panel } from "~/ui/Panel";
 import { RateChart } from "~/ui/RateChart";
 import { DeadLetters } from "../parts/DeadLetters";
 import { SourceCommands } from "../parts/SourceCommands";
-import { SourceFault } from "../parts/SourceFault";
+import { isTroubled, SourceFault } from "../parts/SourceFault";
 import { SourceHistory, SourceSpec, SourceTables } from "../parts/SourceTabs";
 
 export default function SourcePage() {
@@ -38,7 +38,8 @@ export default function SourcePage() {
         actions={
           source.data && (
             <>
-              <SourceCommands source={source.data} />
+              {/* In trouble, the note below the title offers the restart. */}
+              <SourceCommands source={source.data} {...(isTroubled(source.data) ? { without: "restart" as const } : {})} />
               <Button component={AppLink} href={paths.newSource({ edit: name })} variant="default" leftSection={<IconPencil size={15} />}>
                 {t("source.edit")}
               </Button>
@@ -56,7 +57,8 @@ export default function SourcePage() {
 function SourceBody({ source }: { source: SourceDetail }) {
   const t = useT();
   const format = useFormat();
-  const samples = useSourceRates(source.name);
+  const seen = useSourceRates(source.name);
+  const samples = source.rates?.map((point) => ({ at_ms: point.at_ms, value: point.rows_per_s })) ?? seen;
   const tableCount = source.per_table.length;
   return (
     <Stack gap="md">
@@ -66,7 +68,7 @@ function SourceBody({ source }: { source: SourceDetail }) {
       )}
       <Facts items={useFacts(source)} />
       {source.snapshot && <SnapshotProgress snapshot={source.snapshot} />}
-      <Panel title={t("source.rate_chart")} note={t("source.rate_note")}>
+      <Panel title={t("source.rate_chart")} note={source.rates ? undefined : t("source.rate_note")}>
         <RateChart
           label={t("source.rate_chart")}
           samples={samples}

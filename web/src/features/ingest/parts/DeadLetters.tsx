@@ -5,6 +5,7 @@ import { paths } from "~/components/paths";
 import { TextLink } from "~/components/TextLink";
 import { When } from "~/components/When";
 import { useT } from "~/i18n";
+import { Prose } from "~/ui/Prose";
 import { DataTable } from "~/ui/DataTable";
 import { EmptyState } from "~/ui/EmptyState";
 import { Panel } from "~/ui/Panel";
@@ -29,7 +30,7 @@ export function DeadLetters({ name }: { name: string }) {
             columns={[
               { key: "at", header: t("col.at"), cell: (letter) => <When at={letter.at} /> },
               { key: "table", header: t("source.table"), cell: (letter) => letter.table ?? "–" },
-              { key: "reason", header: t("source.reason"), cell: (letter) => <span lang="en">{letter.reason}</span> },
+              { key: "reason", header: t("source.reason"), cell: (letter) => <span lang="en"><Prose text={letter.reason} /></span> },
               { key: "place", header: t("source.place"), cell: (letter) => <span className="mono">{letter.place}</span> },
               { key: "record", header: t("source.record"), grow: true, cell: (letter) => <span className="mono" lang="en">{letter.record}</span> },
             ]}

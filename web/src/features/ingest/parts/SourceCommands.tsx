@@ -10,7 +10,7 @@ import { useT } from "~/i18n";
 const ICONS = { restart: IconRefresh, pause: IconPlayerPause, resume: IconPlayerPlay };
 
 /** Restart, pause, resume: those that make sense in the source's state. */
-export function SourceCommands({ source, only }: { source: SourceSummary; only?: "restart" }) {
+export function SourceCommands({ source, only, without }: { source: SourceSummary; only?: "restart"; without?: "restart" }) {
   const t = useT();
   const may = useMay();
   const client = useQueryClient();
@@ -29,6 +29,7 @@ export function SourceCommands({ source, only }: { source: SourceSummary; only?:
     <Tooltip label={t("common.not_allowed")} disabled={may.edit}>
       <Group gap={8}>
         {verbs.map((verb) => {
+          if (verb === without) return null;
           const Icon = ICONS[verb];
           return (
             <Button

@@ -5,6 +5,7 @@ import { TextLink } from "~/components/TextLink";
 import { useView } from "~/components/view";
 import { When } from "~/components/When";
 import { useT } from "~/i18n";
+import { Prose } from "~/ui/Prose";
 import { useFormat } from "~/i18n/format";
 import { CodeBlock } from "~/ui/CodeBlock";
 import { DataTable } from "~/ui/DataTable";
@@ -76,7 +77,7 @@ export function SourceHistory({ source }: { source: SourceDetail }) {
         columns={[
           { key: "at", header: t("col.at"), cell: (event) => <When at={event.at} /> },
           { key: "state", header: t("col.state"), cell: (event) => <SourceStateBadge state={event.state} /> },
-          { key: "message", header: t("col.message"), grow: true, cell: (event) => <span lang="en">{event.message}</span> },
+          { key: "message", header: t("col.message"), grow: true, cell: (event) => <span lang="en"><Prose text={event.message} /></span> },
         ]}
         empty={<EmptyState title={t("source.no_history")} />}
       />

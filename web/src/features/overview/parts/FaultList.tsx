@@ -10,6 +10,7 @@ import { TextLink } from "~/components/TextLink";
 import { toast } from "~/components/toasts";
 import { When } from "~/components/When";
 import { useT } from "~/i18n";
+import { Prose } from "~/ui/Prose";
 import classes from "./Overview.module.css";
 
 const SHOWN_MAX = 5;
@@ -50,12 +51,12 @@ function FaultNote({ fault }: { fault: Fault }) {
       tone={tone}
       message={
         <>
-          {t(`subject.${fault.subject_kind}`)} <TextLink href={placeOf(fault)}>{fault.subject}</TextLink>: {fault.message}
+          {t(`subject.${fault.subject_kind}`)} <TextLink href={placeOf(fault)}>{fault.subject}</TextLink>: <span lang="en"><Prose text={fault.message} /></span>
         </>
       }
       hint={
         <>
-          {fault.hint} <span className="dim">· <When at={fault.at} /></span>
+          <span lang="en"><Prose text={fault.hint} /></span> (<When at={fault.at} />)
         </>
       }
       action={<FaultAction fault={fault} />}

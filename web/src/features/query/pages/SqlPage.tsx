@@ -55,8 +55,8 @@ export default function SqlPage() {
   useEffect(() => {
     if (view.run !== "1" || asked.current || !view.q) return;
     asked.current = true;
-    void start(view.q);
-    setView({ run: undefined });
+    // The address loses `run` once the answer is there, so that a reload or a shared link does not run it unasked.
+    void start(view.q).then(() => setView({ run: undefined }));
   }, [view.run, view.q, start, setView]);
   useEffect(() => cancel, [cancel]);
 

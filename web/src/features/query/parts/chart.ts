@@ -14,6 +14,20 @@ export const CHART_TYPES: ChartType[] = ["bar", "line", "scatter"];
 export const POINTS_MAX = 5000;
 const SERIES_MAX = 6;
 const BARS_MAX = 60;
+/** How many times larger one measure may be than another on the same axis. */
+const SCALES_MAX = 20;
+
+/** The measures that can share a scale with the last one, which a query is usually about. */
+function comparable(columns: Column[], rows: Json[][], names: string[]): string[] {
+  const peak = (name: string) => {
+    const at = columns.findIndex((column) => column.name === name);
+    return Math.max(...rows.map((row) => Math.abs(Number(row[at] ?? 0)) || 0));
+  };
+  const last = names.at(-1);
+  if (last === undefined) return [];
+  const scale = peak(last);
+  return names.filter((name) => name === last || (peak(name) <= scale * SCALES_MAX && peak(name) * SCALES_MAX >= scale));
+}
 
 /** The chart that fits a result: a line over time, bars over names, points for two measures. */
 export function suggestChart(columns: Column[], rows: Json[][]): ChartChoice | null {
@@ -22,14 +36,14 @@ export function suggestChart(columns: Column[], rows: Json[][]): ChartChoice | n
   const name = columns.find((column) => !isNumericType(column.type) && !isTemporalType(column.type));
   if (numeric.length === 0 || rows.length === 0) return null;
   const names = numeric.map((column) => column.name).slice(0, SERIES_MAX);
-  if (time) return { type: "line", x: time.name, y: names };
-  if (name) return { type: rows.length > BARS_MAX ? "line" : "bar", x: name.name, y: names };
+  if (time) return { type: "line", x: time.name, y: comparable(columns, rows, names) };
+  if (name) return { type: rows.length > BARS_MAX ? "line" : "bar", x: name.name, y: comparable(columns, rows, names) };
   const [first, ...others] = names;
   if (first === undefined || others.length === 0) return null;
   // A first column that only grows, such as an hour or a month, is an axis and not a measure.
   const at = columns.findIndex((column) => column.name === first);
   const grows = rows.every((row, index) => index === 0 || Number(row[at]) > Number(rows[index - 1]?.[at]));
-  return grows ? { type: rows.length > BARS_MAX ? "line" : "bar", x: first, y: others } : { type: "scatter", x: first, y: others.slice(0, 1) };
+  return grows ? { type: rows.length > BARS_MAX ? "line" : "bar", x: first, y: comparable(columns, rows, others) } : { type: "scatter", x: first, y: others.slice(0, 1) };
 }
 
 /** What the URL chose, as far as the result has it, over what is suggested. */

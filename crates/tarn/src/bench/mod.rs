@@ -1,0 +1,45 @@
+//! `tarn bench`: figures of this build on this machine, beside the peers they are compared with.
+//!
+//! Each bench prints a table with the peer and the ratio, and keeps its result as JSON under `docs/bench/`.
+
+mod eventlog;
+mod report;
+mod tpch;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::cli::Failure;
+
+/// Options of `tarn bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Where results are kept as JSON.
+    #[arg(long, value_name = "DIR", default_value = "docs/bench")]
+    out: PathBuf,
+    #[command(subcommand)]
+    bench: Option<Bench>,
+}
+
+/// What is measured.
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// The event log: append and tail read, beside a raw write with fsync on the same disk
+    Eventlog,
+    /// TPC-H: all 22 queries on Iceberg tables, beside DuckDB on the same Parquet files
+    Tpch(tpch::TpchArgs),
+}
+
+/// `tarn bench`; without a name all of them.
+pub async fn run(args: BenchArgs, json: bool) -> Result<(), Failure> {
+    let out = &args.out;
+    match args.bench {
+        Some(Bench::Eventlog) => eventlog::run(out, json).await,
+        Some(Bench::Tpch(tpch)) => tpch::run(&tpch, out, json).await,
+        None => {
+            eventlog::run(out, json).await?;
+            tpch::run(&tpch::TpchArgs::default(), out, json).await
+        }
+    }
+}

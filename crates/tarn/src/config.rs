@@ -1,0 +1,67 @@
+//! The whole configuration: one section per noun, from `tarn.toml` and the environment.
+
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tarn_access::AccessConfig;
+use tarn_eventlog::EventLogConfig;
+use tarn_lakehouse::SinkConfig;
+use tarn_observe::LogConfig;
+use tarn_query::QueryConfig;
+use tarn_server::ServerConfig;
+use tarn_storage::StorageConfig;
+
+use crate::cli::{Failure, io_failure};
+
+/// Settings of an installation. All have defaults.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Addresses and limits of the wire protocols.
+    pub server: ServerConfig,
+    /// Users, sessions, passwords.
+    pub access: AccessConfig,
+    /// Where resources, users and table pointers are kept.
+    pub meta: MetaConfig,
+    /// Topics.
+    pub eventlog: EventLogConfig,
+    /// How changes become commits of tables.
+    pub lakehouse: LakehouseConfig,
+    /// What SQL queries may use.
+    pub query: QueryConfig,
+    /// Log lines.
+    pub log: LogConfig,
+}
+
+/// Where resources, users and table pointers are kept.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetaConfig {
+    /// `postgres://user:password@host:port/database` for a database that several processes share; a SQLite file in the
+    /// data folder if left out.
+    pub url: Option<String>,
+}
+
+/// How changes become commits of tables, and where tables lie.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LakehouseConfig {
+    /// Where tables lie: a folder or a bucket; `lake` in the data folder if left out.
+    pub storage: Option<StorageConfig>,
+    /// When changes of a topic become a commit of its table; a `table` resource may say otherwise for one table.
+    pub sink: SinkConfig,
+}
+
+/// Reads `tarn.toml` of a project, if there is one, and the environment. Errors: the first thing that is wrong, with
+/// its line.
+pub fn load(project: &Path) -> Result<Config, Failure> {
+    let path = project.join("tarn.toml");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(io_failure("read", &path, &error)),
+    };
+    let file = text.as_deref().map(|text| (path.as_path(), text));
+    Ok(tarn_core::config::load(file, std::env::vars())?)
+}

@@ -1,0 +1,122 @@
+//! Every topic of a source becomes a table, and what is wrong with it is shown.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tarn_core::{Env, RequestContext, TableName, TopicName};
+use tarn_lakehouse::{SinkConfig, SinkSpec, SinkStatus};
+use tarn_observe::{FaultAction, FaultNote, Metric, Severity, SubjectKind};
+use tarn_server::ServerState;
+
+use super::kinds::TableResource;
+
+/// How often states of tables are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+struct Follower {
+    state: ServerState,
+    ctx: RequestContext,
+    config: SinkConfig,
+    seen: BTreeMap<TableName, SinkStatus>,
+}
+
+/// Starts a task that attaches each topic of a source to its table.
+pub fn follow(state: &ServerState, env: &Env, ctx: &RequestContext, config: SinkConfig) {
+    let mut follower = Follower { state: state.clone(), ctx: ctx.clone(), config, seen: BTreeMap::new() };
+    let (stop, clock) = (env.spawner.stopping(), env.clock.clone());
+    let mut changes = state.ingest.changes();
+    drop(env.spawner.spawn(async move {
+        // Tables whose source does not answer yet still get what their topic holds.
+        follower.attach_known().await;
+        while !stop.is_cancelled() {
+            follower.attach_routes().await;
+            follower.look();
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = clock.sleep(LOOK) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }));
+}
+
+impl Follower {
+    async fn attach_known(&self) {
+        let tables = match self.state.lakehouse.catalog().all_tables(&self.ctx).await {
+            Ok(tables) => tables,
+            Err(error) => {
+                tracing::warn!(error = tarn_core::chain_text(&error), "tables cannot be listed");
+                return;
+            }
+        };
+        for (table, _) in tables {
+            let Ok(loaded) = self.state.lakehouse.catalog().load_table(&self.ctx, &table).await else {
+                continue;
+            };
+            let topic = loaded.metadata.properties().get("tarn.topic").and_then(|t| TopicName::parse(t).ok());
+            let Some(topic) = topic else { continue };
+            if self.state.eventlog.topic(&self.ctx, &topic).await.is_ok() {
+                self.attach(topic, table).await;
+            }
+        }
+    }
+
+    async fn attach_routes(&self) {
+        for route in self.state.ingest.routes(&self.ctx) {
+            self.attach(route.topic, route.lakehouse_table).await;
+        }
+    }
+
+    async fn attach(&self, topic: TopicName, table: TableName) {
+        if self.state.lakehouse.sink(&self.ctx, &table).is_some_and(|(known, _)| known == topic) {
+            return;
+        }
+        let config = self.config_of(&table).await;
+        self.state.lakehouse.attach(&self.ctx, SinkSpec { topic, table }, config);
+    }
+
+    async fn config_of(&self, table: &TableName) -> SinkConfig {
+        let mut config = self.config.clone();
+        let id = tarn_meta::ResourceId::new("table", table.to_string());
+        let Ok(resource) = self.state.resources.get(&self.ctx, &id).await else { return config };
+        let Ok(own) = serde_json::from_value::<TableResource>(resource.spec) else { return config };
+        config.freshness = own.freshness.unwrap_or(config.freshness);
+        config.flush_rows = own.flush_rows.unwrap_or(config.flush_rows);
+        config.flush_bytes = own.flush_bytes.unwrap_or(config.flush_bytes);
+        config
+    }
+
+    /// Shows faults of tables and counts what they did.
+    fn look(&mut self) {
+        for (spec, status) in self.state.lakehouse.sinks(&self.ctx) {
+            let name = spec.table.to_string();
+            match &status.fault {
+                None => self.state.faults.clear(SubjectKind::Table, &name, "run"),
+                Some(fault) => self.state.faults.set(
+                    SubjectKind::Table,
+                    &name,
+                    "run",
+                    FaultNote {
+                        severity: Severity::Error,
+                        message: fault.message.clone(),
+                        hint: fault.hint.clone(),
+                        action: FaultAction::Open,
+                    },
+                ),
+            }
+            self.count(&name, self.seen.get(&spec.table), &status);
+            self.seen.insert(spec.table, status);
+        }
+    }
+
+    fn count(&self, name: &str, before: Option<&SinkStatus>, now: &SinkStatus) {
+        let metrics = &self.state.metrics;
+        let grown = |field: fn(&SinkStatus) -> u64| field(now).saturating_sub(before.map_or(0, field));
+        metrics.counter(Metric::LakehouseRows, name).add(grown(|s| s.applied_offset));
+        metrics.counter(Metric::LakehouseCompactions, name).add(grown(|s| s.compactions));
+        metrics.counter(Metric::LakehouseCommits, name).add(grown(|s| s.commits));
+        if let Some(freshness) = now.freshness_ms {
+            metrics.gauge(Metric::LakehouseFreshnessMs, name).set(freshness as f64);
+        }
+    }
+}

@@ -1,0 +1,1 @@
+"""Real servers on loopback, and readers of tables that share no code with Tarn."""

@@ -1,0 +1,241 @@
+// What people do, by role and label: search, query, add a source, change and roll back, sign in.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { axeFaults, isMock, launch } from "./browser.js";
+
+let browser;
+before(async () => {
+  browser = await launch();
+});
+after(() => browser.close());
+
+/** Opens a page, does something, and asks that the console said nothing but `expected`. */
+async function on(path, look, work, expected = /^$/) {
+  const { page, errors, close } = await browser.open(path, look);
+  try {
+    await work(page);
+    assert.deepEqual(errors.filter((error) => !expected.test(error)), []);
+  } finally {
+    await close();
+  }
+}
+
+test("the command palette goes to a table by keyboard alone", () =>
+  on("/", {}, async (page) => {
+    await page.getByRole("heading", { name: "Overview" }).waitFor();
+    await page.keyboard.press("Control+k");
+    const input = page.getByRole("combobox", { name: "Go to" });
+    await input.waitFor();
+    await input.fill("weather");
+    await page.getByRole("option", { name: /flights\.weather\s*Table/ }).waitFor();
+    assert.deepEqual(await axeFaults(page), []);
+    const names = await page.getByRole("option").allInnerTexts();
+    for (let step = names.findIndex((name) => name.includes("Table")); step > 0; step -= 1) await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { level: 1, name: "flights.weather" }).waitFor();
+  }));
+
+test("the tab key reaches content, menu and search with a visible focus", () =>
+  on("/sources", {}, async (page) => {
+    await page.getByRole("heading", { level: 1 }).waitFor();
+    const reached = [];
+    for (let step = 0; step < 22; step += 1) {
+      await page.keyboard.press("Tab");
+      reached.push(
+        await page.evaluate(() => {
+          const element = document.activeElement;
+          const style = getComputedStyle(element);
+          const seen = style.outlineStyle !== "none" || style.boxShadow !== "none" || element.matches("input, select");
+          return `${(element.getAttribute("aria-label") ?? element.textContent ?? "").trim().slice(0, 30)}|${seen}`;
+        }),
+      );
+    }
+    for (const wanted of ["Skip to content", "Sources", "SQL", "Add a source"]) {
+      assert.ok(reached.some((one) => one.startsWith(wanted)), `${wanted} is reached: ${reached.join(", ")}`);
+    }
+    assert.deepEqual(reached.filter((one) => one.endsWith("|false")), []);
+  }));
+
+test("language and theme change without a reload and stay", () =>
+  on("/", {}, async (page) => {
+    await page.getByRole("button", { name: "Language: 中文" }).click();
+    await page.getByRole("heading", { level: 1, name: "总览" }).waitFor();
+    assert.equal(await page.locator("html").getAttribute("lang"), "zh-CN");
+    await page.getByRole("button", { name: "主题：浅色" }).click();
+    await page.locator("html[data-mantine-color-scheme=dark]").waitFor();
+    await page.reload();
+    await page.getByRole("heading", { level: 1, name: "总览" }).waitFor();
+    await page.locator("html[data-mantine-color-scheme=dark]").waitFor();
+  }));
+
+test("the figures of the overview move by themselves", () =>
+  on("/", {}, async (page) => {
+    await page.getByText("Live", { exact: true }).waitFor();
+    const total = page.getByRole("navigation", { name: "Figures" });
+    const first = await total.innerText();
+    await page.waitForFunction((before) => document.querySelector('nav[aria-label="Figures"]').innerText !== before, first);
+  }));
+
+test("a query runs by Ctrl+Enter, is kept in the address, can be sorted and drawn", () =>
+  on("/sql", {}, async (page) => {
+    const editor = page.getByRole("textbox", { name: "SQL text" });
+    await editor.click();
+    await editor.fill("SELECT origin, count(*) AS flights FROM flights.flights GROUP BY origin");
+    await page.keyboard.press("Control+Enter");
+    const grid = page.getByRole("grid", { name: "Result" });
+    await grid.getByRole("gridcell", { name: "EWR" }).waitFor();
+    await page.waitForURL(/q=SELECT/);
+    await grid.getByRole("button", { name: /origin/ }).click();
+    await grid.getByRole("button", { name: /origin/ }).click();
+    assert.match(await grid.getByRole("row").nth(1).innerText(), /LGA/);
+    await grid.focus();
+    await page.keyboard.press("ArrowDown");
+    await page.keyboard.press("ArrowRight");
+    assert.equal(await grid.getAttribute("aria-activedescendant"), "cell-0-1");
+    await page.getByRole("tab", { name: "Chart" }).click();
+    await page.getByRole("img", { name: /Chart of/ }).locator("canvas").waitFor();
+    await page.waitForURL(/show=chart/);
+    await page.getByRole("button", { name: "Explain" }).click();
+    await page.getByRole("tab", { name: "Plan" }).click();
+    await page.locator("pre", { hasText: /Scan|Exec/ }).waitFor();
+  }));
+
+test("an error of a query names its place and what to do", () =>
+  on(
+    `/sql?run=1&q=${encodeURIComponent("SELECT *\nFROM flights.fligths")}`,
+    {},
+    async (page) => {
+      await page.getByRole("alert").getByText(/fligths/).waitFor();
+      await page.locator(".cm-lint-marker-error").waitFor();
+    },
+    /400/,
+  ));
+
+test("completion knows tables and columns", () =>
+  on("/sql", {}, async (page) => {
+    const editor = page.getByRole("textbox", { name: "SQL text" });
+    await editor.click();
+    await page.keyboard.type("SELECT dep_de", { delay: 30 });
+    await page.getByRole("option", { name: /dep_delay/ }).first().waitFor();
+  }));
+
+test("export gives a CSV file", () =>
+  on(`/sql?run=1&q=${encodeURIComponent("SELECT origin FROM flights.flights GROUP BY origin")}`, {}, async (page) => {
+    await page.getByRole("button", { name: "Export" }).click();
+    const file = page.waitForEvent("download");
+    await page.getByRole("menuitem", { name: "CSV" }).click();
+    assert.equal((await file).suggestedFilename(), "tarn.csv");
+  }));
+
+test("a source is added: wrong fields are named, the connection tried, the plan shown, then applied", { skip: !isMock }, () =>
+  on("/sources/new", {}, async (page) => {
+    await page.getByRole("button", { name: /PostgreSQL/ }).click();
+    await page.getByRole("button", { name: "Review", exact: true }).click();
+    await page.getByText("Correct the marked fields first.").waitFor();
+    assert.equal(await page.getByText("Fill this in.").count(), 2);
+    await page.getByLabel("Name").fill("orders");
+    await page.getByLabel("Url").fill("postgres://tarn@db.example:5432/shop");
+    await page.getByRole("combobox", { name: "Tables" }).fill("public.orders");
+    await page.keyboard.press("Enter");
+    await page.getByLabel("Password").selectOption("shop_password");
+    await page.getByRole("button", { name: "Test connection" }).click();
+    await page.getByText(/3 tables found/).waitFor();
+    await page.getByRole("button", { name: "Review", exact: true }).click();
+    await page.getByLabel("Changes of orders").getByText("+kind: source").waitFor();
+    await page.getByText("password:").first().waitFor();
+    assert.deepEqual(await axeFaults(page), []);
+    await page.getByRole("button", { name: "Apply", exact: true }).click();
+    await page.getByRole("heading", { level: 1, name: "orders" }).waitFor();
+  }));
+
+test("a paused source can be resumed", { skip: !isMock }, () =>
+  on("/sources/flights", {}, async (page) => {
+    await page.getByRole("button", { name: "Pause" }).click();
+    await page.getByText("Paused").first().waitFor();
+    await page.getByRole("button", { name: "Resume" }).click();
+    await page.getByText("Streaming").first().waitFor();
+  }));
+
+test("a topic is read from an offset", () =>
+  on("/topics/flights.flights?offset=5", {}, async (page) => {
+    await page.getByRole("cell", { name: "5", exact: true }).first().waitFor();
+    await page.getByRole("button", { name: "Newest" }).click();
+    await page.waitForURL((url) => !url.search.includes("offset"));
+  }));
+
+test("a document is changed, planned, applied and rolled back", { skip: !isMock }, () =>
+  on("/resources/source/flights", {}, async (page) => {
+    const editor = page.getByRole("textbox", { name: "Document" });
+    await editor.click();
+    await editor.fill("kind: source\nname: flights\nspec:\n  type: replay\n  dataset: flights\n  speed: 7200\n");
+    await page.getByRole("button", { name: "Show what changes" }).click();
+    await page.getByText("+  speed: 7200").waitFor();
+    await page.getByLabel("Why").fill("Faster");
+    await page.getByRole("button", { name: "Apply", exact: true }).click();
+    await page.getByText(/Applied as revision/).waitFor();
+    await page.goto(`${browser.url}/resources/revisions/1`);
+    await page.getByRole("button", { name: "Go back to this" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Go back to this" }).click();
+    await page.getByText(/Back at revision 1/).waitFor();
+  }));
+
+test("a document with a mistake says what to do", { skip: !isMock }, () =>
+  on("/resources/new", {}, async (page) => {
+    const editor = page.getByRole("textbox", { name: "Document" });
+    await editor.click();
+    await editor.fill("kind: source\nname: x\nspec:\n  type: replya\n");
+    await page.getByRole("button", { name: "Show what changes" }).click();
+    await page.getByRole("alert").getByText(/unknown source type/).waitFor();
+    await page.getByText(/Use one of/).waitFor();
+    assert.equal(await page.getByRole("button", { name: "Apply" }).count(), 0);
+  }));
+
+test("the menu opens on a phone and leads on", () =>
+  on("/", { width: 390, height: 844 }, async (page) => {
+    await page.getByRole("button", { name: "Menu" }).click();
+    const menu = page.getByRole("dialog", { name: "Menu" });
+    await menu.waitFor();
+    assert.deepEqual(await axeFaults(page), []);
+    await menu.getByRole("link", { name: "Tables" }).click();
+    await page.getByRole("heading", { level: 1, name: "Tables" }).waitFor();
+    await menu.waitFor({ state: "hidden" });
+  }));
+
+// The last, since from here on the server asks who one is.
+test("a key is shown once; a first user makes the console ask for a password", { skip: !isMock }, () =>
+  on(
+    "/access?tab=keys",
+    {},
+    async (page) => {
+      await page.getByRole("button", { name: "Create a key" }).first().click();
+      const dialog = page.getByRole("dialog");
+      await dialog.getByLabel("Name").fill("ci");
+      await dialog.getByRole("button", { name: "Create a key" }).click();
+      await dialog.getByText(/^tarn_/).waitFor();
+      await dialog.getByRole("button", { name: "I have copied it" }).click();
+      await page.getByRole("cell", { name: "ci", exact: true }).waitFor();
+      assert.equal(await page.getByText(/tarn_[0-9a-f]{40}/).count(), 0);
+
+      await page.getByRole("tab", { name: "Users" }).click();
+      await page.getByRole("button", { name: "Add a user" }).first().click();
+      const user = page.getByRole("dialog");
+      await user.getByLabel("Name").fill("lin");
+      await user.getByLabel("Role").selectOption("admin");
+      await user.getByRole("textbox", { name: "Password" }).fill("correct horse");
+      await user.getByRole("button", { name: "Add a user" }).click();
+
+      await page.goto(browser.url);
+      await page.getByRole("textbox", { name: "User" }).fill("lin");
+      await page.getByRole("textbox", { name: "Password" }).fill("wrong horse");
+      assert.deepEqual(await axeFaults(page), []);
+      await page.getByRole("button", { name: "Sign in" }).click();
+      await page.getByText("User or password is wrong.").waitFor();
+      await page.getByRole("textbox", { name: "Password" }).fill("correct horse");
+      await page.getByRole("button", { name: "Sign in" }).click();
+      await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
+      await page.getByRole("button", { name: "Account: lin" }).click();
+      await page.getByRole("menuitem", { name: "Sign out" }).click();
+      await page.getByRole("button", { name: "Sign in" }).waitFor();
+    },
+    /401/,
+  ));
