@@ -13,7 +13,6 @@ pub use source::{
     PushReason, PushReceipt, Resume, Source, SourceBatch, SourceEvent, SourceSpec, SourceTable,
     TableDescription,
 };
-pub use source::{Push, PushReason, PushReceipt};
 pub use sources::{SOURCES, source_spec};
 pub use supervisor::{
     HistoryEntry, Ingest, IngestPorts, Route, SnapshotProgress, SourceInstance, SourceState, SourceSummary,
