@@ -231,7 +231,7 @@ fn fits(old: &Type, new: &Type) -> bool {
     match (old, new) {
         (Type::Primitive(a), Type::Primitive(b)) => {
             a == b
-                || matches!((a, b), (P::Long, P::Int) | (P::Double, P::Float | P::Int) | (P::String, _))
+                || matches!((a, b), (P::Long, P::Int) | (P::Double, P::Float | P::Int))
                 || matches!((a, b), (P::Decimal { precision: p, scale: s }, P::Decimal { precision: q, scale: t })
                     if q <= p && s == t)
         }
@@ -268,10 +268,11 @@ pub fn evolved(
     for field in data_columns(data) {
         let number = field.metadata().get(COLUMN_ID);
         let known = number.and_then(|number| columns.get(number)).copied();
-        let at = fields
-            .iter()
-            .position(|f| known == Some(f.id))
-            .or_else(|| fields.iter().position(|f| known.is_none() && &f.name == field.name()));
+        let at = fields.iter().position(|f| known == Some(f.id)).or_else(|| {
+            // A name that belongs to another column of the source is no match.
+            let taken = |id: i32| number.is_some() && columns.values().any(|own| *own == id);
+            fields.iter().position(|f| known.is_none() && &f.name == field.name() && !taken(f.id))
+        });
         let mut probe = Ids(ids.0);
         let incoming =
             iceberg_type(field, &mut probe).map_err(|what| unmappable(table, field.name(), what))?;

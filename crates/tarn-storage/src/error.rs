@@ -107,7 +107,10 @@ impl StorageError {
         let (full, denied) =
             (io.is_some_and(is_full), io.is_some_and(|e| e.kind() == io::ErrorKind::PermissionDenied));
         let source = Box::new(error);
+        // A missing bucket comes as an error of the listing.
+        let no_bucket = tarn_core::chain_text(&*source).contains("NoSuchBucket");
         match *source {
+            _ if no_bucket => Self::NotFound { location, source },
             _ if full => Self::Full { location, source },
             _ if denied => Self::Denied { location, source },
             E::NotFound { .. } => Self::NotFound { location, source },

@@ -89,7 +89,11 @@ impl Partition {
                 }
                 // What was read before the fault is whole; the next read meets the fault again.
                 Err(_) if !found.batches.is_empty() => return Ok(found),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // Retention may have dropped the rows between the check and the plan.
+                    self.check_offset(offset)?;
+                    return Err(error);
+                }
             }
         }
         let view = self.view.read();

@@ -45,7 +45,13 @@ pub(super) async fn commit(
     for attempt in 1..=ATTEMPTS_MAX {
         let mut prepared = Vec::with_capacity(commits.len());
         for commit in &commits {
-            prepared.push(prepare(catalog, ctx, commit).await?);
+            match prepare(catalog, ctx, commit).await {
+                Ok(table) => prepared.push(table),
+                Err(error) => {
+                    discard(catalog, prepared).await;
+                    return Err(error);
+                }
+            }
         }
         match swap(catalog, ctx, &prepared).await {
             Ok(()) => {

@@ -254,7 +254,11 @@ impl Sink {
                 Err(error) => return Err(error),
             }
             let topic = self.context.log.topic(ctx, &self.spec.topic).await?;
-            if let Some(schema) = topic.schema {
+            // The oldest rows decide: later schemas are followed from there.
+            let low = topic.partitions.first().map_or(0, |partition| partition.low_offset);
+            let limits = ReadLimits { rows_max: 1, ..ReadLimits::default() };
+            let oldest = self.context.log.read(ctx, &self.spec.topic, 0, low, limits).await?;
+            if let Some(schema) = oldest.batches.first().map(|rows| rows.batch.schema()).or(topic.schema) {
                 return self.create(&schema, &topic.spec.key).await.map(Some);
             }
             tokio::select! {

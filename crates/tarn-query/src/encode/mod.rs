@@ -80,6 +80,8 @@ fn encode<E: Encoder>(stream: QueryStream, encoder: E) -> ByteStream {
         }
         Some((piece, encoding))
     })
+    // Compression of HTTP answers asks once more after the end.
+    .fuse()
     .boxed()
 }
 

@@ -64,7 +64,8 @@ pub(super) struct LoadQuery {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DropQuery {
-    purge_requested: Option<bool>,
+    /// PyIceberg writes `True`, Java `true`.
+    purge_requested: Option<String>,
 }
 
 /// What a client needs to read and write a table.
@@ -201,7 +202,9 @@ pub(super) async fn delete(
     IcebergQuery(query): IcebergQuery<DropQuery>,
 ) -> Result<StatusCode, IcebergError> {
     let name = table_to_read(&path.namespace, &path.table)?;
-    app.catalog().drop_table(&ctx, &name, query.purge_requested.unwrap_or(false)).await?;
+    app.catalog()
+        .drop_table(&ctx, &name, query.purge_requested.is_some_and(|text| text.eq_ignore_ascii_case("true")))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

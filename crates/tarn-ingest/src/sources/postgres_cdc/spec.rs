@@ -21,11 +21,11 @@ pub static SPEC: SourceSpec = SourceSpec {
         examples: &[
             Example {
                 title: "All tables of a database",
-                config: "type: postgres_cdc\nurl: postgres://tarn@127.0.0.1:5432/shop\npassword: { secret: shop_password }\n",
+                config: "url: postgres://tarn@127.0.0.1:5432/shop\npassword: { secret: shop_password }\n",
             },
             Example {
                 title: "Some tables, over a verified connection",
-                config: "type: postgres_cdc\nurl: postgres://tarn@db.example:5432/shop\n\
+                config: "url: postgres://tarn@db.example:5432/shop\n\
                          password: { secret: shop_password }\ntables: [public.orders, public.customer_*]\n\
                          tls: verify-full\nca: certificates/shop.pem\n",
             },
