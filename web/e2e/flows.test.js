@@ -27,12 +27,12 @@ test("the command palette goes to a table by keyboard alone", () =>
     const input = page.getByRole("combobox", { name: "Go to" });
     await input.waitFor();
     await input.fill("weather");
-    await page.getByRole("option", { name: /flights\.weather\s*Table/ }).waitFor();
+    await page.getByRole("option", { name: /nyc\.weather\s*Table/ }).waitFor();
     assert.deepEqual(await axeFaults(page), []);
     const names = await page.getByRole("option").allInnerTexts();
     for (let step = names.findIndex((name) => name.includes("Table")); step > 0; step -= 1) await page.keyboard.press("ArrowDown");
     await page.keyboard.press("Enter");
-    await page.getByRole("heading", { level: 1, name: "flights.weather" }).waitFor();
+    await page.getByRole("heading", { level: 1, name: "nyc.weather" }).waitFor();
   }));
 
 test("the tab key reaches content, menu and search with a visible focus", () =>
@@ -80,7 +80,7 @@ test("a query runs by Ctrl+Enter, is kept in the address, can be sorted and draw
   on("/sql", {}, async (page) => {
     const editor = page.getByRole("textbox", { name: "SQL text" });
     await editor.click();
-    await editor.fill("SELECT origin, count(*) AS flights FROM flights.flights GROUP BY origin");
+    await editor.fill("SELECT origin, count(*) AS flights FROM nyc.flights GROUP BY origin");
     await page.keyboard.press("Control+Enter");
     const grid = page.getByRole("grid", { name: "Result" });
     await grid.getByRole("gridcell", { name: "EWR" }).waitFor();
@@ -120,7 +120,7 @@ test("completion knows tables and columns", () =>
   }));
 
 test("export gives a CSV file", () =>
-  on(`/sql?run=1&q=${encodeURIComponent("SELECT origin FROM flights.flights GROUP BY origin")}`, {}, async (page) => {
+  on(`/sql?run=1&q=${encodeURIComponent("SELECT origin FROM nyc.flights GROUP BY origin")}`, {}, async (page) => {
     await page.getByRole("button", { name: "Export" }).click();
     const file = page.waitForEvent("download");
     await page.getByRole("menuitem", { name: "CSV" }).click();
@@ -149,7 +149,7 @@ test("a source is added: wrong fields are named, the connection tried, the plan 
   }));
 
 test("a paused source can be resumed", { skip: !isMock }, () =>
-  on("/sources/flights", {}, async (page) => {
+  on("/sources/nyc", {}, async (page) => {
     await page.getByRole("button", { name: "Pause" }).click();
     await page.getByText("Paused").first().waitFor();
     await page.getByRole("button", { name: "Resume" }).click();
@@ -157,17 +157,17 @@ test("a paused source can be resumed", { skip: !isMock }, () =>
   }));
 
 test("a topic is read from an offset", () =>
-  on("/topics/flights.flights?offset=5", {}, async (page) => {
+  on("/topics/nyc.flights?offset=5", {}, async (page) => {
     await page.getByRole("cell", { name: "5", exact: true }).first().waitFor();
     await page.getByRole("button", { name: "Newest" }).click();
     await page.waitForURL((url) => !url.search.includes("offset"));
   }));
 
 test("a document is changed, planned, applied and rolled back", { skip: !isMock }, () =>
-  on("/resources/source/flights", {}, async (page) => {
+  on("/resources/source/nyc", {}, async (page) => {
     const editor = page.getByRole("textbox", { name: "Document" });
     await editor.click();
-    await editor.fill("kind: source\nname: flights\nspec:\n  type: replay\n  dataset: flights\n  speed: 7200\n");
+    await editor.fill("kind: source\nname: nyc\nspec:\n  type: replay\n  path: data\n  speed: 7200\n");
     await page.getByRole("button", { name: "Show what changes" }).click();
     await page.getByText("+  speed: 7200").waitFor();
     await page.getByLabel("Why").fill("Faster");

@@ -3,30 +3,30 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { axeFaults, isMock, launch, SHOTS, sideways, untranslated } from "./browser.js";
 
-const QUERY = encodeURIComponent("SELECT origin, count(*) AS flights, round(avg(dep_delay), 1) AS delay_minutes\nFROM flights.flights\nGROUP BY origin\nORDER BY delay_minutes DESC");
+const QUERY = encodeURIComponent("SELECT origin, count(*) AS flights, round(avg(dep_delay), 1) AS delay_minutes\nFROM nyc.flights\nGROUP BY origin\nORDER BY delay_minutes DESC");
 
 const PAGES = [
   ["overview", "/"],
   ["sources", "/sources"],
-  ["source", "/sources/flights"],
+  ["source", "/sources/nyc"],
   ["source-failing", "/sources/shop", { mock: true }],
-  ["source-dead-letters", "/sources/flights?tab=dead-letters"],
+  ["source-dead-letters", "/sources/nyc?tab=dead-letters"],
   ["source-types", "/sources/new"],
   ["source-form", "/sources/new?type=postgres_cdc"],
   ["topics", "/topics"],
-  ["topic", "/topics/flights.flights"],
-  ["topic-consumers", "/topics/flights.flights?tab=consumers"],
+  ["topic", "/topics/nyc.flights"],
+  ["topic-consumers", "/topics/nyc.flights?tab=consumers"],
   ["tables", "/tables"],
-  ["table", "/tables/flights/flights"],
-  ["table-snapshots", "/tables/flights/flights?tab=snapshots"],
-  ["table-schema", "/tables/flights/flights?tab=schema"],
-  ["table-files", "/tables/flights/flights?tab=files"],
-  ["table-properties", "/tables/flights/flights?tab=properties"],
+  ["table", "/tables/nyc/flights"],
+  ["table-snapshots", "/tables/nyc/flights?tab=snapshots"],
+  ["table-schema", "/tables/nyc/flights?tab=schema"],
+  ["table-files", "/tables/nyc/flights?tab=files"],
+  ["table-properties", "/tables/nyc/flights?tab=properties"],
   ["sql", "/sql"],
   ["sql-result", `/sql?run=1&q=${QUERY}`],
   ["sql-chart", `/sql?run=1&show=chart&side=examples&q=${QUERY}`],
   ["resources", "/resources"],
-  ["resource", "/resources/source/flights"],
+  ["resource", "/resources/source/nyc"],
   ["revisions", "/resources?tab=revisions"],
   ["revision", "/resources/revisions/1"],
   ["access", "/access"],

@@ -128,14 +128,14 @@ export const sourceTypes = [
     stability: "stable",
     schema: {
       type: "object",
-      required: ["dataset"],
+      required: ["path"],
       properties: {
-        dataset: { description: "Which recording.", type: "string", enum: ["flights"] },
+        path: { description: "Folder of the recording.", type: "string" },
         speed: { description: "Recorded seconds per real second.", type: "number", minimum: 1, default: 3600 },
         repeat: { description: "Start again at the end.", type: "boolean", default: true },
       },
     },
-    examples: [{ title: "New York flights, an hour per second", config: "type: replay\ndataset: flights\nspeed: 3600\n" }],
+    examples: [{ title: "New York flights, an hour per second", config: "type: replay\npath: data\nspeed: 3600\n" }],
     docs: "All 336,776 departures from New York's airports in 2013, with weather, planes and airports.",
   },
 ];

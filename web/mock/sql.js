@@ -2,11 +2,12 @@
 import { answers, data } from "./state.js";
 
 const EXAMPLES = [
-  ["delay_by_hour", /SELECT hour,/],
+  ["now", /in_the_air/],
+  ["delay_by_hour", /hour_in_new_york/],
   ["airlines", /late_percent/],
   ["per_day", /not_departed/],
-  ["weather", /visibility_miles/],
-  ["destinations", /GROUP BY dest/],
+  ["weather", /cancelled_percent/],
+  ["made_up", /minutes_made_up/],
   ["delay_by_airport", /GROUP BY origin/],
 ];
 
@@ -41,13 +42,13 @@ export function answer(sql, explain) {
   }
   for (const match of sql.matchAll(/\b(?:from|join)\s+([\w.]+)/gi)) {
     const [, name] = match;
-    const table = name.replace(/^flights\./, "");
+    const table = name.replace(/^nyc\./, "");
     if (data[table]) continue;
     const place = match.index + match[0].length - name.length;
-    throw new SqlError(`table \`${name}\` not found`, "Did you mean `flights.flights`?", positionOf(sql, place));
+    throw new SqlError(`table \`${name}\` not found`, "Did you mean `nyc.flights`?", positionOf(sql, place));
   }
-  const [, from = ""] = /\bfrom\s+flights\.(\w+)/i.exec(sql) ?? [];
-  const plan = explain ? PLAN(`flights.${from || "flights"}`, "336,776") : undefined;
+  const [, from = ""] = /\bfrom\s+nyc\.(\w+)/i.exec(sql) ?? [];
+  const plan = explain ? PLAN(`nyc.${from || "flights"}`, "336,776") : undefined;
   const example = EXAMPLES.find(([, pattern]) => pattern.test(sql));
   if (example) return { ...shaped(answers[example[0]]), plan };
   if (!data[from]) return { columns: [{ name: "value", type: "int64" }], rows: [[1]], plan };
@@ -59,7 +60,7 @@ export function answer(sql, explain) {
 }
 
 export const completion = {
-  tables: Object.entries(data).map(([name, table]) => ({ name: `flights.${name}`, columns: table.columns.map(([column, type]) => ({ name: column, type })) })),
+  tables: Object.entries(data).map(([name, table]) => ({ name: `nyc.${name}`, columns: table.columns.map(([column, type]) => ({ name: column, type })) })),
   functions: [
     { name: "avg", signature: "avg(number)", description: "Mean of the values." },
     { name: "count", signature: "count(any)", description: "Number of rows, or of values that are not NULL." },

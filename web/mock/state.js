@@ -6,7 +6,7 @@ export const data = read("tables");
 export const answers = read("answers");
 
 const KEYS = {
-  flights: ["time_hour", "carrier", "flight", "origin"],
+  flights: ["flight_id"],
   weather: ["origin", "time_hour"],
   planes: ["tailnum"],
   airports: ["faa"],
@@ -17,10 +17,10 @@ const before = (seconds) => new Date(Date.now() - seconds * 1000).toISOString();
 const noise = (spread) => 1 + (Math.random() - 0.5) * spread;
 const hex = (length) => Array.from({ length }, () => Math.floor(Math.random() * 16).toString(16)).join("");
 
-const FLIGHTS_YAML = "kind: source\nname: flights\nspec:\n  type: replay\n  dataset: flights\n  speed: 3600\n";
+const FLIGHTS_YAML = "kind: source\nname: nyc\nspec:\n  type: replay\n  path: data\n  speed: 3600\n";
 const SHOP_YAML =
   "kind: source\nname: shop\nspec:\n  type: postgres_cdc\n  url: postgres://tarn@127.0.0.1:5432/shop\n  password: { secret: shop_password }\n  tables: [public.orders]\n";
-const TABLE_YAML = "kind: table\nname: flights.flights\nspec:\n  freshness: 1s\n";
+const TABLE_YAML = "kind: table\nname: nyc.flights\nspec:\n  freshness: 1s\n";
 
 export function newState() {
   const state = {
@@ -41,7 +41,7 @@ export function newState() {
     rows_total: 0,
     queries_per_s: 12,
   };
-  for (const [name, table] of Object.entries(data)) addTopic(state, "flights", name, table.total * (name === "flights" ? 2.4 : 1));
+  for (const [name, table] of Object.entries(data)) addTopic(state, "nyc", name, table.total * (name === "flights" ? 2.4 : 1));
   addFlights(state);
   addShop(state);
   for (const [index, yaml] of [FLIGHTS_YAML, SHOP_YAML, TABLE_YAML].entries()) {
@@ -103,8 +103,8 @@ function addTable(state, namespace, table, rows) {
 }
 
 function addFlights(state) {
-  state.sources.set("flights", {
-    name: "flights",
+  state.sources.set("nyc", {
+    name: "nyc",
     type: "replay",
     title: "Replay of recorded data",
     state: "streaming",
@@ -112,7 +112,7 @@ function addFlights(state) {
     message: null,
     restarts: 0,
     dead_letters: 3,
-    spec: { type: "replay", dataset: "flights", speed: 3600 },
+    spec: { type: "replay", path: "data", speed: 3600 },
     history: [
       { at: before(8430), state: "starting", message: "revision 1" },
       { at: before(8428), state: "snapshot", message: "planes, airports, airlines" },
@@ -147,7 +147,7 @@ function addShop(state) {
 /** Moves the world on by a second. */
 export function tick(state) {
   const at_ms = Date.now();
-  const flights = state.sources.get("flights");
+  const flights = state.sources.get("nyc");
   const moving = flights?.state === "streaming";
   const rate = moving ? rateAt(at_ms) : 0;
   state.rows_per_s = rate;

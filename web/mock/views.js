@@ -91,7 +91,7 @@ export function tableDetail(state, table) {
   return {
     ...tableSummary(state, table),
     schema,
-    partition_spec: table.table === "flights" ? [{ name: "time_hour_month", transform: "month", source: "time_hour" }] : [],
+    partition_spec: table.table === "flights" ? [{ name: "scheduled_departure_month", transform: "month", source: "scheduled_departure" }] : [],
     location: `file:///srv/tarn/data/warehouse/${table.namespace}/${table.table}`,
     format_version: 2,
     properties: { "write.format.default": "parquet", "write.parquet.compression-codec": "zstd", "tarn.freshness": "1s" },
@@ -107,7 +107,7 @@ export function tableFiles(table) {
   return Array.from({ length: table.files }, (_, index) => {
     const deletes = index < table.delete_files;
     return {
-      path: `data/${table.table === "flights" ? `time_hour_month=2013-${String((index % 12) + 1).padStart(2, "0")}/` : ""}${String(index).padStart(5, "0")}-${deletes ? "deletes" : "data"}.parquet`,
+      path: `data/${table.table === "flights" ? `scheduled_departure_month=2013-${String((index % 12) + 1).padStart(2, "0")}/` : ""}${String(index).padStart(5, "0")}-${deletes ? "deletes" : "data"}.parquet`,
       content: deletes ? "position_deletes" : "data",
       rows: deletes ? 1840 : Math.round(table.rows / table.files),
       bytes: deletes ? 14_200 : Math.round(table.bytes / table.files),

@@ -108,7 +108,7 @@ export interface SourceSummary {
   dead_letters: number;
   tables: number;
   topics: string[];
-  snapshot: { rows_done: number; rows_estimated: number } | null;
+  snapshot: { rows_done: number; rows_estimated: number | null } | null;
   revision: number;
   running_revision: number;
 }
@@ -222,6 +222,7 @@ export interface TableSummary {
   key: string[];
   state: "ok" | "behind" | "failed";
   message?: string | null;
+  hint?: string | null;
 }
 
 export interface TableField {
@@ -332,7 +333,9 @@ export interface Resource {
 export interface Problem {
   severity: "error" | "warning";
   message: string;
+  file?: string | null;
   line?: number | null;
+  column?: number | null;
   hint?: string | null;
 }
 
@@ -355,6 +358,8 @@ export interface PlanRequest {
 export interface Plan {
   base_revision: number;
   changes: Change[];
+  /** Of the documents as a whole, or of a place that belongs to no resource. */
+  problems?: Problem[];
   ok: boolean;
 }
 

@@ -89,10 +89,10 @@ function useColumns(): DataColumn<SourceSummary>[] {
 }
 
 const EXAMPLE = `kind: source
-name: flights
+name: nyc
 spec:
   type: replay
-  dataset: flights`;
+  path: data`;
 
 function SourceTable({ sources }: { sources: SourceSummary[] }) {
   const t = useT();

@@ -112,17 +112,19 @@ function useFacts(source: SourceDetail) {
   ];
 }
 
-function SnapshotProgress({ snapshot }: { snapshot: { rows_done: number; rows_estimated: number } }) {
+function SnapshotProgress({ snapshot }: { snapshot: { rows_done: number; rows_estimated: number | null } }) {
   const t = useT();
   const format = useFormat();
-  const part = snapshot.rows_estimated > 0 ? Math.min(1, snapshot.rows_done / snapshot.rows_estimated) : 0;
+  const all = snapshot.rows_estimated;
+  if (all === null || all <= 0) return <span className="dim">{t("source.snapshot_rows", { done: format.count(snapshot.rows_done) })}</span>;
+  const part = Math.min(1, snapshot.rows_done / all);
   return (
     <div>
       <Progress value={part * 100} aria-label={t("source.state.snapshot")} mb={4} />
       <span className="dim">
         {t("source.snapshot_progress", {
           done: format.count(snapshot.rows_done),
-          all: format.count(snapshot.rows_estimated),
+          all: format.count(all),
           part: format.percent(part),
         })}
       </span>

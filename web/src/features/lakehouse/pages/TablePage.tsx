@@ -16,6 +16,7 @@ import { When } from "~/components/When";
 import { useT } from "~/i18n";
 import { useFormat } from "~/i18n/format";
 import { Facts } from "~/ui/Facts";
+import { Prose } from "~/ui/Prose";
 import { CompactButton } from "../parts/CompactButton";
 import { Files } from "../parts/Files";
 import { Preview } from "../parts/Preview";
@@ -62,8 +63,8 @@ function TableBody({ table }: { table: TableDetail }) {
       {table.state !== "ok" && (
         <Note
           tone={table.state === "failed" ? "bad" : "warn"}
-          message={table.message ? <span lang="en">{table.message}</span> : t("table.behind")}
-          hint={t("table.behind_hint")}
+          message={table.message ? <span lang="en"><Prose text={table.message} /></span> : t("table.behind")}
+          hint={table.hint ? <span lang="en"><Prose text={table.hint} /></span> : t("table.behind_hint")}
           action={
             table.source && (
               <Button variant="default" component={AppLink} href={paths.source(table.source)}>

@@ -10,14 +10,14 @@ import classes from "./Overview.module.css";
 /** The table to look at first: the demo's flights, else the largest. */
 function firstTable(overview: Overview): string | undefined {
   const tables = [...overview.tables_list].sort((a, b) => b.rows - a.rows);
-  return (tables.find((table) => table.name === "flights.flights") ?? tables[0])?.name;
+  return (tables.find((table) => table.name === "nyc.flights") ?? tables[0])?.name;
 }
 
 function firstQuery(table: string): string {
-  if (table !== "flights.flights") return `SELECT *\nFROM ${table}\nLIMIT 100`;
+  if (table !== "nyc.flights") return `SELECT *\nFROM ${table}\nLIMIT 100`;
   return [
     "SELECT origin, count(*) AS flights, round(avg(dep_delay), 1) AS delay_minutes",
-    "FROM flights.flights",
+    "FROM nyc.flights",
     "GROUP BY origin",
     "ORDER BY delay_minutes DESC",
   ].join("\n");

@@ -62,7 +62,7 @@ describe("the history", () => {
 
 describe("examplesFor", () => {
   it("offers only what the tables can answer", () => {
-    const flights = { name: "flights.flights", columns: ["origin", "dep_delay"].map((name) => column(name, "int64")) };
+    const flights = { name: "nyc.flights", columns: ["origin", "dep_delay"].map((name) => column(name, "int64")) };
     const titles = examplesFor({ tables: [flights], functions: [], keywords: [] }).map((one) => one.title);
     expect(titles).toEqual(["sql.example.delay_by_airport"]);
     const shop = { name: "shop.orders", columns: [column("id", "int64")] };

@@ -45,8 +45,8 @@ export function DocumentEditor({ initial }: { initial: string }) {
     apply.reset();
   };
   const marks = useMemo(() => {
-    const problems = plan.data?.changes.flatMap((one) => one.problems ?? []) ?? [];
-    const found = problems.flatMap((problem) => (problem.line ? [{ line: problem.line, column: 1, message: problem.message }] : []));
+    const problems = [...(plan.data?.problems ?? []), ...(plan.data?.changes.flatMap((one) => one.problems ?? []) ?? [])];
+    const found = problems.flatMap((problem) => (problem.line ? [{ line: problem.line, column: problem.column ?? 1, message: problem.message }] : []));
     if (plan.error instanceof ApiError && plan.error.position) found.push({ ...plan.error.position, message: plan.error.message });
     return found;
   }, [plan.data, plan.error]);
