@@ -80,6 +80,8 @@ fn encode<E: Encoder>(stream: QueryStream, encoder: E) -> ByteStream {
         }
         Some((piece, encoding))
     })
+    // A body of a response is polled once more after its end.
+    .fuse()
     .boxed()
 }
 
