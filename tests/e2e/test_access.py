@@ -32,7 +32,7 @@ def guarded(tmp_path_factory):
     tarn.api("POST", "/access/users", {"name": ADMIN, "role": "admin", "password": ADMIN_PASSWORD})
     tarn.auth = (ADMIN, ADMIN_PASSWORD)
     tarn.api("POST", "/access/users", {"name": VIEWER, "role": "viewer", "password": VIEWER_PASSWORD})
-    tarn.keys = {role: tarn.api("POST", "/access/keys", {"name": f"{role} key", "role": role})["key"] for role in ("viewer", "editor")}
+    tarn.keys = {role: tarn.api("POST", "/access/keys", {"name": f"{role}-key", "role": role})["key"] for role in ("viewer", "editor")}
     yield tarn
     tarn.kill()
     assert not tarn.panics()

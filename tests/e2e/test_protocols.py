@@ -232,6 +232,9 @@ def test_flight_sql_gives_arrow_types_as_they_are(tarn):
         assert [field.name for field in table.schema] == TYPES.column_names
         for field in TYPES.schema:
             seen = table.schema.field(field.name).type
+            if pa.types.is_timestamp(seen) and seen.tz == "+00:00":
+                # Another name of the same zone.
+                seen = pa.timestamp(seen.unit, "UTC")
             if pa.types.is_string(field.type) or pa.types.is_binary(field.type) or pa.types.is_list(field.type):
                 continue
             assert seen == field.type, f"{field.name}: {seen}"
@@ -348,7 +351,7 @@ def test_http_errors_name_place_kind_and_neighbour(tarn):
 def test_explain_analyze_says_what_was_read(tarn):
     rows = tarn.rows("EXPLAIN ANALYZE SELECT customer, count(*) FROM shop.orders WHERE id > 500 GROUP BY customer")
     text = " ".join(str(cell) for row in rows for cell in row)
-    assert "output_rows" in text and "shop.orders" in text, text
+    assert "output_rows" in text and "shop/orders" in text, text
     assert tarn.query("SELECT count(*) FROM shop.orders", explain=True)["plan"]
 
 

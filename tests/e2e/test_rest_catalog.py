@@ -34,7 +34,7 @@ def rows_of(tarn: Tarn, table: str, key: str) -> list[dict]:
 def test_duckdb_writes_pyiceberg_appends_and_all_read_the_same(tarn):
     with open_duckdb(tarn) as duck:
         duck.execute("CREATE SCHEMA lake.mart")
-        duck.execute("CREATE TABLE lake.mart.item (id BIGINT, name VARCHAR, price DECIMAL(10, 2), at TIMESTAMPTZ)")
+        duck.execute("CREATE TABLE lake.mart.item (id BIGINT, name VARCHAR, price DECIMAL(10, 2), made TIMESTAMPTZ)")
         duck.execute("INSERT INTO lake.mart.item SELECT n, 'item ' || n, n / 4.0, TIMESTAMPTZ '2026-01-01 00:00:00+00' FROM range(1, 101) r(n)")
     assert len(rows_of(tarn, "mart.item", "id")) == 100
     with open_duckdb(tarn) as duck:
@@ -48,12 +48,12 @@ def test_duckdb_writes_pyiceberg_appends_and_all_read_the_same(tarn):
     assert [row["id"] for row in rows] == list(range(1, 96))
     by_id = {row["id"]: row for row in rows}
     assert by_id[3]["name"] == "new 3" and by_id[3]["price"] == decimal.Decimal("0.25")
-    assert by_id[90]["name"] == "merged" and by_id[91]["name"] == "inserted" and by_id[91]["at"] is None
+    assert by_id[90]["name"] == "merged" and by_id[91]["name"] == "inserted" and by_id[91]["made"] is None
     table = open_pyiceberg(tarn).load_table("mart.item")
     table.append(pa.table({
         "id": pa.array([1001, 1002], pa.int64()), "name": ["from python", None],
         "price": pa.array([decimal.Decimal("9.99"), None], pa.decimal128(10, 2)),
-        "at": pa.array([datetime.datetime(2026, 5, 1, tzinfo=datetime.timezone.utc), None], pa.timestamp("us", "UTC")),
+        "made": pa.array([datetime.datetime(2026, 5, 1, tzinfo=datetime.timezone.utc), None], pa.timestamp("us", "UTC")),
     }))
     rows = rows_of(tarn, "mart.item", "id")
     assert len(rows) == 97 and rows[-2]["name"] == "from python"

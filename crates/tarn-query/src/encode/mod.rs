@@ -80,7 +80,7 @@ fn encode<E: Encoder>(stream: QueryStream, encoder: E) -> ByteStream {
         }
         Some((piece, encoding))
     })
-    // Compression of HTTP answers asks once more after the end.
+    // A body of a response is polled once more after its end.
     .fuse()
     .boxed()
 }

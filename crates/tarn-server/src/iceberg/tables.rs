@@ -8,7 +8,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use iceberg::spec::{Schema, SortOrder, UnboundPartitionSpec};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use tarn_lakehouse::{CreateTable, LoadedTable};
 
@@ -64,8 +65,18 @@ pub(super) struct LoadQuery {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DropQuery {
-    /// PyIceberg writes `True`, Java `true`.
-    purge_requested: Option<String>,
+    #[serde(default, deserialize_with = "bool_of_any_case")]
+    purge_requested: bool,
+}
+
+/// PyIceberg writes `True` and `False`.
+fn bool_of_any_case<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(D::Error::custom(format!("`{text}` is neither `true` nor `false`"))),
+    }
 }
 
 /// What a client needs to read and write a table.
@@ -202,9 +213,7 @@ pub(super) async fn delete(
     IcebergQuery(query): IcebergQuery<DropQuery>,
 ) -> Result<StatusCode, IcebergError> {
     let name = table_to_read(&path.namespace, &path.table)?;
-    app.catalog()
-        .drop_table(&ctx, &name, query.purge_requested.is_some_and(|text| text.eq_ignore_ascii_case("true")))
-        .await?;
+    app.catalog().drop_table(&ctx, &name, query.purge_requested).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

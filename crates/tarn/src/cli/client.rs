@@ -86,10 +86,11 @@ impl Client {
             Some(at) => format!("line {}, column {}: {}", at.line, at.column, error.message),
             None => error.message,
         };
-        let hint = error.hint.or_else(|| {
-            let advice = "pass an API key with --key or TARN_API_KEY; `tarn access key create` makes one";
-            (error.kind == FaultKind::Denied && self.key.is_none()).then(|| advice.to_string())
-        });
+        // What the server says is for those who speak HTTP.
+        let hint = match error.kind == FaultKind::Denied && self.key.is_none() {
+            true => Some("pass an API key with --key or TARN_API_KEY; `tarn access key create` makes one".into()),
+            false => error.hint,
+        };
         Err(Failure::new(error.kind, message, hint))
     }
 

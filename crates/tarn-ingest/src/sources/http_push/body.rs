@@ -46,7 +46,7 @@ fn line_record(line: &str) -> Record {
 }
 
 /// Records of a body. A line or an array element that cannot be used stands for itself; a body that is no JSON at all
-/// is refused as a whole. Errors: `InvalidPush`, `TooLarge` for deep nesting.
+/// is refused as a whole. Errors: `InvalidPush`.
 pub(super) fn split(
     body: &[u8],
     content_type: Option<&str>,
@@ -61,8 +61,8 @@ pub(super) fn split(
     let is_array = text.starts_with('[');
     // An array of records adds a level that is not the records'.
     if depth(text.as_bytes()) > depth_max + u32::from(is_array) {
-        return Err(IngestError::TooLarge {
-            what: format!("the body is nested deeper than {depth_max} levels"),
+        return Err(IngestError::InvalidPush {
+            what: format!("it is nested deeper than {depth_max} levels"),
             advice: "flatten the records, or raise `depth_max` of the source".to_string(),
         });
     }
@@ -118,7 +118,7 @@ mod tests {
         assert!(split(br#"{"a": [[["]]]]"]]]}"#, None, 4).is_ok());
         assert!(split(br#"[{"a": [[[1]]]}]"#, None, 4).is_ok());
         let error = split(br#"{"a": [[[[1]]]]}"#, None, 4).expect_err("too deep");
-        assert!(matches!(error, IngestError::TooLarge { .. }), "{error}");
+        assert!(matches!(error, IngestError::InvalidPush { .. }), "{error}");
         let bomb = "[".repeat(1_000_000);
         assert!(split(bomb.as_bytes(), None, 4).is_err());
     }
