@@ -74,6 +74,12 @@ binary_steps() {
     step examples "questions of the example" || true
     if step build_binary "binary for end-to-end tests"; then
         step reference "generated reference" || true
+    fi
+}
+
+# On the built binary, with real servers and browsers: `make test-e2e`.
+e2e_steps() {
+    if step build_binary "binary for end-to-end tests"; then
         ! has web/e2e || step console_e2e_demo "console: browser tests on the demo" || true
         ! has tests/e2e || step end_to_end "end-to-end tests" || true
     fi
@@ -109,7 +115,7 @@ all) lint_steps; console_steps; rust_steps; binary_steps ;;
 rust) rust_steps ;;
 web) console_steps ;;
 lint) lint_steps; mkdir -p web/dist; step clippy "clippy, warnings denied" || true ;;
-e2e) console_steps; binary_steps ;;
+e2e) step console_build "console: build" || true; e2e_steps ;;
 *) echo "unknown part '$1': all, rust, web, lint or e2e" >&2; exit 2 ;;
 esac
 exit $failed

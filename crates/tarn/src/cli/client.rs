@@ -88,7 +88,9 @@ impl Client {
         };
         // What the server says is for those who speak HTTP.
         let hint = match error.kind == FaultKind::Denied && self.key.is_none() {
-            true => Some("pass an API key with --key or TARN_API_KEY; `tarn access key create` makes one".into()),
+            true => {
+                Some("pass an API key with --key or TARN_API_KEY; `tarn access key create` makes one".into())
+            }
             false => error.hint,
         };
         Err(Failure::new(error.kind, message, hint))
