@@ -63,7 +63,6 @@ console_steps() {
     step console_build "console: build" || true
     step console_check "console: types and lint" || true
     step console_unit "console: unit tests" || true
-    ! has web/e2e || step console_e2e_mock "console: browser tests" || true
 }
 rust_steps() {
     mkdir -p web/dist
@@ -79,6 +78,7 @@ binary_steps() {
 
 # On the built binary, with real servers and browsers: `make test-e2e`.
 e2e_steps() {
+    ! has web/e2e || step console_e2e_mock "console: browser tests on made-up data" || true
     if step build_binary "binary for end-to-end tests"; then
         ! has web/e2e || step console_e2e_demo "console: browser tests on the demo" || true
         ! has tests/e2e || step end_to_end "end-to-end tests" || true

@@ -154,7 +154,7 @@ async fn what_cannot_be_pushed_is_refused_with_advice() {
         kind("in", None, &format!("{{\"a\": \"{}\"}}", "x".repeat(1_024))).await,
         FaultKind::Exhausted
     );
-    assert_eq!(kind("in", None, r#"{"a": [[[[1]]]]}"#).await, FaultKind::Exhausted);
+    assert_eq!(kind("in", None, r#"{"a": [[[[1]]]]}"#).await, FaultKind::Invalid);
     assert_eq!(kind("in", None, "{").await, FaultKind::Invalid);
     assert_eq!(kind("in", Some("order"), "{}").await, FaultKind::Invalid);
     assert_eq!(kind("files", None, "{}").await, FaultKind::Conflict);
