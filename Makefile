@@ -1,7 +1,7 @@
 # Everything starts here. `make` lists what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run demo build console test test-rust test-web test-e2e lint fmt bench dist docs clean
+.PHONY: help setup setup-test run demo build console test test-rust test-web test-e2e test-spark lint fmt bench dist docs clean
 
 CACHE := $(or $(TARN_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tarn)
 export CARGO_TARGET_DIR ?= $(CACHE)/target
@@ -44,6 +44,10 @@ test-web: ## Types, lint and unit tests of the console
 test-e2e: ## Browser and end-to-end tests against the built binary
 	@scripts/test.sh e2e
 
+test-spark: build ## Spark reads and writes tables of the built binary; installs Spark first
+	@scripts/setup.sh spark
+	@TARN_BIN=$(BINARY) tests/e2e/run.sh -m spark test_spark.py
+
 lint: ## Format, tidy, clippy
 	@scripts/test.sh lint
 
@@ -52,7 +56,7 @@ fmt: ## Format the Rust code
 
 bench: build ## Measure; tables on the screen, results in docs/bench/
 	@scripts/setup.sh test
-	@PATH="$(CACHE)/venv/bin:$$PATH" $(BINARY) bench $(ARGS)
+	@PATH="$(CACHE)/venv/bin:$$PATH" scripts/with_postgres.sh $(BINARY) bench $(ARGS)
 
 dist: console ## A wheel (pip install) and a tarball in dist/
 	@scripts/dist.sh

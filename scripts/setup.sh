@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing and says what and why. Usage: scripts/setup.sh run|test|dist
+# Installs what is missing and says what and why. Usage: scripts/setup.sh run|test|spark|dist
 #
 # Looks first and installs only what is not there, so a second run does nothing and needs no network.
 set -euo pipefail
@@ -67,10 +67,10 @@ install_node_modules() {
     (cd web && npm ci --no-audit --no-fund </dev/null)
 }
 
-install_python() {
-    local wanted=scripts/requirements-test.txt stamp=$TARN_VENV/.requirements
+install_python() { # install_python LIST WHAT
+    local wanted=scripts/$1.txt stamp=$TARN_VENV/.$1
     cmp -s "$wanted" "$stamp" && return 0
-    echo "setup: Python packages of the tests ($TARN_VENV): DuckDB, PyIceberg, ADBC and an S3 server, to compare with"
+    echo "setup: Python packages of the tests ($TARN_VENV): $2"
     [[ -x $TARN_VENV/bin/python ]] || python3 -m venv "$TARN_VENV"
     "$TARN_VENV/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted" </dev/null
     cp "$wanted" "$stamp"
@@ -82,15 +82,19 @@ need build-essential "C compiler and linker of SQLite, zstd and ring" command -v
 need git "cargo xtask tidy asks it for the files" command -v git
 case $purpose in
 run) ;;
-test)
+test | spark)
     need postgresql-15 "the database that the tests read from, and psql" has_postgres
     need chromium "the browser of the console's tests" has_browser
     need fonts-noto-cjk "Chinese letters in that browser" has_cjk_font
     need python3-venv "a place for the Python packages of the tests" has_venv
+    [[ $purpose != spark ]] || need openjdk-17-jre-headless "the Java that Spark runs on" command -v java
     ;;
 dist) need python3-venv "a place for maturin, which makes the wheel" has_venv ;;
-*) fail "unknown purpose '$purpose': run, test or dist" ;;
+*) fail "unknown purpose '$purpose': run, test, spark or dist" ;;
 esac
 install_missing
 install_node_modules
-[[ $purpose != test ]] || install_python
+case $purpose in test | spark)
+    install_python requirements-test "DuckDB, PyIceberg, ADBC and an S3 server, to compare with" ;;
+esac
+[[ $purpose != spark ]] || install_python requirements-spark "Spark, which is large"

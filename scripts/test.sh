@@ -52,14 +52,12 @@ step() { # step FUNCTION TITLE; its output is kept, and the step has a shell of 
     NAMES+=("$2") RESULTS+=("$result") TIMES+=($((SECONDS - start)))
     [[ $result == ok ]]
 }
-has() { [[ -e $1 ]]; }
 
 lint_steps() {
     step format "format of Rust" || true
     step tidy "layers, fences, sizes, pages" || true
 }
 console_steps() {
-    has web/package.json || return 0
     step console_build "console: build" || true
     step console_check "console: types and lint" || true
     step console_unit "console: unit tests" || true
@@ -69,19 +67,13 @@ rust_steps() {
     step clippy "clippy, warnings denied" || true
     step rust_tests "Rust tests" || true
 }
-binary_steps() {
-    step examples "questions of the example" || true
+# On the built binary, with real servers and browsers.
+e2e_steps() {
+    step console_e2e_mock "console: browser tests on made-up data" || true
     if step build_binary "binary for end-to-end tests"; then
         step reference "generated reference" || true
-    fi
-}
-
-# On the built binary, with real servers and browsers: `make test-e2e`.
-e2e_steps() {
-    ! has web/e2e || step console_e2e_mock "console: browser tests on made-up data" || true
-    if step build_binary "binary for end-to-end tests"; then
-        ! has web/e2e || step console_e2e_demo "console: browser tests on the demo" || true
-        ! has tests/e2e || step end_to_end "end-to-end tests" || true
+        step console_e2e_demo "console: browser tests on the demo" || true
+        step end_to_end "end-to-end tests" || true
     fi
 }
 
@@ -111,7 +103,7 @@ rm -rf "$LOGS" && mkdir -p "$LOGS"
 trap summary EXIT
 step setup "what tests need" || exit 1
 case ${1:-all} in
-all) lint_steps; console_steps; rust_steps; binary_steps ;;
+all) lint_steps; console_steps; rust_steps; step examples "questions of the example" || true; e2e_steps ;;
 rust) rust_steps ;;
 web) console_steps ;;
 lint) lint_steps; mkdir -p web/dist; step clippy "clippy, warnings denied" || true ;;

@@ -418,10 +418,10 @@ def test_noise_on_a_port_does_not_hurt(noisy, noise):
     for name in ("http", "pgwire", "flight"):
         host, _, port = noisy.running[name].rpartition(":")
         with socket.create_connection((host, int(port)), timeout=20) as connection:
-            connection.sendall(noise)
-            connection.shutdown(socket.SHUT_WR)
             connection.settimeout(20)
             try:
+                connection.sendall(noise)
+                connection.shutdown(socket.SHUT_WR)
                 while connection.recv(65_536):
                     pass
             except OSError:

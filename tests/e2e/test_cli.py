@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import time
 
@@ -179,7 +180,43 @@ def test_users_keys_and_secrets(tarn):
     assert "ada" in tarn.ok("access", "user", "list") and "deploy" in tarn.ok("access", "key", "list")
     assert "ada" in tarn.ok("access", "audit")
     wrong = tarn.cli("--key", "tarn_wrong", "access", "user", "list")
-    assert wrong.returncode == 5
+    assert wrong.returncode == 5 and "hint:" in wrong.stderr
+    tarn.key = None
+    assert "deploy" in tarn.ok("--user", "ada", "access", "key", "list", TARN_PASSWORD="a long password")
+    assert "deploy" in tarn.ok("access", "key", "list", TARN_USER="ada", TARN_PASSWORD="a long password")
+    wrong = tarn.cli("--user", "ada", "access", "key", "list", TARN_PASSWORD="a wrong password")
+    assert wrong.returncode == 5 and "user or password refused" in wrong.stderr and "hint:" in wrong.stderr
+
+
+def test_a_reader_of_the_output_may_leave_early(tarn):
+    for command in (["sql", "SHOW FUNCTIONS"], ["sql", "--format", "csv", "SHOW FUNCTIONS"], ["ingest", "types"], ["--json", "ingest", "types"],
+                    ["ingest", "types", "postgres_cdc"], ["doctor"], ["completions", "bash"], ["resource", "list"]):
+        where = ["--project", str(tarn.project), "--data", str(tarn.data)]
+        with subprocess.Popen(tarn.command(*command, *where), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=tarn.env()) as process:
+            process.stdout.close()
+            said = process.stderr.read()
+            assert process.wait(60) == 0 and said == "", (command, said)
+
+
+def test_a_mistyped_variable_is_warned_of(make_tarn):
+    tarn = make_tarn(TARN_QUERY__MEMRY="1GB").start()
+    assert "warning: environment variable `TARN_QUERY__MEMRY` is unknown" in tarn.said() and "`TARN_QUERY__MEMORY`" in tarn.said()
+    doctor = tarn.cli("doctor")
+    assert doctor.returncode == 0 and "`TARN_QUERY__MEMRY`" in doctor.stdout and "`TARN_QUERY__MEMORY`" in doctor.stdout
+
+
+def test_a_second_interrupt_ends_at_once(make_tarn):
+    tarn = make_tarn().start()
+    where = ["--project", str(tarn.project), "--data", str(tarn.data)]
+    slow = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b, generate_series(1, 1000) c"
+    # A query in progress holds up the stop.
+    with subprocess.Popen(tarn.command("sql", slow, *where), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=tarn.env()) as query:
+        wait_until("the query runs", lambda: any(entry["state"] == "running" for entry in tarn.api("GET", "/query")["items"]))
+        tarn.process.send_signal(signal.SIGINT)
+        wait_until("it stops", lambda: "stopping" in tarn.said())
+        tarn.process.send_signal(signal.SIGINT)
+        assert tarn.process.wait(5) == 130 and "stopped at once" in tarn.said()
+        query.wait(30)
 
 
 def test_without_a_server_it_is_said_how_to_start_one(make_tarn):

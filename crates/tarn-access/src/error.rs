@@ -66,6 +66,12 @@ pub enum AccessError {
         /// Why not.
         what: String,
     },
+    /// A new password is too easy to guess.
+    #[error("the password must have at least {length_min} characters")]
+    PasswordTooShort {
+        /// What the configuration asks for.
+        length_min: usize,
+    },
     /// Nobody would be left who may manage users.
     #[error("`{name}` is the last admin")]
     LastAdmin {
@@ -123,7 +129,9 @@ impl Fault for AccessError {
             Self::TooManyAttempts { .. } => FaultKind::Exhausted,
             Self::UserExists { .. } | Self::LastAdmin { .. } => FaultKind::Conflict,
             Self::UserNotFound { .. } | Self::KeyNotFound { .. } => FaultKind::NotFound,
-            Self::Invalid { .. } | Self::FirstMustBeAdmin => FaultKind::Invalid,
+            Self::Invalid { .. } | Self::PasswordTooShort { .. } | Self::FirstMustBeAdmin => {
+                FaultKind::Invalid
+            }
             Self::Store(error) => error.kind(),
             Self::Hash { .. } => FaultKind::Internal,
             Self::Undecodable { .. } => FaultKind::Corrupt,
@@ -142,9 +150,16 @@ impl Fault for AccessError {
                 return similar.as_ref().map(|name| format!("did you mean `{name}`?"));
             }
             Self::Store(error) => return error.hint(),
-            Self::WrongCredentials { .. }
-            | Self::TooManyAttempts { .. }
-            | Self::UserExists { .. }
+            Self::WrongCredentials { what: "user or password" } => {
+                "check both, capital letters count; an admin gives a new password by removing and adding the user"
+            }
+            Self::WrongCredentials { what: "API key" } => {
+                "check that the whole key was given and not revoked; `tarn access key create NAME` makes another"
+            }
+            Self::WrongCredentials { .. } => "log in again",
+            Self::TooManyAttempts { .. } => "wait, then check user and password before the next try",
+            Self::PasswordTooShort { .. } => "use a longer password, such as four words in a row",
+            Self::UserExists { .. }
             | Self::KeyNotFound { .. }
             | Self::Invalid { .. }
             | Self::Hash { .. }

@@ -46,12 +46,11 @@ impl Passwords {
         self.slots.acquire().await.map_err(|error| AccessError::Hash { what: error.to_string() })
     }
 
-    /// Hashes a new password. Errors: `Invalid` if it is too short or too long.
+    /// Hashes a new password. Errors: `PasswordTooShort`, `Invalid` if it is too long.
     pub(crate) async fn hash(&self, password: &SecretValue) -> Result<String, AccessError> {
         let length = password.expose().chars().count();
         if length < self.length_min {
-            let what = format!("the password must have at least {} characters", self.length_min);
-            return Err(AccessError::Invalid { what });
+            return Err(AccessError::PasswordTooShort { length_min: self.length_min });
         }
         if password.expose().len() > PASSWORD_BYTES_MAX {
             return Err(AccessError::Invalid {

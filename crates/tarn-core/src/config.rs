@@ -26,6 +26,9 @@ pub use reference::reference_markdown;
 use environment::{Override, overrides};
 use shape::Shape;
 
+/// Keys that the hint of an unknown one lists.
+const KEYS_LISTED_MAX: usize = 10;
+
 /// A configuration that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -92,7 +95,13 @@ impl Fault for ConfigError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::UnknownKey { section, known, .. } if !known.is_empty() => {
-                Some(format!("keys of {section}: {}", known.join(", ")))
+                let first =
+                    known.iter().take(KEYS_LISTED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+                let more = match known.len().saturating_sub(KEYS_LISTED_MAX) {
+                    0 => String::new(),
+                    more => format!(" and {more} more, see docs/reference/config.md"),
+                };
+                Some(format!("keys of {section}: {first}{more}"))
             }
             Self::Syntax { .. } | Self::InvalidValue { .. } => {
                 Some("all keys, types and defaults are in docs/reference/config.md".to_string())
@@ -107,7 +116,7 @@ impl Fault for ConfigError {
 ///
 /// `text`: the file's name (for messages) and content, `None` where there is no file. `env`: the process's variables;
 /// `TARN_<SECTION>__<KEY>` replaces one value, parsed by the type that the key has. A `TARN_` variable that means
-/// nothing is logged as a warning, since it may belong to another program.
+/// nothing is no error, since it may belong to another program; [`unknown_variables`] lists them.
 /// Errors: the first thing that is wrong, in the order of the file, then of the variables' names.
 pub fn load<T>(
     text: Option<(&Path, &str)>,
@@ -117,15 +126,11 @@ where
     T: DeserializeOwned + Serialize + JsonSchema + Default,
 {
     let schema = json_schema::<T>();
-    let variables: Vec<(String, String)> = env.collect();
-    for unknown in unknown_variables::<T>(variables.iter().map(|(name, _)| name.as_str())) {
-        tracing::warn!(variable = unknown.name, similar = unknown.similar, "unknown environment variable");
-    }
     let (mut config, mut json) = match text {
         Some((path, text)) => read_file::<T>(path, text, &schema)?,
         None => (T::default(), Value::Object(Map::new())),
     };
-    for Override { variable, path, value } in overrides(&Shape::of(&schema), variables)? {
+    for Override { variable, path, value } in overrides(&Shape::of(&schema), env.collect())? {
         put(&mut json, &path, value);
         // One by one, so that an error names its variable.
         config = T::deserialize(&json)
@@ -153,10 +158,14 @@ fn read_file<T: DeserializeOwned>(
         file: file.clone(),
     })?;
     refuse_unknown_keys(&File { name: &file, text }, table.get_ref(), &Shape::of(schema), &[])?;
-    let config = toml::from_str(text).map_err(|error| ConfigError::InvalidValue {
-        line: at(&error),
-        message: error.message().to_string(),
-        file: file.clone(),
+    let config = toml::from_str(text).map_err(|error| {
+        let line = at(&error);
+        let key = text.lines().nth(line - 1).and_then(|line| line.split_once('='));
+        let message = match key {
+            Some((key, _)) => format!("`{}`: {}", key.trim(), error.message()),
+            None => error.message().to_string(),
+        };
+        ConfigError::InvalidValue { line, message, file: file.clone() }
     })?;
     Ok((config, table_to_json(table.get_ref())))
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use tarn_component::ConfigError;
-use tarn_core::{Fault, FaultKind, InvalidName};
+use tarn_core::{Fault, FaultKind, FaultReport, InvalidName};
 use tarn_eventlog::EventLogError;
 use tarn_storage::StorageError;
 
@@ -112,6 +112,14 @@ pub enum IngestError {
         /// What the decoder said.
         source: BoxError,
     },
+    /// A source cannot take rows from a sender now.
+    #[error("source `{name}` cannot take rows: {}", report.message)]
+    NotTaken {
+        /// Its name.
+        name: String,
+        /// Why not.
+        report: FaultReport,
+    },
     /// A limit of the source is reached.
     #[error("{what}")]
     TooLarge {
@@ -184,6 +192,7 @@ impl Fault for IngestError {
             Self::Denied { .. } => FaultKind::Denied,
             Self::Decode { .. } => FaultKind::Corrupt,
             Self::TooLarge { .. } => FaultKind::Exhausted,
+            Self::NotTaken { report, .. } => report.kind,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => FaultKind::NotFound,
                 io::ErrorKind::PermissionDenied => FaultKind::Denied,
@@ -214,6 +223,7 @@ impl Fault for IngestError {
             | Self::SourceGone { advice, .. }
             | Self::TooLarge { advice, .. }
             | Self::InvalidPush { advice, .. } => Some(advice.clone()),
+            Self::NotTaken { report, .. } => report.hint.clone(),
             Self::Storage(error) => error.hint(),
             Self::Log(error) => error.hint(),
             Self::Broken { .. } => {

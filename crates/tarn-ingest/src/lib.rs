@@ -9,9 +9,9 @@ mod supervisor;
 pub use error::{BoxError, IngestError};
 pub use records::{ColumnConfig, ColumnType};
 pub use source::{
-    BuildConnector, CheckReport, CheckStep, Connector, ConnectorContext, DeadLetter, Intake, Progress, Push,
-    PushReason, PushReceipt, Resume, Source, SourceBatch, SourceEvent, SourceSpec, SourceTable,
-    TableDescription,
+    BuildConnector, CheckReport, CheckStep, Connector, ConnectorContext, DeadLetter, Intake, MissingTable,
+    Progress, Push, PushReason, PushReceipt, Resume, Source, SourceBatch, SourceEvent, SourceSpec,
+    SourceTable, TableDescription,
 };
 pub use sources::{SOURCES, source_spec};
 pub use supervisor::{

@@ -91,6 +91,15 @@ pub struct Progress {
     pub message: Option<String>,
 }
 
+/// A table that is declared by name and not there. The source goes on, and reads it once it is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MissingTable {
+    /// As it is declared.
+    pub table: String,
+    /// A table that is there and has a similar name.
+    pub similar: Option<String>,
+}
+
 /// What a source yields.
 #[derive(Clone, Debug)]
 pub enum SourceEvent {
@@ -103,6 +112,8 @@ pub enum SourceEvent {
     DeadLetter(DeadLetter),
     /// How far a snapshot or a bounded read is, for people.
     Progress(Progress),
+    /// Tables that are declared by name and not there; replaces what was said before, empty once all are there.
+    Missing(Vec<MissingTable>),
     /// Nothing to do for a moment, but the source is alive and complete up to now; carries how far it is behind
     /// its system in bytes, where it knows.
     Idle {

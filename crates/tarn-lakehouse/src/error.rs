@@ -53,7 +53,7 @@ pub enum LakehouseError {
         attempts: u32,
     },
     /// A snapshot that is not there (any more).
-    #[error("table `{table}` has no snapshot {wanted}")]
+    #[error("table `{table}` has no snapshot {}", dated(wanted))]
     SnapshotNotFound {
         /// The table.
         table: String,
@@ -133,6 +133,15 @@ pub enum LakehouseError {
     },
 }
 
+/// A time of the form `at N ms since 1970` as people read it; anything else as it is.
+fn dated(wanted: &str) -> String {
+    let ms = wanted.strip_prefix("at ").and_then(|rest| rest.strip_suffix(" ms since 1970"));
+    match ms.and_then(|ms| chrono::DateTime::from_timestamp_millis(ms.parse().ok()?)) {
+        Some(time) => format!("at {}", time.format("%Y-%m-%d %H:%M:%S%.f UTC")),
+        None => wanted.to_string(),
+    }
+}
+
 /// What a store said, somewhere down the chain of an error of Iceberg.
 fn store_cause(error: &iceberg::Error) -> Option<FaultKind> {
     let first: &(dyn std::error::Error + 'static) = error;
@@ -180,6 +189,9 @@ impl Fault for LakehouseError {
                 similar.as_ref().map(|name| format!("did you mean `{name}`?"))
             }
             Self::NamespaceNotEmpty { .. } => Some("drop its tables first".to_string()),
+            Self::SnapshotNotFound { .. } => {
+                Some("the table's page lists the snapshots that are kept".to_string())
+            }
             Self::BadLocation { warehouse, .. } => Some(format!("use a location below `{warehouse}`")),
             Self::Unmappable { .. } => Some(
                 "rename or cast the column at the source, or leave the table out of the source".to_string(),
@@ -194,5 +206,21 @@ impl Fault for LakehouseError {
             }
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_without_a_snapshot_is_told_as_a_date() {
+        let error = |wanted: &str| {
+            let (table, wanted) = ("shop.orders".to_string(), wanted.to_string());
+            LakehouseError::SnapshotNotFound { table, wanted }.to_string()
+        };
+        let told = "table `shop.orders` has no snapshot at 2026-01-31 12:00:00 UTC";
+        assert_eq!(error("at 1769860800000 ms since 1970"), told);
+        assert_eq!(error("17"), "table `shop.orders` has no snapshot 17");
     }
 }

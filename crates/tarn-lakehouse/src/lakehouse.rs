@@ -30,6 +30,7 @@ type TableKey = (TenantId, TableName);
 #[derive(Debug)]
 struct RunningSink {
     spec: SinkSpec,
+    config: SinkConfig,
     status: Arc<Mutex<SinkStatus>>,
     commands: mpsc::Sender<SinkCommand>,
     stop: CancellationToken,
@@ -159,12 +160,13 @@ impl Lakehouse {
         self.view_at_snapshot(ctx, name, at).await
     }
 
-    /// Starts to apply the changes of a topic to a table, unless that is done already. Another topic for the same
-    /// table takes over from the one before.
+    /// Starts to apply the changes of a topic to a table, unless that is done already with this configuration. Another
+    /// topic or configuration for the same table takes over from the one before.
     pub fn attach(&self, ctx: &RequestContext, spec: SinkSpec, config: SinkConfig) {
         let key = (ctx.tenant.clone(), spec.table.clone());
         let mut sinks = self.sinks.lock();
-        if sinks.get(&key).is_some_and(|running| running.spec == spec && !running.stop.is_cancelled()) {
+        let same = |running: &RunningSink| running.spec == spec && running.config == config;
+        if sinks.get(&key).is_some_and(|running| same(running) && !running.stop.is_cancelled()) {
             return;
         }
         if let Some(old) = sinks.remove(&key) {
@@ -182,11 +184,11 @@ impl Lakehouse {
             loader: Arc::clone(&self.loader),
             log: Arc::clone(&self.log),
             env: self.env.clone(),
-            config,
+            config: config.clone(),
         };
         let sink = Sink::new(context, spec.clone(), Arc::clone(&status), receiver);
         drop(self.env.spawner.spawn(sink.run()));
-        sinks.insert(key, RunningSink { spec, status, commands, stop });
+        sinks.insert(key, RunningSink { spec, config, status, commands, stop });
     }
 
     /// Stops applying changes to a table. The table stays.

@@ -183,8 +183,9 @@ pub fn new_schema(table: &str, data: &ArrowSchema, key: &[String]) -> Result<Sou
     let mut ids = Ids(0);
     let mut fields = Vec::new();
     let mut columns = BTreeMap::new();
-    for field in data_columns(data) {
-        let id = ids.next();
+    // Columns first, then what is nested in them: the ids that a new table gives its fields, whatever they are here.
+    let numbered: Vec<(i32, &Arc<Field>)> = data_columns(data).map(|field| (ids.next(), field)).collect();
+    for (id, field) in numbered {
         if let Some(column) = field.metadata().get(COLUMN_ID) {
             columns.insert(column.clone(), id);
         }
@@ -251,8 +252,9 @@ fn fits(old: &Type, new: &Type) -> bool {
 /// The schema after following a source's change, or `None` if rows of `data` fit the table as it is.
 ///
 /// New columns are added as optional, renamed columns (same source number, other name) are renamed, columns that the
-/// source dropped stay and are null from then on, types are widened where Iceberg allows it.
-/// Errors: `Unmappable` for any other change of a type.
+/// source dropped stay and are null from then on, types are widened where Iceberg allows it. After any other change of
+/// a type the column is a new one, and the old one stays as `NAME_dropped_N`. Errors: `Unmappable` for a change of the
+/// type of a key column that is no widening.
 pub fn evolved(
     table: &str,
     metadata: &TableMetadata,
@@ -295,8 +297,21 @@ pub fn evolved(
             *fields[at].field_type = wider;
             changed = true;
         } else if !fits(&fields[at].field_type, &incoming) {
-            let what = format!("its type changed from {} to {incoming}", fields[at].field_type);
-            return Err(unmappable(table, field.name(), what));
+            if key.contains(field.name()) {
+                let what = format!(
+                    "it is part of the key and its type changed from {} to {incoming}",
+                    fields[at].field_type
+                );
+                return Err(unmappable(table, field.name(), what));
+            }
+            // Old files keep their values under another name; the source reads the table anew for the new ones.
+            free_name(&mut fields, field.name());
+            let id = ids.next();
+            let incoming =
+                iceberg_type(field, &mut ids).map_err(|what| unmappable(table, field.name(), what))?;
+            fields.push(NestedField::optional(id, field.name(), incoming));
+            number.map(|number| columns.insert(number.clone(), id));
+            changed = true;
         }
     }
     if !changed {

@@ -11,7 +11,7 @@ pub enum Label {
     Topic,
     /// A table, `namespace.table`.
     Table,
-    /// `http`, `flight_sql` or `postgres`.
+    /// `http`, `flight` or `pgwire`.
     Protocol,
 }
 
@@ -97,13 +97,9 @@ metrics! {
     IngestInFlightBytes, Gauge, Source, "tarn_ingest_in_flight_bytes", "Bytes read from a source that are not durable yet.";
     IngestAppendMs, Histogram, Source, "tarn_ingest_append_milliseconds", "Time until an append of a source was durable.";
     EventlogRows, Counter, Topic, "tarn_eventlog_rows_total", "Rows appended to a topic.";
-    EventlogBytes, Counter, Topic, "tarn_eventlog_bytes_total", "Bytes written to a topic's segments.";
-    EventlogFlushMs, Histogram, None, "tarn_eventlog_flush_milliseconds", "Time of one flush of the event log to disk.";
     LakehouseCommits, Counter, Table, "tarn_lakehouse_commits_total", "Snapshots committed to a table.";
-    LakehouseConflicts, Counter, Table, "tarn_lakehouse_conflicts_total", "Commits to a table that lost a race and were tried again.";
     LakehouseRows, Counter, Table, "tarn_lakehouse_rows_total", "Change rows applied to a table.";
     LakehouseFreshnessMs, Gauge, Table, "tarn_lakehouse_freshness_milliseconds", "Age of the newest change of a table that queries cannot see yet.";
-    LakehouseCommitMs, Histogram, None, "tarn_lakehouse_commit_milliseconds", "Time of one commit to a table.";
     LakehouseCompactions, Counter, Table, "tarn_lakehouse_compactions_total", "Times that files of a table were rewritten.";
     Queries, Counter, Protocol, "tarn_query_total", "Queries that ended.";
     QueryFaults, Counter, Protocol, "tarn_query_faults_total", "Queries that ended with an error.";
@@ -111,9 +107,9 @@ metrics! {
     QueriesRunning, Gauge, None, "tarn_query_running", "Queries that run now.";
     QueryRows, Counter, Protocol, "tarn_query_rows_total", "Rows returned by queries.";
     QueryBytesScanned, Counter, None, "tarn_query_bytes_scanned_total", "Bytes of data files read by queries.";
-    ServerRequests, Counter, Protocol, "tarn_server_requests_total", "Requests answered.";
+    ServerRequests, Counter, Protocol, "tarn_server_requests_total", "Requests answered; of the PostgreSQL protocol, statements.";
     ServerFaults, Counter, Protocol, "tarn_server_faults_total", "Requests answered with a fault of the server.";
-    ServerMs, Histogram, Protocol, "tarn_server_request_milliseconds", "Time from a request's arrival to its answer.";
+    ServerMs, Histogram, Protocol, "tarn_server_request_milliseconds", "Time from a request's arrival to the first byte of its answer.";
     ServerConnections, Gauge, Protocol, "tarn_server_connections", "Open connections.";
     ProcessMemoryBytes, Gauge, None, "tarn_process_memory_bytes", "Resident memory of the process.";
     DiskBytes, Gauge, None, "tarn_disk_used_bytes", "Bytes in the data folder.";

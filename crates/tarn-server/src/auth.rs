@@ -2,7 +2,8 @@
 
 use axum::http::StatusCode;
 use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use tarn_access::{AccessError, Credentials};
 use tarn_core::{Fault, FaultReport};
 
@@ -65,8 +66,14 @@ pub(crate) fn credentials_of_token(token: &str) -> Credentials {
     }
 }
 
+/// Clients of Flight SQL leave the padding out, HTTP clients write it.
+const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 fn basic(encoded: &str) -> Option<Credentials> {
-    let text = String::from_utf8(BASE64_STANDARD.decode(encoded).ok()?).ok()?;
+    let text = String::from_utf8(ANY_PADDING.decode(encoded).ok()?).ok()?;
     let (user, password) = text.split_once(':')?;
     Some(Credentials::password(user, password))
 }
@@ -84,6 +91,10 @@ mod tests {
             panic!("not a password")
         };
         assert_eq!((user.as_str(), password.expose()), ("li", "a:b"));
+        let Credentials::Password { password, .. } = credentials_of_header("Basic bGk6YWI") else {
+            panic!("not a password without padding")
+        };
+        assert_eq!(password.expose(), "ab");
         assert!(
             matches!(credentials_of_header("Negotiate abc"), Credentials::Key(key) if key.expose().is_empty())
         );

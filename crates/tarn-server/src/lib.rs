@@ -9,6 +9,7 @@ mod fault;
 mod flight;
 mod http;
 mod iceberg;
+mod meter;
 mod pgwire;
 mod serve;
 mod server;

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tarn_core::Env;
+use tarn_observe::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -19,6 +20,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
+
+use crate::meter::OpenConnection;
 
 /// How long a client may take to send the head of a request or to finish the TLS handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -38,16 +41,23 @@ pub(crate) struct ServeLimits {
     pub streams_max: u32,
 }
 
-/// Serves `router` until `stop` fires; then requests in progress are finished and connections closed, and it returns.
+/// What a listener answers with, and where its open connections are counted.
+pub(crate) struct Answering {
+    pub router: Router,
+    pub tls: Option<TlsAcceptor>,
+    pub connections: Gauge,
+}
+
+/// Answers until `stop` fires; then requests in progress are finished and connections closed, and it returns.
 /// The caller bounds how long it waits for that.
 pub(crate) async fn serve(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    router: Router,
+    answering: Answering,
     limits: ServeLimits,
     env: Env,
     stop: CancellationToken,
 ) {
+    let Answering { router, tls, connections: gauge } = answering;
     let slots = Arc::new(Semaphore::new(limits.connections_max.max(1) as usize));
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
@@ -78,8 +88,9 @@ pub(crate) async fn serve(
         };
         let (builder, router, tls, stop) = (Arc::clone(&builder), router.clone(), tls.clone(), stop.clone());
         let timeout = env.clock.sleep(HEAD_TIMEOUT);
+        let open = OpenConnection::new(&gauge);
         env.spawner.spawn(connections.track_future(async move {
-            let _slot = slot;
+            let (_slot, _open) = (slot, open);
             let _ = stream.set_nodelay(true);
             match tls {
                 None => serve_connection(&builder, stream, peer, router, stop).await,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tarn_access::Peer;
 use tarn_core::{Env, HumanDuration};
+use tarn_observe::{Gauge, Metric};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +15,8 @@ use crate::error::ServerError;
 use crate::flight::FlightSql;
 use crate::http::{self, App};
 use crate::pgwire::{self, PgServer};
-use crate::serve::{ServeLimits, serve};
-use crate::sql::QueryMeter;
+use crate::serve::{Answering, ServeLimits, serve};
+use crate::sql::{Protocol, QueryMeter};
 use crate::state::ServerState;
 use crate::tls::TlsIdentity;
 
@@ -92,13 +93,18 @@ impl Server {
     }
 }
 
+fn connections(app: &App, protocol: Protocol) -> Gauge {
+    app.state.metrics.gauge(Metric::ServerConnections, protocol.as_str())
+}
+
 impl RunningServer {
     fn start_http(&mut self, app: App, bound: Bound, tls: Option<&TlsIdentity>) {
         let limits =
             ServeLimits { connections_max: app.config.http.connections_max, streams_max: HTTP_STREAMS_MAX };
         let tls = tls.map(|tls| tls.acceptor(&[b"h2", b"http/1.1"]));
-        let router = http::router(app);
-        let serving = serve(bound.listener, tls, router, limits, self.env.clone(), self.stop.clone());
+        let connections = connections(&app, Protocol::Http);
+        let answering = Answering { router: http::router(app), tls, connections };
+        let serving = serve(bound.listener, answering, limits, self.env.clone(), self.stop.clone());
         self.tasks.push(self.env.spawner.spawn(serving));
     }
 
@@ -115,8 +121,9 @@ impl RunningServer {
         let service =
             FlightSql::new(app.clone()).map_err(|what| ServerError::Setup { part: "Flight SQL", what })?;
         let tls = tls.map(|tls| tls.acceptor(&[b"h2"]));
-        let serving =
-            serve(bound.listener, tls, service.router(), limits, self.env.clone(), self.stop.clone());
+        let connections = connections(app, Protocol::Flight);
+        let answering = Answering { router: service.router(), tls, connections };
+        let serving = serve(bound.listener, answering, limits, self.env.clone(), self.stop.clone());
         self.tasks.push(self.env.spawner.spawn(serving));
         Ok(())
     }

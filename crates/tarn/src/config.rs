@@ -5,6 +5,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tarn_access::AccessConfig;
+use tarn_core::config::UnknownVariable;
 use tarn_eventlog::EventLogConfig;
 use tarn_lakehouse::SinkConfig;
 use tarn_observe::LogConfig;
@@ -63,5 +64,17 @@ pub fn load(project: &Path) -> Result<Config, Failure> {
         Err(error) => return Err(io_failure("read", &path, &error)),
     };
     let file = text.as_deref().map(|text| (path.as_path(), text));
-    Ok(tarn_core::config::load(file, std::env::vars())?)
+    Ok(tarn_core::config::load(file, variables())?)
+}
+
+/// Variables of the environment that look like settings and are none.
+pub fn unknown_variables() -> Vec<UnknownVariable> {
+    let names: Vec<String> = variables().map(|(name, _)| name).collect();
+    tarn_core::config::unknown_variables::<Config>(names.iter().map(String::as_str))
+}
+
+/// What the environment says in UTF-8; nothing else can be a setting.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

@@ -11,6 +11,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Two providers would make rustls panic at the first handshake; one is chosen before anything else.
     if rustls::crypto::ring::default_provider().install_default().is_err() {

@@ -79,10 +79,13 @@ async fn wrong_passwords_and_unknown_users_look_alike() {
 async fn failures_slow_down_the_next_try() {
     let world = World::with_users().await;
     for _ in 0..5 {
-        assert!(matches!(world.password("li", "wrong").await, Err(AccessError::WrongCredentials { .. })));
+        let error = world.password("li", "wrong").await.unwrap_err();
+        assert!(matches!(error, AccessError::WrongCredentials { .. }), "{error:?}");
+        assert!(error.hint().is_some());
     }
     let error = world.password("li", PASSWORD).await.unwrap_err();
     assert!(matches!(error, AccessError::TooManyAttempts { retry_after_s: 1 }), "{error:?}");
+    assert!(error.hint().is_some());
     assert_eq!(error.kind(), FaultKind::Exhausted);
     let elsewhere = world.access.authenticate(&Credentials::password("li", PASSWORD), &remote()).await;
     elsewhere.expect("another place is not held up, so that nobody can lock out a user");

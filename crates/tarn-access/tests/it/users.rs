@@ -43,6 +43,8 @@ async fn bad_names_and_passwords_are_told() {
     }
     let error = create("zhao", "short").await;
     assert!(error.to_string().contains("at least 8 characters"), "{error}");
+    assert_eq!(error.kind(), FaultKind::Invalid);
+    assert!(error.hint().is_some_and(|hint| hint.contains("longer")), "{error:?}");
     let error = world.access.delete_user(&admin(), "wan").await.unwrap_err();
     assert_eq!(error.hint().as_deref(), Some("did you mean `wang`?"));
     world

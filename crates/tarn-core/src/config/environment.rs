@@ -1,5 +1,7 @@
 //! `TARN_<SECTION>__<KEY>` variables.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde_json::Value;
 
@@ -15,8 +17,14 @@ const NOT_CONFIG: &[&str] = &[
     "TARN_SECRET_KEY", // key of the stored secrets
     "TARN_URL",        // server that the command line talks to
     "TARN_API_KEY",    // its key
+    "TARN_USER",       // or a user
+    "TARN_PASSWORD",   // with a password
+    "TARN_DATA",       // data folder
     "TARN_SEED",       // seed of tests
     "TARN_BIN",        // binary under test
+    "TARN_CACHE",      // folder of the scripts of the repository
+    "TARN_VENV",       // Python of those scripts
+    "TARN_BENCH_*",
     "TARN_TEST_*",
 ];
 
@@ -38,6 +46,16 @@ pub struct UnknownVariable {
     pub name: String,
     /// The nearest variable that exists.
     pub similar: Option<String>,
+}
+
+impl fmt::Display for UnknownVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "environment variable `{}` is unknown and changes nothing", self.name)?;
+        match &self.similar {
+            Some(similar) => write!(f, "; did you mean `{similar}`?"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Which of some variables look like configuration but are not. `names`: of all variables of the process.

@@ -160,11 +160,26 @@ fn an_unknown_key_lists_those_that_exist() {
 }
 
 #[test]
+fn a_long_list_of_keys_is_cut() {
+    let error = ConfigError::UnknownKey {
+        file: "tarn.toml".into(),
+        line: 1,
+        key: "foo".into(),
+        section: "[server]".into(),
+        similar: None,
+        known: (1..=12).map(|number| format!("k{number}")).collect(),
+    };
+    let hint =
+        "keys of [server]: k1, k2, k3, k4, k5, k6, k7, k8, k9, k10 and 2 more, see docs/reference/config.md";
+    assert_eq!(error.hint().as_deref(), Some(hint));
+}
+
+#[test]
 fn a_wrong_value_is_refused_with_its_line() {
     let error = read("[eventlog]\n\ninterval = \"5 parsecs\"\n", &[]).expect_err("no duration");
-    assert!(error.starts_with("tarn.toml:3: `5 parsecs` is not a duration"), "{error}");
+    assert!(error.starts_with("tarn.toml:3: `interval`: `5 parsecs` is not a duration"), "{error}");
     let error = read("[server]\ncompress = 3\n", &[]).expect_err("no flag");
-    assert!(error.starts_with("tarn.toml:2: invalid type"), "{error}");
+    assert!(error.starts_with("tarn.toml:2: `compress`: invalid type"), "{error}");
     let error = read("[server]\nhttp = \n", &[]).expect_err("no TOML");
     assert!(error.starts_with("tarn.toml:2: "), "{error}");
 }
@@ -184,6 +199,9 @@ fn variables_that_mean_nothing_are_named_and_others_left_alone() {
         "TARN_EVENTLOG__INTERVALL",
         "TARN_SERVER__HTTP",
         "TARN_LOG",
+        "TARN_DATA",
+        "TARN_USER",
+        "TARN_PASSWORD",
         "TARN_TEST_SERVICES",
         "TARN_PORT_8080_TCP",
         "HOME",
@@ -197,6 +215,10 @@ fn variables_that_mean_nothing_are_named_and_others_left_alone() {
             ("TARN_SERVER_HTTP", Some("TARN_SERVER__HTTP")),
             ("TARN_EVENTLOG__INTERVALL", Some("TARN_EVENTLOG__INTERVAL")),
         ]
+    );
+    assert_eq!(
+        unknown[0].to_string(),
+        "environment variable `TARN_SERVER_HTTP` is unknown and changes nothing; did you mean `TARN_SERVER__HTTP`?"
     );
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct AppendPorts {
     pub(crate) source: ResourceName,
     pub(crate) status: Arc<StatusCell>,
     pub(crate) stop: CancellationToken,
+    /// Rows come from a sender who keeps them until they are durable. A full disk is told to it, not waited out.
+    pub(crate) sender_waits: bool,
 }
 
 /// The producer of a part in the states of a topic.
@@ -269,7 +271,8 @@ async fn append_all(ports: &AppendPorts, topic: &TopicName, appends: Vec<Append>
     Ok(())
 }
 
-/// Appends until it is durable. A full disk is waited for as long as it takes; another passing fault a few times.
+/// Appends until it is durable. A full disk is waited for as long as it takes, unless a sender waits; another passing
+/// fault is tried a few times.
 pub(crate) async fn append_retrying(
     ports: &AppendPorts,
     topic: &TopicName,
@@ -294,6 +297,12 @@ pub(crate) async fn append_retrying(
         let full = matches!(error, EventLogError::DiskFull { .. });
         let passing = error.kind() == FaultKind::Unavailable && !matches!(error, EventLogError::Closed);
         attempts += 1;
+        if full && ports.sender_waits {
+            // Told before the sender's call ends, which looks for it.
+            let error = IngestError::from(error);
+            ports.status.fail(SourceState::BackingOff, &error);
+            return Err(error);
+        }
         if !full && (!passing || attempts >= ATTEMPTS_MAX) {
             return Err(error.into());
         }

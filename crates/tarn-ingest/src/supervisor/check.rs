@@ -14,13 +14,20 @@ const CHECK_LIMIT: Duration = Duration::from_secs(20);
 
 impl Ingest {
     /// Tries a configuration without starting anything. A configuration that cannot be parsed is a failed step.
-    pub async fn check(&self, ctx: &RequestContext, source_type: &str, config: Value) -> CheckReport {
+    /// `name`: of the source, after which things in its system are named; `None` if it has none yet.
+    pub async fn check(
+        &self,
+        ctx: &RequestContext,
+        name: Option<&ResourceName>,
+        source_type: &str,
+        config: Value,
+    ) -> CheckReport {
         let failed = |name: &str, error: IngestError| {
             let step = CheckStep::of(name, &Err::<(), _>(error), |()| String::new());
             CheckReport { steps: vec![step], tables: Vec::new() }
         };
-        let name = ResourceName::parse("check").expect("letters are a name");
-        let connector = match self.build(&name, source_type, config) {
+        let unnamed = ResourceName::parse("check").expect("letters are a name");
+        let connector = match self.build(name.unwrap_or(&unnamed), source_type, config) {
             Ok(connector) => connector,
             Err(error) => return failed("configuration", error),
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::Value;
-use tarn_core::{Env, RequestContext, ResourceName, TenantId, TraceId, nearest};
+use tarn_core::{Env, FaultKind, RequestContext, ResourceName, TenantId, TraceId, nearest};
 use tarn_eventlog::{EventLog, EventLogError};
 use tarn_observe::{FaultBoard, Label, Metrics, SubjectKind};
 use tokio::sync::watch;
@@ -228,6 +228,7 @@ impl Ingest {
             source: entry.instance.name.clone(),
             status: Arc::clone(&entry.status),
             stop: stop.clone(),
+            sender_waits: connector.intake().is_some(),
         };
         let ports = SessionPorts {
             append,
@@ -428,10 +429,15 @@ impl Ingest {
             what,
             advice: advice.to_string(),
         };
-        let (intake, source_type, state) = self.with_entry(ctx, name, |entry| {
+        let (intake, source_type, status) = self.with_entry(ctx, name, |entry| {
             let intake = entry.connector.as_ref().and_then(|connector| connector.intake());
-            (intake, entry.instance.source_type.clone(), entry.status.state())
+            (intake, entry.instance.source_type.clone(), Arc::clone(&entry.status))
         })?;
+        let state = status.state();
+        let no_room = || {
+            let report = status.fault().filter(|report| report.kind == FaultKind::Exhausted)?;
+            Some(IngestError::NotTaken { name: name.to_string(), report })
+        };
         match state {
             SourceState::Paused => return Err(wrong("is paused".to_string(), "resume it, then push again")),
             SourceState::Failed => {
@@ -448,7 +454,14 @@ impl Ingest {
             let what = format!("has type `{source_type}`, which reads by itself");
             wrong(what, "push to a source of type `http_push`")
         })?;
-        intake.push(ctx, push).await
+        if let Some(error) = no_room() {
+            return Err(error);
+        }
+        match intake.push(ctx, push).await {
+            // The source was started anew, or the rows wait for room.
+            Err(error @ IngestError::Unreachable { .. }) => Err(no_room().unwrap_or(error)),
+            told => told,
+        }
     }
 
     /// Stops all sources and waits for their tasks, at most about five seconds. What was read is durable then, or is

@@ -211,6 +211,10 @@ impl Session {
                 self.ports.append.status.progress(progress);
                 Ok(())
             }
+            SourceEvent::Missing(tables) => {
+                self.ports.append.status.set_missing(&tables);
+                Ok(())
+            }
             SourceEvent::Idle { lag_bytes } => {
                 self.ports.append.status.idle(lag_bytes, !self.appender.is_busy());
                 Ok(())

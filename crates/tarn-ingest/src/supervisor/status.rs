@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use tarn_core::{Clock, Fault, FaultReport, ResourceName};
+use tarn_core::{Clock, Fault, FaultKind, FaultReport, ResourceName};
 use tarn_observe::{
     Counter, FaultAction, FaultBoard, FaultNote, Gauge, Histogram, Metric, Metrics, Severity, SubjectKind,
 };
 use tokio::sync::watch;
 
 use super::topics::Route;
-use crate::source::{Progress, SourceTable};
+use crate::source::{MissingTable, Progress, SourceTable};
 
 /// Changes of state kept per source.
 const HISTORY_MAX: usize = 200;
@@ -158,6 +158,7 @@ struct Live {
     since_ms: i64,
     message: Option<String>,
     hint: Option<String>,
+    kind: Option<FaultKind>,
     progress: Option<Progress>,
     lag_bytes: Option<u64>,
     last_row_ms: Option<i64>,
@@ -218,6 +219,7 @@ impl StatusCell {
             since_ms: ports.clock.now_ms(),
             message: None,
             hint: None,
+            kind: None,
             progress: None,
             lag_bytes: None,
             last_row_ms: None,
@@ -253,6 +255,7 @@ impl StatusCell {
 
     fn enter_because(&self, state: SourceState, report: Option<FaultReport>) {
         let now_ms = self.clock.now_ms();
+        let kind = report.as_ref().map(|report| report.kind);
         let (message, hint) = report.map_or((None, None), |report| (Some(report.message), report.hint));
         {
             let mut live = self.live.lock();
@@ -262,7 +265,7 @@ impl StatusCell {
             if live.state != state {
                 live.since_ms = now_ms;
             }
-            (live.state, live.message, live.hint) = (state, message.clone(), hint);
+            (live.state, live.message, live.hint, live.kind) = (state, message.clone(), hint, kind);
             if !matches!(state, SourceState::Snapshot | SourceState::Streaming | SourceState::Idle) {
                 live.progress = None;
             }
@@ -287,6 +290,13 @@ impl StatusCell {
 
     pub(crate) fn state(&self) -> SourceState {
         self.live.lock().state
+    }
+
+    /// Why it does not run now; `None` while it runs.
+    pub(crate) fn fault(&self) -> Option<FaultReport> {
+        let live = self.live.lock();
+        let (kind, message) = (live.kind?, live.message.clone()?);
+        Some(FaultReport { kind, message, hint: live.hint.clone() })
     }
 
     pub(crate) fn count_restart(&self) {
@@ -320,6 +330,26 @@ impl StatusCell {
 
     pub(crate) fn routes(&self) -> Vec<Route> {
         self.live.lock().tables.values().map(|table| table.route.clone()).collect()
+    }
+
+    /// Puts declared tables that are not there on the board, or takes them off it.
+    pub(crate) fn set_missing(&self, tables: &[MissingTable]) {
+        let Some(first) = tables.first() else {
+            self.faults.clear(SubjectKind::Source, self.name.as_str(), "missing");
+            return;
+        };
+        let names: Vec<String> = tables.iter().map(|table| format!("`{}`", table.table)).collect();
+        let what = if names.len() == 1 { "table" } else { "tables" };
+        let note = FaultNote {
+            severity: Severity::Warning,
+            message: format!("{what} {} not found in the source's system", names.join(", ")),
+            hint: Some(match &first.similar {
+                Some(similar) => format!("did you mean `{similar}`? Otherwise it is read once it is there"),
+                None => "correct the name, or make the table; it is read once it is there".to_string(),
+            }),
+            action: FaultAction::Open,
+        };
+        self.faults.set(SubjectKind::Source, self.name.as_str(), "missing", note);
     }
 
     pub(crate) fn set_dead_letters(&self, count: u64) {

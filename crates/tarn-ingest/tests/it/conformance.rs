@@ -106,7 +106,10 @@ async fn read(subject: &Subject, resume: Resume, hasty: bool) -> Reading {
                 source.acknowledge(&batch.table, &batch.part, batch.position).await.expect("acknowledged");
             }
             SourceEvent::DeadLetter(letter) => reading.dead_letters.push(letter),
-            SourceEvent::Table(_) | SourceEvent::Progress(_) | SourceEvent::Idle { .. } => {}
+            SourceEvent::Table(_)
+            | SourceEvent::Progress(_)
+            | SourceEvent::Missing(_)
+            | SourceEvent::Idle { .. } => {}
         }
     }
     reading
@@ -177,7 +180,12 @@ pub fn check_spec(spec: &'static SourceSpec) {
     for (field, described) in schema["properties"].as_object().expect("fields") {
         assert!(described["description"].is_string(), "{}.{field} has a description", component.name);
     }
-    let subject = |config| Subject { spec, config, project: std::env::temp_dir() };
+    let project = tempfile::tempdir().expect("a folder");
+    // Files that examples name.
+    std::fs::create_dir(project.path().join("certificates")).expect("a folder");
+    let authority = include_str!("authority.pem");
+    std::fs::write(project.path().join("certificates/shop.pem"), authority).expect("a file");
+    let subject = |config| Subject { spec, config, project: project.path().to_path_buf() };
     let clock = Arc::new(SimClock::new());
     for example in component.examples {
         let mut config = yaml(example.config);

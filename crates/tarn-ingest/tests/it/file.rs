@@ -242,7 +242,7 @@ async fn ten_thousand_small_files_are_read_once_across_restarts() {
 async fn a_connection_test_names_the_step_that_fails() {
     let bed = Bed::new(SOURCES).await;
     bed.write("in.csv", "id\n1\n");
-    let check = async |config: &str| bed.ingest.check(&bed.ctx, "file", yaml(config)).await;
+    let check = async |config: &str| bed.ingest.check(&bed.ctx, None, "file", yaml(config)).await;
     assert!(check("path: in.csv").await.is_ok());
     for (config, expected) in [
         ("path: missing/*.csv", "no file matches"),

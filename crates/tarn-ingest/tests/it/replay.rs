@@ -199,7 +199,7 @@ tables:
 async fn a_connection_test_names_what_is_wrong() {
     let bed = Bed::new(SOURCES).await;
     write_flights(&bed.path("data"));
-    let check = async |config: &str| bed.ingest.check(&bed.ctx, "replay", yaml(config)).await;
+    let check = async |config: &str| bed.ingest.check(&bed.ctx, None, "replay", yaml(config)).await;
     assert!(check(CONFIG).await.is_ok());
     for (config, expected) in [
         (CONFIG.replace("path: data", "path: dat"), "could not open"),

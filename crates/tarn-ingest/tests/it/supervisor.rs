@@ -330,7 +330,7 @@ async fn a_configuration_that_cannot_be_used_is_seen_and_named() {
     let error =
         bed.ingest.validate(&name("x"), "scriptd", crate::bed::yaml("script: x")).expect_err("no such type");
     assert_eq!(error.hint().as_deref(), Some("did you mean `scripted`?"));
-    let report = bed.ingest.check(&bed.ctx, "scripted", crate::bed::yaml("scirpt: x")).await;
+    let report = bed.ingest.check(&bed.ctx, None, "scripted", crate::bed::yaml("scirpt: x")).await;
     assert!(!report.is_ok() && report.steps[0].detail.contains("scirpt"), "{report:?}");
 }
 

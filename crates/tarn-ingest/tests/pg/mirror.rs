@@ -173,7 +173,7 @@ impl Mirror {
                 Ok(true)
             }
             Some(SourceEvent::Progress(_)) => Ok(true),
-            Some(SourceEvent::Idle { .. }) => Ok(false),
+            Some(SourceEvent::Idle { .. } | SourceEvent::Missing(_)) => Ok(false),
             None => panic!("a change source has no end"),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::compute::interleave;
+use arrow::compute::{concat, interleave};
 use iceberg::TableUpdate;
 use iceberg::spec::DataFile;
 use roaring::RoaringTreemap;
@@ -22,6 +22,8 @@ use crate::snapshot::RowDelta;
 
 /// Rows interleaved at a time.
 const CHUNK_ROWS: usize = 32 * 1024;
+/// Runs of neighbouring rows at least this long on average are copied whole, others row by row.
+const RUN_ROWS_MIN: usize = 64;
 /// Rows after which the next data file starts.
 const FILE_ROWS_MAX: u64 = 4_000_000;
 
@@ -284,9 +286,25 @@ fn gather(
     borrowed: &BorrowedRows,
 ) -> Result<RecordBatch, LakehouseError> {
     let arrow = |source| LakehouseError::Arrow { table: state.name.to_string(), source };
+    let sent: Vec<(usize, usize)> = chunk.iter().map(|(row, _)| (row.batch, row.row)).collect();
+    let runs = runs(&sent);
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(state.schema.fields().len());
     for column in 0..state.schema.fields().len() {
         let mut arrays: Vec<&dyn Array> = stretch.column(column);
+        if !stretch.borrows() {
+            columns.push(match runs.len() * RUN_ROWS_MIN <= chunk.len() {
+                true => {
+                    let slices: Vec<ArrayRef> = runs
+                        .iter()
+                        .map(|(batch, first, count)| arrays[*batch].slice(*first, *count))
+                        .collect();
+                    let slices: Vec<&dyn Array> = slices.iter().map(AsRef::as_ref).collect();
+                    concat(&slices).map_err(arrow)?
+                }
+                false => interleave(&arrays, &sent).map_err(arrow)?,
+            });
+            continue;
+        }
         let own = arrays.len();
         arrays.extend(borrowed.batches.iter().map(|batch| batch.column(column).as_ref()));
         let place = |row: &PendingRow| -> (usize, usize) {
@@ -303,4 +321,16 @@ fn gather(
         columns.push(interleave(&arrays, &places).map_err(arrow)?);
     }
     RecordBatch::try_new(Arc::clone(&state.schema), columns).map_err(arrow)
+}
+
+/// Neighbouring rows as `(batch, first row, count)`. Copies of tables arrive as few long runs.
+fn runs(rows: &[(usize, usize)]) -> Vec<(usize, usize, usize)> {
+    let mut runs: Vec<(usize, usize, usize)> = Vec::new();
+    for (batch, row) in rows {
+        match runs.last_mut() {
+            Some((last, first, count)) if last == batch && *first + *count == *row => *count += 1,
+            _ => runs.push((*batch, *row, 1)),
+        }
+    }
+    runs
 }

@@ -336,6 +336,11 @@ impl Sink {
         }
         let (ctx, topic) = (&self.context.ctx, &self.spec.topic);
         let flushed = self.committer.flush(ctx, &mut open.state, &open.stretch, topic, open.offset).await?;
+        // For people who ask who reads the topic; the table's own offset is what counts.
+        let consumer = format!("table {}", self.spec.table);
+        if let Err(error) = self.context.log.commit_position(ctx, topic, 0, &consumer, open.offset).await {
+            tracing::debug!(table = %self.spec.table, %error, "the position in the topic is not shown");
+        }
         let now_ms = self.context.env.clock.now_ms();
         let mut status = self.status.lock();
         status.applied_offset = open.offset;

@@ -164,16 +164,47 @@ async fn types_widen_where_iceberg_allows_it_and_narrow_rows_still_fit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_type_that_does_not_widen_makes_a_new_column_and_keeps_the_old_values() {
+    let mut rig = Rig::open().await;
+    rig.append(&[1], vec![("n", 2, Arc::new(Int32Array::from(vec![1])))]).await;
+    rig.append(&[2], vec![("n", 2, text(&["two"]))]).await;
+    rig.append(&[3], vec![("n", 2, text(&["three"]))]).await;
+    assert_eq!(rig.table().await, ["1 | 1 | -", "2 | - | two", "3 | - | three"]);
+    assert_eq!(rig.names().await, ["id", "n_dropped_1", "n"]);
+    rig.world.crash().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn columns_after_nested_ones_stay_themselves() {
+    use arrow::array::ListArray;
+    use arrow::datatypes::Int32Type;
+    let mut rig = Rig::open().await;
+    let numbers = || -> ArrayRef {
+        Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1), None])]))
+    };
+    let row = |word: &str| vec![("a", 2, numbers()), ("b", 3, numbers()), ("c", 4, text(&[word]))];
+    rig.append(&[1], row("one")).await;
+    rig.append(&[2], row("two")).await;
+    assert_eq!(rig.table().await, ["1 | [1, ] | [1, ] | one", "2 | [1, ] | [1, ] | two"]);
+    rig.world.crash().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_cannot_be_followed_is_told_and_loses_no_row() {
     let mut rig = Rig::open().await;
     rig.append(&[1], vec![("n", 2, Arc::new(Int32Array::from(vec![1])))]).await;
     rig.append(&[2], vec![("n", 2, Arc::new(Int32Array::from(vec![2])))]).await;
-    rig.append(&[3], vec![("n", 2, text(&["three"]))]).await;
+    let retyped = |id: &str| {
+        let fields = vec![numbered("id", D::Utf8, 1), numbered("n", D::Int32, 2)];
+        (fields, vec![text(&[id]), Arc::new(Int32Array::from(vec![3])) as ArrayRef])
+    };
+    let (fields, arrays) = retyped("three");
+    rig.world.append(changes(ChangeKind::Insert, fields, arrays, 2)).await;
     let fault = rig.world.fault().await;
     assert_eq!(fault.kind, FaultKind::Invalid);
     assert!(
-        fault.message.contains("column `n`")
-            && fault.message.contains("int")
+        fault.message.contains("column `id`")
+            && fault.message.contains("long")
             && fault.message.contains("string"),
         "{}",
         fault.message
@@ -181,13 +212,14 @@ async fn a_change_that_cannot_be_followed_is_told_and_loses_no_row() {
     assert!(fault.hint.is_some());
     // Everything before it is there, and the topic holds what comes after, also across a crash.
     assert_eq!(rig.newest().await, ["1 | 1", "2 | 2"]);
-    rig.append(&[4], vec![("n", 2, text(&["four"]))]).await;
+    let (fields, arrays) = retyped("four");
+    rig.world.append(changes(ChangeKind::Insert, fields, arrays, 3)).await;
     let Rig { world, folder, .. } = rig;
     world.crash().await;
     let world = World::open(folder.path()).await;
     world.attach();
     let fault = world.fault().await;
-    assert!(fault.message.contains("column `n`"), "{}", fault.message);
+    assert!(fault.message.contains("column `id`"), "{}", fault.message);
     let topic =
         tarn_eventlog::EventLog::topic(world.log.as_ref(), &world.ctx, &crate::world::topic()).await.unwrap();
     assert_eq!(topic.partitions[0].high_offset, 4);

@@ -137,15 +137,27 @@ impl ParsedDocuments {
         Ok(self.documents)
     }
 
+    /// The documents, if each also fits the schema and the checks of its kind. What needs the store, such as whether
+    /// a secret exists, is left to the plan. Errors: `InvalidResources`.
+    pub fn checked(mut self, kinds: &Kinds) -> Result<Vec<ResourceDocument>, MetaError> {
+        for document in &self.documents {
+            if let Ok(kind) = kinds.get(&document.kind) {
+                self.problems.extend(kind.problems_of(document));
+            }
+        }
+        self.into_documents()
+    }
+
     /// Adds what another text held; a resource that both hold is a problem of the later one.
     pub(crate) fn extend(&mut self, other: Self, places: &mut HashMap<ResourceId, String>) {
         self.problems.extend(other.problems);
         for document in other.documents {
             let place = place_of(&document);
             if let Some(first) = places.get(&document.id()) {
-                let message = format!("{} is declared twice", document.id());
-                self.problems
-                    .push(document.problem("", message).with_hint(format!("the other is at {first}")));
+                let origin = &document.origin;
+                let problem = Problem::error(format!("{} is declared twice", document.id()))
+                    .at(origin.file.as_deref(), (origin.line > 0).then_some(origin.line));
+                self.problems.push(problem.with_hint(format!("the other is at {first}")));
                 continue;
             }
             places.insert(document.id(), place);

@@ -19,6 +19,8 @@ pub struct PlanOptions {
     pub prune: bool,
     /// Delete these.
     pub delete: Vec<ResourceId>,
+    /// A secret that is not set is a warning, because it can be set only once the server runs.
+    pub secrets_may_follow: bool,
 }
 
 /// What happens to one resource.
@@ -175,7 +177,11 @@ fn document_problems(
             if let Err(problem) = kind.check_name(&document.name) {
                 problems.push(problem);
             }
-            problems.extend(missing_secrets(&(kind.references)(&document.spec), document, inputs.secrets));
+            let mut missing = missing_secrets(&(kind.references)(&document.spec), document, inputs.secrets);
+            if inputs.options.secrets_may_follow {
+                missing.iter_mut().for_each(|problem| problem.severity = Severity::Warning);
+            }
+            problems.extend(missing);
             problems
         }
         Err(error) => vec![document.problem("", error.to_string())],

@@ -223,8 +223,31 @@ impl Check<'_> {
             ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::OneOfNotValid { .. } => {
                 self.explain_branch(error, instance, problems, depth);
             }
+            ValidationErrorKind::Pattern { .. } => self.wrong_form(error, &here, problems),
             kind => self.push(problems, pointer, limit_message(&here, kind), None),
         }
+    }
+
+    // Where the schema has examples they say more than a regular expression.
+    fn wrong_form(&self, error: &ValidationError<'_>, here: &str, problems: &mut Vec<Problem>) {
+        let examples = self.sibling(error, "examples").and_then(Value::as_array).map(Vec::as_slice);
+        let examples: Vec<&str> = examples.unwrap_or_default().iter().filter_map(Value::as_str).collect();
+        let pointer = error.instance_path.as_str();
+        if examples.is_empty() {
+            return self.push(problems, pointer, limit_message(here, &error.kind), None);
+        }
+        let message = format!("`{here}` is not in the right form in {}", self.document.id());
+        let hint = format!("write it like {}", list(examples.into_iter()));
+        let problem = self.document.problem(pointer, message).with_hint(hint);
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+
+    // What stands beside the keyword that is violated.
+    fn sibling(&self, error: &ValidationError<'_>, keyword: &str) -> Option<&Value> {
+        let path = error.schema_path.as_str();
+        self.schema_at(path.rfind('/').map_or("", |at| &path[..at]))?.get(keyword)
     }
 
     fn unknown_keys(
@@ -234,10 +257,7 @@ impl Check<'_> {
         pointer: &str,
         problems: &mut Vec<Problem>,
     ) {
-        // The keyword's path ends in `additionalProperties`; its sibling lists the right keys.
-        let keyword = error.schema_path.as_str();
-        let siblings = keyword.rfind('/').map_or("", |at| &keyword[..at]);
-        let known = self.schema_at(siblings).and_then(|schema| schema.get("properties"));
+        let known = self.sibling(error, "properties");
         let known: Vec<&str> =
             known.and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key.as_str()).collect();
         for key in unexpected {

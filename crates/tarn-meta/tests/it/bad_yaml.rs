@@ -101,6 +101,10 @@ async fn specs_that_break_their_schema_are_told_at_their_line() {
             format!("{url}  retry:\n    atempts: 5\n"),
             format!("unknown key `atempts` in `retry` in source `shop` ({at}:7); did you mean `attempts`?"),
         ),
+        (
+            format!("{url}  retry:\n    wait: 30 secs\n"),
+            format!("`retry.wait` is not in the right form in source `shop` ({at}:7); write it like `30s`"),
+        ),
         (format!("{url}  retry: 5\n"), format!("`retry` must be a mapping in source `shop` ({at}:6)")),
         (
             format!("{url}  filter:\n    by: pattern\n    patern: x\n"),

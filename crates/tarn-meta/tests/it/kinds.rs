@@ -27,7 +27,8 @@ pub fn kinds() -> Kinds {
             ] }
         },
         "$defs": { "Retry": { "type": "object", "additionalProperties": false,
-            "properties": { "attempts": { "type": "integer" }, "wait": { "type": "string" } } } }
+            "properties": { "attempts": { "type": "integer" }, "wait": {
+                "type": ["string", "null"], "pattern": "^[0-9]+ ?(s|m)$", "examples": ["30s"] } } } }
     });
     let generator = json!({
         "type": "object",

@@ -57,7 +57,7 @@ async fn random_step(rng: &mut StdRng, resources: &Resources, ctx: &RequestConte
     for _ in 0..rng.random_range(0..3) {
         declared.insert(names.choose(rng).unwrap(), random_spec(rng));
     }
-    let mut options = PlanOptions { prune: rng.random_ratio(1, 6), delete: Vec::new() };
+    let mut options = PlanOptions { prune: rng.random_ratio(1, 6), ..PlanOptions::default() };
     let existing = states.last().unwrap();
     for ((kind, name), _) in existing.iter().filter(|((_, name), _)| !declared.contains_key(name.as_str())) {
         if rng.random_ratio(1, 4) {
@@ -97,7 +97,7 @@ async fn export_changes_nothing(resources: &Resources, ctx: &RequestContext, cur
     let text = resources.export(ctx).await.unwrap();
     let parsed = resources.parse(&text, None);
     assert_eq!(parsed.problems, [], "seed {seed}\n{text}");
-    let options = PlanOptions { prune: true, delete: Vec::new() };
+    let options = PlanOptions { prune: true, ..PlanOptions::default() };
     let applied = resources.apply(ctx, &parsed, &options, None, "").await.unwrap();
     assert_eq!(applied.revision, current, "seed {seed}\n{text}");
     assert!(

@@ -155,6 +155,7 @@ async fn deletes_are_asked_for(world: &World) {
     let options = |prune, delete: &[(&str, &str)]| PlanOptions {
         prune,
         delete: delete.iter().map(|(kind, name)| ResourceId::new(*kind, *name)).collect(),
+        ..PlanOptions::default()
     };
     let parsed = resources.parse(only_table, None);
     let plan = resources.plan(&ctx, &parsed, &options(false, &[("source", "shp")])).await.unwrap();

@@ -38,7 +38,7 @@ async fn apply_folder(resources: &Resources, ctx: &RequestContext, folder: &Path
 
 async fn delete(resources: &Resources, ctx: &RequestContext, names: &[&str]) {
     let delete = names.iter().map(|name| ResourceId::new("source", *name)).collect();
-    let options = PlanOptions { prune: false, delete };
+    let options = PlanOptions { delete, ..PlanOptions::default() };
     resources.apply(ctx, &Default::default(), &options, None, "").await.unwrap();
 }
 
@@ -67,7 +67,7 @@ async fn files_follow_the_state_and_comments_stay() {
     assert!(!folder.join("resources/c.yml").exists());
     assert_eq!(resources.write_back(&ctx, folder).await.unwrap(), Default::default(), "once is enough");
     let parsed = resources.load(folder).await.unwrap();
-    let options = PlanOptions { prune: true, delete: Vec::new() };
+    let options = PlanOptions { prune: true, ..PlanOptions::default() };
     assert!(resources.plan(&ctx, &parsed, &options).await.unwrap().is_empty(), "folder and state agree");
 
     delete(&resources, &ctx, &["a"]).await;

@@ -8,6 +8,7 @@ mod registry;
 mod runtime;
 mod session;
 mod settings;
+mod single_use;
 mod stream;
 
 use std::num::NonZeroUsize;

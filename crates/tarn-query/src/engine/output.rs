@@ -1,4 +1,5 @@
-//! Plain types at the edge: inside, text is `Utf8View`, which many clients cannot read.
+//! Plain types at the edge: inside, text is `Utf8View`, which many clients cannot read, and instants are in UTC, which is
+//! shown in the session's time zone.
 
 use std::sync::Arc;
 
@@ -15,13 +16,15 @@ pub(crate) struct OutputTypes {
 }
 
 impl OutputTypes {
-    pub(crate) fn of(inner: &Schema) -> Self {
+    /// For rows of `inner`, shown in a time zone, `None` for the one that they have.
+    pub(crate) fn of(inner: &Schema, zone: Option<&str>) -> Self {
+        let zone: Option<Arc<str>> = zone.filter(|zone| !is_utc(zone)).map(Arc::from);
         let mut casts = Vec::with_capacity(inner.fields().len());
         let fields: Vec<FieldRef> = inner
             .fields()
             .iter()
             .map(|field| {
-                let plain = plain_type(field.data_type());
+                let plain = plain_type(field.data_type(), zone.as_ref());
                 if plain == *field.data_type() || !can_cast_types(field.data_type(), &plain) {
                     casts.push(None);
                     return Arc::clone(field);
@@ -52,21 +55,32 @@ impl OutputTypes {
     }
 }
 
-fn plain_field(field: &FieldRef) -> FieldRef {
-    Arc::new(field.as_ref().clone().with_data_type(plain_type(field.data_type())))
+fn is_utc(zone: &str) -> bool {
+    ["UTC", "Etc/UTC", "Z", "+00:00", "+00"].iter().any(|name| zone.eq_ignore_ascii_case(name))
 }
 
-/// The same type without views, at any depth.
-fn plain_type(data_type: &DataType) -> DataType {
+fn plain_field(field: &FieldRef, zone: Option<&Arc<str>>) -> FieldRef {
+    Arc::new(field.as_ref().clone().with_data_type(plain_type(field.data_type(), zone)))
+}
+
+/// The same type without views and with instants in `zone`, at any depth.
+fn plain_type(data_type: &DataType, zone: Option<&Arc<str>>) -> DataType {
     match data_type {
+        DataType::Timestamp(unit, Some(own)) => {
+            DataType::Timestamp(*unit, Some(Arc::clone(zone.unwrap_or(own))))
+        }
         DataType::Utf8View => DataType::Utf8,
         DataType::BinaryView => DataType::Binary,
-        DataType::List(item) => DataType::List(plain_field(item)),
-        DataType::LargeList(item) => DataType::LargeList(plain_field(item)),
-        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(plain_field(item), *size),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain_field).collect()),
-        DataType::Map(entries, sorted) => DataType::Map(plain_field(entries), *sorted),
-        DataType::Dictionary(key, value) => DataType::Dictionary(key.clone(), Box::new(plain_type(value))),
+        DataType::List(item) => DataType::List(plain_field(item, zone)),
+        DataType::LargeList(item) => DataType::LargeList(plain_field(item, zone)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(plain_field(item, zone), *size),
+        DataType::Struct(fields) => {
+            DataType::Struct(fields.iter().map(|field| plain_field(field, zone)).collect())
+        }
+        DataType::Map(entries, sorted) => DataType::Map(plain_field(entries, zone), *sorted),
+        DataType::Dictionary(key, value) => {
+            DataType::Dictionary(key.clone(), Box::new(plain_type(value, zone)))
+        }
         other => other.clone(),
     }
 }

@@ -16,6 +16,7 @@ use tarn_core::FaultKind;
 use crate::QueryError;
 use crate::engine::QueryConfig;
 use crate::engine::catalog::CATALOG;
+use crate::engine::single_use::SingleUseRule;
 
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
 
@@ -38,6 +39,8 @@ pub(super) fn base_state(config: &QueryConfig) -> Result<SessionState, QueryErro
         .with_config(session_config(config))
         .with_runtime_env(runtime)
         .with_default_features()
+        // Last, so that no rule moves anything between the guard and its join.
+        .with_physical_optimizer_rule(Arc::new(SingleUseRule))
         .build();
     datafusion_functions_json::register_all(&mut state).map_err(|error| cannot_start(&error))?;
     Ok(state)

@@ -134,7 +134,8 @@ impl Session {
             plan.get_parameter_types().map_err(|error| diagnosis.explain(error))?;
         let mut parameters: Vec<_> = types.into_iter().collect();
         parameters.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<u32>().unwrap_or(u32::MAX));
-        let schema = OutputTypes::of(plan.schema().as_arrow()).schema();
+        let zone = state.config_options().execution.time_zone.clone();
+        let schema = OutputTypes::of(plan.schema().as_arrow(), zone.as_deref()).schema();
         Ok(Prepared { schema, parameters })
     }
 
@@ -257,7 +258,8 @@ impl Session {
                 return Err(error);
             }
         };
-        let output = OutputTypes::of(&planned.plan.schema());
+        let zone = planned.state.config_options().execution.time_zone.clone();
+        let output = OutputTypes::of(&planned.plan.schema(), zone.as_deref());
         Ok(QueryStream::new(Execution {
             ticket,
             stats,

@@ -1,6 +1,7 @@
 //! SQL text: what a statement may do, where its words stand, and which past it asks for.
 
 mod diagnose;
+mod placeholders;
 mod statement;
 mod text;
 mod time_travel;

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 
 use crate::sql::text::lower_first;
-use crate::sql::{SqlText, time_travel};
+use crate::sql::{SqlText, placeholders, time_travel};
 use crate::{QueryError, SqlPosition};
 
 /// Nesting of expressions and subqueries; deeper text is refused rather than overflowing the stack.
@@ -60,6 +60,7 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
         position: None,
         hint: Some("write a statement, such as `SHOW TABLES`".into()),
     })?;
+    placeholders::number(&mut statement, &text);
     time_travel::apply(&mut statement, &travels)?;
     let action = classify(statement, &text)?;
     let needs_names =

@@ -57,6 +57,9 @@ async fn settings_last_for_the_session_and_are_checked() {
     assert_eq!(session.namespace(), "shop");
     assert_eq!(rows(&session, "SELECT count(*) FROM orders").await, ["3"]);
     run(&session, "SET TIME ZONE 'Asia/Shanghai'").await;
+    let instant = "SELECT CAST('2026-01-31T12:00:00Z' AS timestamp with time zone) AS at";
+    let shown = rows(&session, instant).await.join("");
+    assert!(shown.contains("2026-01-31T20:00:00+08:00"), "instants are shown in the session's zone: {shown}");
     run(&session, "SET application_name = 'psql'").await;
     run(&session, "SET datafusion.execution.batch_size = 100").await;
     run(&session, "USE main").await;

@@ -191,6 +191,8 @@ pub struct SourceTypeExample {
 pub struct SourceCheckRequest {
     /// The source type.
     pub r#type: String,
+    /// Name of the source, as far as it has one: what a source makes in its system is named after it.
+    pub name: Option<String>,
     /// Its configuration; secrets as references or values.
     #[schema(value_type = Object)]
     pub config: Value,

@@ -10,11 +10,18 @@ use std::sync::Arc;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use arrow_flight::sql::metadata::SqlInfoData;
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use moka::sync::Cache;
+use tarn_core::Env;
 use tokio::sync::Semaphore;
 use tonic::service::Routes;
+use tonic::{Code, Status};
 
 use crate::http::App;
+use crate::meter::RequestMeter;
+use crate::sql::Protocol;
 use handle::PreparedQuery;
 
 /// Largest message of a client: parameters and SQL text.
@@ -44,7 +51,22 @@ impl FlightSql {
 
     /// What the port answers.
     pub(crate) fn router(self) -> Router {
+        let meter = RequestMeter::new(&self.app.state.metrics, Protocol::Flight);
+        let measured = (meter, self.app.env.clone());
         let service = FlightServiceServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Routes::new(service).prepare().into_axum_router()
+        Routes::new(service).prepare().into_axum_router().layer(from_fn_with_state(measured, measure))
     }
+}
+
+/// Middleware. A call that fails before its first message says so in the head of the answer.
+async fn measure(State((meter, env)): State<(RequestMeter, Env)>, request: Request, next: Next) -> Response {
+    let started = env.clock.instant();
+    let response = next.run(request).await;
+    let is_fault = Status::from_header_map(response.headers()).is_some_and(|status| is_ours(status.code()));
+    meter.answered(env.clock.instant() - started, is_fault);
+    response
+}
+
+fn is_ours(code: Code) -> bool {
+    matches!(code, Code::Internal | Code::DataLoss | Code::Unavailable | Code::Unknown)
 }

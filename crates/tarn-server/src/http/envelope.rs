@@ -1,4 +1,4 @@
-//! What surrounds every request: trace, log line, caught panics, security headers.
+//! What surrounds every request: trace, log line, figures, caught panics, security headers.
 
 use std::panic::AssertUnwindSafe;
 
@@ -51,7 +51,9 @@ pub(crate) async fn envelope(State(app): State<App>, mut request: Request, next:
         error.hint("report it with the trace id and the log lines that carry it").into_response()
     });
 
-    let elapsed_ms = u64::try_from((app.env.clock.instant() - started).as_millis()).unwrap_or(u64::MAX);
+    let elapsed = app.env.clock.instant() - started;
+    app.meter.answered(elapsed, response.status().is_server_error());
+    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     let status = response.status().as_u16();
     span.in_scope(|| tracing::debug!(status, elapsed_ms, "request answered"));
     seal(response.headers_mut(), trace);

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tarn_core::{RequestContext, TenantId};
+use tarn_observe::{Metric, memory_bytes};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -48,7 +49,22 @@ async fn ready(State(app): State<App>) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "health",
     responses((status = 200, body = String, content_type = "text/plain"), (status = "default", body = ErrorBody)))]
 async fn metrics(State(app): State<App>, _caller: Viewer) -> impl IntoResponse {
+    measure(&app).await;
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.state.metrics.render())
+}
+
+/// Sets the figures that nothing counts as it happens.
+async fn measure(app: &App) {
+    let disk = app.hub.disk(app).await;
+    let figures = [
+        (Metric::QueriesRunning, app.state.engine.latency().running),
+        (Metric::ProcessMemoryBytes, memory_bytes().unwrap_or(0)),
+        (Metric::DiskBytes, disk.used_bytes),
+        (Metric::DiskFreeBytes, disk.free_bytes),
+    ];
+    for (metric, value) in figures {
+        app.state.metrics.gauge(metric, "").set(value as f64);
+    }
 }
 
 /// The document of the HTTP API.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tarn_core::{RequestContext, ResourceName};
 use tarn_ingest::{HistoryEntry, Push, PushReceipt, SOURCES, SourceSummary, StoredDeadLetter, TableStatus};
-use tarn_meta::ResourceId;
+use tarn_meta::{ParsedDocuments, PlanOptions, ResourceDocument, ResourceId};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -105,7 +105,9 @@ async fn check(
     ApiJson(request): ApiJson<SourceCheckRequest>,
 ) -> Result<Json<SourceCheckReport>, ApiError> {
     let config = app.state.secrets.resolve(&ctx, &request.config).await?;
-    let report = app.state.ingest.check(&ctx, &request.r#type, config.into_exposed()).await;
+    let name =
+        request.name.as_deref().filter(|name| !name.is_empty()).map(ResourceName::parse).transpose()?;
+    let report = app.state.ingest.check(&ctx, name.as_ref(), &request.r#type, config.into_exposed()).await;
     Ok(Json(SourceCheckReport {
         ok: report.is_ok(),
         tables: report.tables.iter().map(ToString::to_string).collect(),
@@ -159,8 +161,10 @@ async fn pause(
     Editor(ctx): Editor,
     ApiPath(name): ApiPath<String>,
 ) -> Result<StatusCode, ApiError> {
-    app.state.ingest.pause(&ctx, &ResourceName::parse(&name)?)?;
-    audit(&app, &ctx, "ingest.pause", &name).await;
+    let name = ResourceName::parse(&name)?;
+    app.state.ingest.pause(&ctx, &name)?;
+    declare_paused(&app, &ctx, &name, true).await?;
+    audit(&app, &ctx, "ingest.pause", name.as_str()).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -172,9 +176,39 @@ async fn resume(
     Editor(ctx): Editor,
     ApiPath(name): ApiPath<String>,
 ) -> Result<StatusCode, ApiError> {
-    app.state.ingest.resume(&ctx, &ResourceName::parse(&name)?)?;
-    audit(&app, &ctx, "ingest.resume", &name).await;
+    let name = ResourceName::parse(&name)?;
+    app.state.ingest.resume(&ctx, &name)?;
+    declare_paused(&app, &ctx, &name, false).await?;
+    audit(&app, &ctx, "ingest.resume", name.as_str()).await;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Writes a pause into the source's resource, as a revision, so that it holds over a restart and shows in a plan.
+async fn declare_paused(
+    app: &App,
+    ctx: &RequestContext,
+    name: &ResourceName,
+    paused: bool,
+) -> Result<(), ApiError> {
+    let resources = &app.state.resources;
+    // A source that nobody declared is paused until the process ends.
+    let Ok(declared) = resources.get(ctx, &ResourceId::new("source", name.as_str())).await else {
+        return Ok(());
+    };
+    let mut spec = declared.spec;
+    if let Some(spec) = spec.as_object_mut() {
+        match paused {
+            true => spec.insert("paused".into(), Value::Bool(true)),
+            false => spec.shift_remove("paused"),
+        };
+    }
+    let document = ResourceDocument::new("source", name.as_str(), spec);
+    let documents = ParsedDocuments::of(vec![document]);
+    // What is wrong with the resource otherwise must not keep a person from pausing it.
+    let options = PlanOptions { secrets_may_follow: true, ..PlanOptions::default() };
+    let message = if paused { "paused" } else { "resumed" };
+    resources.apply(ctx, &documents, &options, None, message).await?;
+    Ok(())
 }
 
 async fn audit(app: &App, ctx: &RequestContext, action: &str, name: &str) {

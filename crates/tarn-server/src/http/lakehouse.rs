@@ -170,5 +170,8 @@ async fn compact(
     Editor(ctx): Editor,
     ApiPath(path): ApiPath<TablePath>,
 ) -> Result<Json<tarn_lakehouse::Compaction>, ApiError> {
-    Ok(Json(app.state.lakehouse.compact(&ctx, &path.name()?).await?))
+    let name = path.name()?;
+    let done = app.state.lakehouse.compact(&ctx, &name).await?;
+    app.audit(&ctx, "table.compact", &format!("table/{name}")).await;
+    Ok(Json(done))
 }

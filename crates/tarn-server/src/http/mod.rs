@@ -37,6 +37,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::{Installation, ServerConfig};
 use crate::iceberg;
+use crate::meter::RequestMeter;
+use crate::sql::Protocol;
 use crate::state::ServerState;
 use overview::EventHub;
 
@@ -56,6 +58,7 @@ pub(crate) struct AppInner {
     /// Fires when the server stops.
     pub stop: CancellationToken,
     hub: EventHub,
+    meter: RequestMeter,
     document: Bytes,
 }
 
@@ -78,8 +81,9 @@ impl App {
         stop: CancellationToken,
     ) -> Self {
         let hub = EventHub::new(config.http.event_streams_max);
+        let meter = RequestMeter::new(&state.metrics, Protocol::Http);
         let document = Bytes::from(openapi_json());
-        Self(Arc::new(AppInner { config, installation, state, env, loopback, stop, hub, document }))
+        Self(Arc::new(AppInner { config, installation, state, env, loopback, stop, hub, meter, document }))
     }
 
     /// Namespaces and tables.

@@ -194,9 +194,9 @@ impl Watcher {
 
 /// Figures of the disk as they were last found.
 #[derive(Clone, Copy, Debug, Default)]
-struct Disk {
-    used_bytes: u64,
-    free_bytes: u64,
+pub(super) struct Disk {
+    pub used_bytes: u64,
+    pub free_bytes: u64,
 }
 
 /// Makes overviews once per second and tenant, however many consoles look at them, and none while nobody does.
@@ -228,7 +228,8 @@ impl EventHub {
         receiver
     }
 
-    async fn disk(&self, app: &App) -> Disk {
+    /// Figures of the disk, at most [`DISK_EVERY`] old.
+    pub(super) async fn disk(&self, app: &App) -> Disk {
         let mut known = self.disk.lock().await;
         let now = app.env.clock.instant();
         if let Some((at, disk)) = *known

@@ -1,5 +1,7 @@
 //! `/api/v1/resource`: what is declared, planned, applied and rolled back.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
@@ -8,8 +10,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tarn_core::RequestContext;
 use tarn_meta::{
-    Applied, MetaError, ParsedDocuments, Plan, PlanOptions, ResourceId, ResourceView, RevisionDetail,
-    RevisionView, WriteBack,
+    Applied, ChangeAction, MetaError, ParsedDocuments, Plan, PlanOptions, ResourceId, ResourceView,
+    RevisionDetail, RevisionView, WriteBack,
 };
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -23,6 +25,9 @@ use crate::api::{
     RevisionEntry, RollbackRequest, WriteBackReport,
 };
 
+/// How often and how long an apply looks whether the running server has followed.
+const SETTLE_LOOKS: usize = 50;
+const SETTLE_PAUSE: Duration = Duration::from_millis(20);
 const REVISIONS_DEFAULT: u32 = 100;
 const REVISIONS_MAX: u32 = 1_000;
 
@@ -68,7 +73,8 @@ fn problem(problem: &tarn_meta::Problem) -> ProblemView {
 
 fn inputs(app: &App, request: &ResourceChangeRequest) -> (ParsedDocuments, PlanOptions) {
     let delete = request.delete.iter().map(|one| ResourceId::new(&one.kind, &one.name)).collect();
-    (app.state.resources.parse(&request.documents, None), PlanOptions { prune: request.prune, delete })
+    let options = PlanOptions { prune: request.prune, delete, ..PlanOptions::default() };
+    (app.state.resources.parse(&request.documents, None), options)
 }
 
 fn check_writable(app: &App) -> Result<(), ApiError> {
@@ -116,6 +122,7 @@ async fn apply(
         .await
         .map_err(resource_error)?;
     audit(&app, &ctx, "resource.apply", applied.revision).await;
+    settled(&app, &ctx, &applied).await;
     Ok(Json(applied))
 }
 
@@ -130,7 +137,32 @@ async fn rollback(
     check_writable(&app)?;
     let applied = app.state.resources.rollback(&ctx, request.revision).await.map_err(resource_error)?;
     audit(&app, &ctx, "resource.rollback", applied.revision).await;
+    settled(&app, &ctx, &applied).await;
     Ok(Json(applied))
+}
+
+/// Waits a moment for the running server to follow, so that who applied a source finds it. That it follows later is
+/// no error.
+async fn settled(app: &App, ctx: &RequestContext, applied: &Applied) {
+    let changed: Vec<(&str, &str)> = applied
+        .changes
+        .iter()
+        .filter(|change| matches!(change.action, ChangeAction::Create | ChangeAction::Update))
+        .map(|change| (change.kind.as_str(), change.name.as_str()))
+        .collect();
+    for _ in 0..SETTLE_LOOKS {
+        let Ok(statuses) = app.state.resources.statuses(ctx).await else { return };
+        let is_settled = |(kind, name): &(&str, &str)| {
+            statuses.iter().any(|status| {
+                (status.kind.as_str(), status.name.as_str()) == (*kind, *name)
+                    && status.revision >= applied.revision
+            })
+        };
+        if changed.iter().all(is_settled) {
+            return;
+        }
+        app.env.clock.sleep(SETTLE_PAUSE).await;
+    }
 }
 
 async fn audit(app: &App, ctx: &RequestContext, action: &str, revision: u64) {

@@ -56,8 +56,10 @@ pub(super) async fn commit(
             "the path names `{name}`, but the body names `{other}`"
         )));
     }
+    let target = format!("table/{name}");
     let commit = TableCommit { name, requirements: body.requirements, updates: body.updates };
     let loaded = app.catalog().commit(&ctx, vec![commit]).await.map_err(IcebergError::of_commit)?;
+    app.audit(&ctx, "table.commit", &target).await;
     let table = loaded.first().ok_or_else(|| IcebergError {
         status: StatusCode::INTERNAL_SERVER_ERROR,
         kind: "CommitStateUnknownException",
@@ -92,7 +94,11 @@ pub(super) async fn transaction(
         commits.push(TableCommit { name, requirements: change.requirements, updates: change.updates });
     }
     if !commits.is_empty() {
+        let targets: Vec<String> = commits.iter().map(|commit| format!("table/{}", commit.name)).collect();
         app.catalog().commit(&ctx, commits).await.map_err(IcebergError::of_commit)?;
+        for target in targets {
+            app.audit(&ctx, "table.commit", &target).await;
+        }
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -7,6 +7,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
+use tarn_core::RequestContext;
+
 use super::NamespacePath;
 use super::error::IcebergError;
 use super::extract::{IcebergJson, IcebergPath, IcebergQuery, Reader, Writer};
@@ -44,6 +46,10 @@ pub(super) struct UpdatedProperties {
     missing: Vec<String>,
 }
 
+async fn audit(app: &App, ctx: &RequestContext, action: &str, name: &str) {
+    app.audit(ctx, action, &format!("namespace/{name}")).await;
+}
+
 pub(super) async fn list(
     State(app): State<App>,
     Reader(ctx): Reader,
@@ -67,6 +73,7 @@ pub(super) async fn create(
 ) -> Result<Json<Namespace>, IcebergError> {
     let name = one_level(&body.namespace)?;
     app.catalog().create_namespace(&ctx, name, body.properties.clone()).await?;
+    audit(&app, &ctx, "namespace.create", name).await;
     Ok(Json(body))
 }
 
@@ -94,7 +101,9 @@ pub(super) async fn delete(
     Writer(ctx): Writer,
     IcebergPath(path): IcebergPath<NamespacePath>,
 ) -> Result<StatusCode, IcebergError> {
-    app.catalog().drop_namespace(&ctx, namespace_to_read(&path.namespace)?).await?;
+    let name = namespace_to_read(&path.namespace)?;
+    app.catalog().drop_namespace(&ctx, name).await?;
+    audit(&app, &ctx, "namespace.delete", name).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -114,6 +123,7 @@ pub(super) async fn update_properties(
     }
     let name = namespace_to_read(&path.namespace)?;
     let changed = app.catalog().update_namespace(&ctx, name, &body.updates, &body.removals).await?;
+    audit(&app, &ctx, "namespace.update", name).await;
     Ok(Json(UpdatedProperties {
         updated: changed.updated,
         removed: changed.removed,

@@ -1,6 +1,6 @@
 //! Tables of the Iceberg REST catalog.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use axum::Json;
@@ -11,6 +11,7 @@ use iceberg::spec::{Schema, SortOrder, UnboundPartitionSpec};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use tarn_core::{RequestContext, TableName};
 use tarn_lakehouse::{CreateTable, LoadedTable};
 
 use super::error::IcebergError;
@@ -86,15 +87,15 @@ pub(super) struct LoadTableResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata_location: Option<String>,
     metadata: Value,
-    config: BTreeMap<String, String>,
+    // No `config`: where the bucket is stands in `/v1/config`, and DuckDB takes a table's own settings, which hold no
+    // keys, instead of the keys that its user gave.
 }
 
 impl LoadTableResult {
-    fn of(app: &App, table: &LoadedTable, refs_only: bool) -> Result<Self, IcebergError> {
+    fn of(table: &LoadedTable, refs_only: bool) -> Result<Self, IcebergError> {
         Ok(Self {
             metadata_location: table.metadata_location.clone(),
             metadata: metadata_json(table, refs_only)?,
-            config: app.installation.iceberg_client.clone(),
         })
     }
 }
@@ -122,6 +123,10 @@ fn snapshot_ids_of_refs(metadata: &Value) -> HashSet<i64> {
     let of_refs =
         refs.into_iter().flat_map(|refs| refs.values()).filter_map(|one| one.get("snapshot-id")?.as_i64());
     of_refs.chain(metadata.get("current-snapshot-id").and_then(Value::as_i64)).collect()
+}
+
+async fn audit(app: &App, ctx: &RequestContext, action: &str, name: &TableName) {
+    app.audit(ctx, action, &format!("table/{name}")).await;
 }
 
 pub(super) async fn list(
@@ -156,8 +161,13 @@ pub(super) async fn create(
         properties: body.properties.unwrap_or_default(),
         stage: body.stage_create,
     };
+    // A staged table is made by its first commit.
+    let made = (!table.stage).then(|| table.name.clone());
     let loaded = app.catalog().create_table(&ctx, table).await?;
-    LoadTableResult::of(&app, &loaded, false).map(Json)
+    if let Some(name) = made {
+        audit(&app, &ctx, "table.create", &name).await;
+    }
+    LoadTableResult::of(&loaded, false).map(Json)
 }
 
 pub(super) async fn load(
@@ -183,7 +193,7 @@ pub(super) async fn load(
     if known.is_some_and(|known| known.split(',').any(|one| one.trim() == tag)) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
-    let body = LoadTableResult::of(&app, &loaded, refs_only)?;
+    let body = LoadTableResult::of(&loaded, refs_only)?;
     Ok(([(header::ETAG, tag)], Json(body)).into_response())
 }
 
@@ -214,6 +224,7 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, IcebergError> {
     let name = table_to_read(&path.namespace, &path.table)?;
     app.catalog().drop_table(&ctx, &name, query.purge_requested).await?;
+    audit(&app, &ctx, "table.delete", &name).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -225,6 +236,7 @@ pub(super) async fn rename(
     let from = body.source.to_read()?;
     let to = body.destination.to_make()?;
     app.catalog().rename_table(&ctx, &from, &to).await?;
+    app.audit(&ctx, "table.rename", &format!("table/{from} to table/{to}")).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -236,7 +248,8 @@ pub(super) async fn register(
 ) -> Result<Json<LoadTableResult>, IcebergError> {
     let name = table_to_make(&path.namespace, &body.name)?;
     let loaded = app.catalog().register_table(&ctx, &name, &body.metadata_location, body.overwrite).await?;
-    LoadTableResult::of(&app, &loaded, false).map(Json)
+    audit(&app, &ctx, "table.register", &name).await;
+    LoadTableResult::of(&loaded, false).map(Json)
 }
 
 /// Scan and commit reports of clients. They are read, so that a broken one is told, and not kept.

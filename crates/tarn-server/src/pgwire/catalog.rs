@@ -283,6 +283,17 @@ fn no_text(name: &str, arguments: Vec<DataType>) -> ScalarUDF {
     create_udf(name, arguments, DataType::Utf8, Volatility::Stable, Arc::new(move |_| Ok(none.clone())))
 }
 
+fn every(name: &str, argument: DataType) -> ScalarUDF {
+    let yes = ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)));
+    create_udf(
+        name,
+        vec![argument],
+        DataType::Boolean,
+        Volatility::Stable,
+        Arc::new(move |_| Ok(yes.clone())),
+    )
+}
+
 fn constant_functions(version: &str) -> Vec<ScalarUDF> {
     vec![
         constant("version", format!("PostgreSQL {SERVER_VERSION} (Tarn {version})")),
@@ -291,6 +302,10 @@ fn constant_functions(version: &str) -> Vec<ScalarUDF> {
         no_text("col_description", vec![DataType::Int32, DataType::Int32]),
         no_text("pg_get_indexdef", vec![DataType::Int32]),
         no_text("pg_get_viewdef", vec![DataType::Int32]),
+        no_text("pg_get_function_result", vec![DataType::Int32]),
+        no_text("pg_get_function_arguments", vec![DataType::Int32]),
+        no_text("pg_get_function_identity_arguments", vec![DataType::Int32]),
+        every("pg_function_is_visible", DataType::Int32),
     ]
 }
 

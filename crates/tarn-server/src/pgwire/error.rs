@@ -47,6 +47,11 @@ pub(crate) fn of_query(error: &QueryError, piece: &Piece) -> PgWireError {
     PgWireError::UserError(Box::new(info))
 }
 
+/// Whether an error says that the server failed, not that the statement was wrong.
+pub(crate) fn is_ours(error: &PgWireError) -> bool {
+    matches!(error, PgWireError::UserError(info) if info.code.starts_with("XX") || info.code.starts_with("58"))
+}
+
 /// The engine has one kind for all names and types that do not fit; clients tell them apart by code.
 fn plan_code(message: &str) -> &'static str {
     let text = message.to_lowercase();
@@ -81,6 +86,14 @@ mod tests {
 
     use super::super::split::split;
     use super::*;
+
+    #[test]
+    fn a_wrong_statement_is_no_fault_of_the_server() {
+        assert!(
+            is_ours(&user_error("XX000", "broken")) && is_ours(&user_error("58000", "the store is away"))
+        );
+        assert!(!is_ours(&user_error("42P01", "no such table")) && !is_ours(&PgWireError::QueryCanceled));
+    }
 
     #[test]
     fn a_query_error_points_into_the_whole_text() {

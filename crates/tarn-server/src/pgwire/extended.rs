@@ -161,7 +161,9 @@ impl ExtendedQueryHandler for Connection {
         let state = portal.state();
         let mut state = state.lock().await;
         if matches!(*state, PortalExecutionState::Initial) {
-            match self.do_query(client, portal.as_ref(), max_rows).await? {
+            let started = self.app().env.clock.instant();
+            let answer = self.do_query(client, portal.as_ref(), max_rows).await;
+            match self.measured(started, answer)? {
                 Response::Query(result) => *state = PortalExecutionState::Suspended(result),
                 Response::TransactionStart(tag) => {
                     send_execution_response(client, tag).await?;

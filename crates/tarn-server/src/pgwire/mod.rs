@@ -32,6 +32,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::http::App;
 use crate::http::envelope::new_trace;
+use crate::meter::{OpenConnection, RequestMeter};
 use crate::sql::Protocol;
 use catalog::SystemCatalog;
 use connection::{Connection, Handlers, Running};
@@ -49,6 +50,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct PgServer {
     app: App,
     catalog: SystemCatalog,
+    meter: RequestMeter,
     next_pid: AtomicI32,
     /// By process number: the key that may cancel, and what runs.
     running: Mutex<HashMap<i32, (SecretKey, Arc<Running>)>>,
@@ -61,8 +63,9 @@ impl PgServer {
         let session = app.state.engine.session(&ctx);
         let tables = Arc::clone(&app.state.tables);
         let catalog = SystemCatalog::new(&session, tables, &app.installation.version).await?;
+        let meter = RequestMeter::new(&app.state.metrics, Protocol::Pgwire);
         let next_pid = AtomicI32::new(FIRST_PID);
-        Ok(Arc::new(Self { app, catalog, next_pid, running: Mutex::default() }))
+        Ok(Arc::new(Self { app, catalog, meter, next_pid, running: Mutex::default() }))
     }
 
     fn next_pid(&self) -> i32 {
@@ -120,7 +123,7 @@ async fn serve_connection(
     let _seat = seat;
     let gauge =
         connection.server().app.state.metrics.gauge(Metric::ServerConnections, Protocol::Pgwire.as_str());
-    gauge.add(1.0);
+    let _open = OpenConnection::new(&gauge);
     let running = connection.running();
     let serving = process_socket(stream, tls, Arc::new(Handlers(Arc::clone(&connection))));
     tokio::pin!(serving);
@@ -131,7 +134,6 @@ async fn serve_connection(
             () = running.idle() => Ok(()),
         },
     };
-    gauge.add(-1.0);
     connection.close();
     if let Err(error) = ended {
         tracing::debug!(%error, "PostgreSQL connection ended early");

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
@@ -26,7 +26,7 @@ use super::catalog::{CatalogPlan, planning_error};
 use super::connection::{Busy, Connection};
 use super::control::{Kind, kind_of};
 use super::encode::Encoding;
-use super::error::{of_query, user_error};
+use super::error::{is_ours, of_query, user_error};
 use super::settings;
 use super::split::{Piece, split};
 use crate::sql::Protocol;
@@ -57,7 +57,9 @@ impl SimpleQueryHandler for Connection {
         let mut responses = Vec::with_capacity(pieces.len());
         let is_alone = pieces.len() == 1;
         for piece in &pieces {
-            match self.answer(client, piece, status, is_alone).await {
+            let started = self.app().env.clock.instant();
+            let answer = self.answer(client, piece, status, is_alone).await;
+            match self.measured(started, answer) {
                 Ok(response) => {
                     status = status_after(status, &response);
                     responses.push(response);
@@ -105,6 +107,13 @@ impl Connection {
             Kind::Query => self.plan_query(client, piece).await.map(Response::Query),
             other => self.control(client, piece, other, status).await,
         }
+    }
+
+    /// Counts a statement whose first answer came.
+    pub(super) fn measured<T>(&self, started: Instant, answer: PgWireResult<T>) -> PgWireResult<T> {
+        let elapsed = self.app().env.clock.instant() - started;
+        self.server().meter.answered(elapsed, answer.as_ref().is_err_and(is_ours));
+        answer
     }
 
     pub(super) fn limit<C: ClientInfo + ?Sized>(&self, client: &C) -> Duration {

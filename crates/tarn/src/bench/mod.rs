@@ -2,7 +2,9 @@
 //!
 //! Each bench prints a table with the peer and the ratio, and keeps its result as JSON under `docs/bench/`.
 
+mod demo;
 mod eventlog;
+mod ingest;
 mod report;
 mod tpch;
 
@@ -27,6 +29,10 @@ pub struct BenchArgs {
 enum Bench {
     /// The event log: append and tail read, beside a raw write with fsync on the same disk
     Eventlog,
+    /// PostgreSQL to a table: copy of existing rows beside `psql \copy`, and how long a change takes until SQL shows it
+    Ingest(ingest::IngestArgs),
+    /// The demo: from the start to the first answered query, and memory when nothing is asked
+    Demo(demo::DemoArgs),
     /// TPC-H: all 22 queries on Iceberg tables, beside DuckDB on the same Parquet files
     Tpch(tpch::TpchArgs),
 }
@@ -36,9 +42,13 @@ pub async fn run(args: BenchArgs, json: bool) -> Result<(), Failure> {
     let out = &args.out;
     match args.bench {
         Some(Bench::Eventlog) => eventlog::run(out, json).await,
+        Some(Bench::Ingest(ingest)) => ingest::run(&ingest, out, json).await,
+        Some(Bench::Demo(demo)) => demo::run(&demo, out, json).await,
         Some(Bench::Tpch(tpch)) => tpch::run(&tpch, out, json).await,
         None => {
             eventlog::run(out, json).await?;
+            demo::run(&demo::DemoArgs::default(), out, json).await?;
+            ingest::run(&ingest::IngestArgs::default(), out, json).await?;
             tpch::run(&tpch::TpchArgs::default(), out, json).await
         }
     }

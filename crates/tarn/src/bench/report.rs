@@ -25,6 +25,31 @@ pub fn machine() -> Value {
     })
 }
 
+/// How a measured quantity is spread.
+#[derive(Clone, Debug, Serialize)]
+pub struct Spread {
+    /// How many were measured.
+    pub count: usize,
+    /// Half are at most this.
+    pub p50: f64,
+    /// 99 of 100 are at most this.
+    pub p99: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of values in any order; zeros if there are none.
+    pub fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let at = |share: f64| {
+            let index = (share * values.len() as f64).ceil() as usize;
+            values.get(index.saturating_sub(1)).copied().unwrap_or(0.0)
+        };
+        Self { count: values.len(), p50: at(0.5), p99: at(0.99), max: at(1.0) }
+    }
+}
+
 /// Prints the machine; says so when the build is not one to measure.
 pub fn announce(title: &str) {
     let machine = machine();

@@ -6,7 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::client::{Client, part};
-use super::output::{items, print_items, print_json, text};
+use super::output::{items, print_items, print_json, print_line, text};
 use super::{Failure, Global};
 
 /// Users, API keys and secrets.
@@ -177,7 +177,7 @@ async fn user(global: &Global, client: &Client, command: User) -> Result<(), Fai
             let password = read_hidden("password")?;
             let body = json!({ "name": name, "role": role.name(), "password": password });
             client.post("/api/v1/access/users", &body).await?;
-            println!("user `{name}` may log in as {}", role.name());
+            print_line(format_args!("user `{name}` may log in as {}", role.name()));
         }
         User::Remove { name } => drop(client.delete(&format!("/api/v1/access/users/{}", part(&name))).await?),
     }
@@ -203,7 +203,7 @@ async fn key(global: &Global, client: &Client, command: Key) -> Result<(), Failu
             if global.json {
                 print_json(&answer);
             } else {
-                println!("{}\nkeep it: it is not shown again", text(&answer["key"]));
+                print_line(format_args!("{}\nkeep it: it is not shown again", text(&answer["key"])));
             }
         }
         Key::Revoke { id } => drop(client.delete(&format!("/api/v1/access/keys/{}", part(&id))).await?),
@@ -227,7 +227,7 @@ async fn secret(global: &Global, client: &Client, command: Secret) -> Result<(),
             client
                 .put(&format!("/api/v1/access/secrets/{}", part(&name)), &json!({ "value": value }))
                 .await?;
-            println!("secret `{name}` is set; resources refer to it as {{ secret: {name} }}");
+            print_line(format_args!("secret `{name}` is set; resources refer to it as {{ secret: {name} }}"));
         }
         Secret::Remove { name } => {
             drop(client.delete(&format!("/api/v1/access/secrets/{}", part(&name))).await?)

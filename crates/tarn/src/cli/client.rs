@@ -12,12 +12,55 @@ use crate::project::{DataFolder, RunningServer};
 
 /// The address of a Tarn started with default options.
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+/// How to say who asks.
+const NOBODY: &str = "log in with `--user NAME` (or TARN_USER), which asks for the password, or with an API key in \
+                      --key or TARN_API_KEY";
 
 /// A client of one server.
 pub struct Client {
     http: reqwest::Client,
     base: String,
-    key: Option<String>,
+    login: Login,
+}
+
+/// Who the requests say they are of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Login {
+    Nobody,
+    Key(String),
+    User { name: String, password: String },
+}
+
+impl Login {
+    /// `ask`: gives the password of a user.
+    fn of(global: &Global, ask: impl FnOnce(&str) -> Result<String, Failure>) -> Result<Self, Failure> {
+        match (&global.user, &global.key) {
+            (Some(name), _) => Ok(Self::User { name: name.clone(), password: ask(name)? }),
+            (None, Some(key)) => Ok(Self::Key(key.clone())),
+            (None, None) => Ok(Self::Nobody),
+        }
+    }
+
+    fn sign(&self, request: RequestBuilder) -> RequestBuilder {
+        match self {
+            Self::Nobody => request,
+            Self::Key(key) => request.bearer_auth(key),
+            Self::User { name, password } => request.basic_auth(name, Some(password)),
+        }
+    }
+}
+
+/// The password of a user: from `TARN_PASSWORD`, or typed on the terminal even where standard input is a pipe.
+fn password_of(name: &str) -> Result<String, Failure> {
+    if let Some(password) = std::env::var("TARN_PASSWORD").ok().filter(|password| !password.is_empty()) {
+        return Ok(password);
+    }
+    rpassword::prompt_password(format!("password of {name}: ")).map_err(|error| {
+        Failure::invalid(
+            format!("could not ask for the password of `{name}`: {error}"),
+            "set TARN_PASSWORD where there is no terminal, or pass an API key with --key",
+        )
+    })
 }
 
 #[derive(Deserialize)]
@@ -53,7 +96,7 @@ impl Client {
             .connect_timeout(Duration::from_secs(5))
             .build()
             .map_err(|error| Failure::internal(format!("could not set up HTTP: {error}")))?;
-        Ok(Self { http, base, key: global.key.clone() })
+        Ok(Self { http, base, login: Login::of(global, password_of)? })
     }
 
     /// Where the server is.
@@ -62,11 +105,7 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}{path}", self.base));
-        match &self.key {
-            Some(key) => request.bearer_auth(key),
-            None => request,
-        }
+        self.login.sign(self.http.request(method, format!("{}{path}", self.base)))
     }
 
     /// Sends a request and gives the answer, whose status says that it succeeded.
@@ -87,10 +126,8 @@ impl Client {
             None => error.message,
         };
         // What the server says is for those who speak HTTP.
-        let hint = match error.kind == FaultKind::Denied && self.key.is_none() {
-            true => {
-                Some("pass an API key with --key or TARN_API_KEY; `tarn access key create` makes one".into())
-            }
+        let hint = match error.kind == FaultKind::Denied && self.login == Login::Nobody {
+            true => Some(NOBODY.into()),
             false => error.hint,
         };
         Err(Failure::new(error.kind, message, hint))
@@ -152,4 +189,42 @@ pub fn part(name: &str) -> String {
     name.bytes()
         .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn global(user: Option<&str>, key: Option<&str>) -> Global {
+        Global {
+            server: None,
+            user: user.map(str::to_string),
+            key: key.map(str::to_string),
+            project: ".".into(),
+            data: None,
+            json: false,
+        }
+    }
+
+    #[test]
+    fn a_user_is_asked_for_the_password_and_wins_over_a_key() {
+        let refuse = |_: &str| Err(Failure::internal("nobody is asked"));
+        assert_eq!(Login::of(&global(None, None), refuse).unwrap(), Login::Nobody);
+        assert_eq!(Login::of(&global(None, Some("k")), refuse).unwrap(), Login::Key("k".into()));
+        let login = Login::of(&global(Some("li"), Some("k")), |name| Ok(format!("{name} a:b"))).unwrap();
+        assert_eq!(login, Login::User { name: "li".into(), password: "li a:b".into() });
+    }
+
+    #[test]
+    fn requests_carry_what_the_server_takes() {
+        let header = |login: Login| {
+            let request = reqwest::Client::new().get("http://127.0.0.1/");
+            let request = login.sign(request).build().unwrap();
+            request.headers().get("authorization").map(|value| value.to_str().unwrap().to_string())
+        };
+        assert_eq!(header(Login::Nobody), None);
+        assert_eq!(header(Login::Key("tarn_x".into())).as_deref(), Some("Bearer tarn_x"));
+        let user = Login::User { name: "li".into(), password: "a:b".into() };
+        assert_eq!(header(user).as_deref(), Some("Basic bGk6YTpi"));
+    }
 }

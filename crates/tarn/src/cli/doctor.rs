@@ -4,10 +4,11 @@ use std::path::Path;
 
 use clap::Args;
 use serde_json::json;
+use tarn_core::config::UnknownVariable;
 use tarn_core::{ByteSize, FaultKind};
 
 use super::client::Client;
-use super::output::{bytes, print_json};
+use super::output::{bytes, print_json, print_line};
 use super::{Failure, Global};
 use crate::config;
 use crate::project::{DataFolder, RunningServer};
@@ -44,12 +45,14 @@ pub async fn run(global: &Global, _args: DoctorArgs) -> Result<(), Failure> {
     let data = DataFolder::of(&global.project, global.data.as_deref());
     let mut findings = vec![machine(), open_files()];
     findings.push(project(&global.project));
+    findings.extend(config::unknown_variables().iter().map(variable));
     findings.extend(folder(&data));
     findings.push(resources(&global.project));
     findings.extend(server(global, &data).await);
     print(global, &findings);
     match findings.iter().filter(|f| f.verdict == Verdict::Wrong).count() {
         0 => Ok(()),
+        1 => Err(Failure::new(FaultKind::Invalid, "one thing is wrong", None)),
         n => Err(Failure::new(FaultKind::Invalid, format!("{n} things are wrong"), None)),
     }
 }
@@ -68,9 +71,9 @@ fn print(global: &Global, findings: &[Finding]) {
         return print_json(&json!({ "items": list }));
     }
     for finding in findings {
-        println!("{:8} {:18} {}", word(finding.verdict), finding.what, finding.detail);
+        print_line(format_args!("{:8} {:18} {}", word(finding.verdict), finding.what, finding.detail));
         if let Some(advice) = &finding.advice {
-            println!("{:27} -> {advice}", "");
+            print_line(format_args!("{:27} -> {advice}", ""));
         }
     }
 }
@@ -130,6 +133,12 @@ fn project(project: &Path) -> Finding {
     }
 }
 
+fn variable(unknown: &UnknownVariable) -> Finding {
+    let detail = format!("`{}` is unknown and changes nothing", unknown.name);
+    let advice = unknown.similar.as_ref().map(|similar| format!("did you mean `{similar}`?"));
+    finding("environment", Verdict::Warning, detail, advice.as_deref())
+}
+
 fn folder(data: &DataFolder) -> Vec<Finding> {
     let path = data.path();
     let shown = path.display().to_string();
@@ -169,7 +178,7 @@ fn folder(data: &DataFolder) -> Vec<Finding> {
 
 fn resources(project: &Path) -> Finding {
     let kinds = crate::platform::kinds();
-    match tarn_meta::load_folder(project, &kinds).and_then(tarn_meta::ParsedDocuments::into_documents) {
+    match tarn_meta::load_folder(project, &kinds).and_then(|parsed| parsed.checked(&kinds)) {
         Ok(documents) => {
             finding("resources", Verdict::Ok, format!("{} in resources/", documents.len()), None)
         }

@@ -1,5 +1,6 @@
 //! How a command fails: a message, what to do, and an exit code that a script can act on.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use tarn_core::{Fault, FaultKind, FaultReport};
@@ -42,18 +43,20 @@ impl Failure {
     }
 
     /// Prints the failure to standard error; the exit code depends on its kind.
-    #[expect(clippy::print_stderr, reason = "the one place where a command says why it failed")]
     pub fn print(&self, json: bool) -> ExitCode {
-        if json {
-            let error = serde_json::json!({ "error": self.report });
-            eprintln!("{error}");
-        } else {
-            eprintln!("error: {}", self.report.message);
-            if let Some(hint) = &self.report.hint {
-                eprintln!("  hint: {hint}");
-            }
-        }
-        ExitCode::from(exit_code(self.report.kind))
+        ExitCode::from(self.say(json))
+    }
+
+    /// Prints the failure to standard error and gives the exit code of its kind.
+    pub(super) fn say(&self, json: bool) -> u8 {
+        let text = match (json, &self.report.hint) {
+            (true, _) => serde_json::json!({ "error": self.report }).to_string(),
+            (false, Some(hint)) => format!("error: {}\n  hint: {hint}", self.report.message),
+            (false, None) => format!("error: {}", self.report.message),
+        };
+        // Nothing is left to say it on when that fails.
+        let _ = writeln!(std::io::stderr(), "{text}");
+        exit_code(self.report.kind)
     }
 }
 

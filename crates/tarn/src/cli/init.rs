@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::output::print_line;
 use super::{Failure, io_failure};
 
 /// Options of `tarn init`.
@@ -70,6 +71,6 @@ pub fn run(args: &InitArgs) -> Result<(), Failure> {
     write(&resources.join("sources.yaml"), FIRST_SOURCE)?;
     write(&folder.join("README.md"), README)?;
     write(&folder.join(".gitignore"), "/.tarn\n")?;
-    println!("made `{}`; next: cd {} && tarn up", folder.display(), folder.display());
+    print_line(format_args!("made `{}`; next: cd {} && tarn up", folder.display(), folder.display()));
     Ok(())
 }

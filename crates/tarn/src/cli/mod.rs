@@ -38,6 +38,9 @@ pub struct Global {
     /// Address of a running Tarn, for commands that ask one [default: the one that runs on this project].
     #[arg(long, global = true, env = "TARN_URL", value_name = "URL", help_heading = "Global options")]
     server: Option<String>,
+    /// User to log in as, instead of with a key; the password is asked for, or taken from TARN_PASSWORD.
+    #[arg(long, global = true, env = "TARN_USER", value_name = "NAME", help_heading = "Global options")]
+    user: Option<String>,
     /// API key for that address, made by `tarn access key create`.
     #[arg(
         long,
@@ -170,7 +173,9 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Resource(command) => resource::revisions(&global, command).await,
         Command::Access(command) => access::run(&global, command).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "tarn", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tarn", &mut script);
+            output::print_bytes(&script);
             Ok(())
         }
         Command::Reference(args) => reference::run(&args),

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::client::{Client, part};
-use super::output::{items, print_items, print_json, text};
+use super::output::{items, print_items, print_json, print_line, text};
 use super::{Failure, Global};
 
 /// Sources.
@@ -160,7 +160,7 @@ fn show(global: &Global, answer: &Value) {
     let width = object.keys().map(String::len).max().unwrap_or(0);
     let is_list = |value: &Value| value.as_array().is_some_and(|a| a.first().is_some_and(Value::is_object));
     for (key, value) in object.iter().filter(|(_, value)| !is_list(value)) {
-        println!("{key:width$}  {}", text(value));
+        print_line(format_args!("{key:width$}  {}", text(value)));
     }
     for (key, value) in object.iter().filter(|(_, value)| is_list(value)) {
         let rows = value.as_array().cloned().unwrap_or_default();
@@ -171,7 +171,7 @@ fn show(global: &Global, answer: &Value) {
             .unwrap_or_default();
         let columns: Vec<(&str, &str)> =
             keys.iter().filter(|k| *k != "summary").map(|key| (key.as_str(), key.as_str())).collect();
-        println!("\n{key}");
+        print_line(format_args!("\n{key}"));
         print_items(&rows, &columns, "");
     }
 }
@@ -224,11 +224,11 @@ async fn types(global: &Global, client: &Client, name: Option<&str>) -> Result<(
         print_json(found);
         return Ok(());
     }
-    println!("{}\n\n{}\n", text(&found["title"]), text(&found["summary"]));
+    print_line(format_args!("{}\n\n{}\n", text(&found["title"]), text(&found["summary"])));
     for example in found["examples"].as_array().into_iter().flatten() {
-        println!("# {}\n{}", text(&example["title"]), text(&example["config"]));
+        print_line(format_args!("# {}\n{}", text(&example["title"]), text(&example["config"])));
     }
-    println!("{}", text(&found["docs"]));
+    print_line(text(&found["docs"]));
     Ok(())
 }
 
@@ -241,13 +241,14 @@ async fn check(global: &Global, client: &Client, name: &str) -> Result<(), Failu
             config.remove(own);
         }
     }
-    let answer = client.post("/api/v1/ingest/check", &json!({ "type": kind, "config": config })).await?;
+    let asked = json!({ "name": name, "type": kind, "config": config });
+    let answer = client.post("/api/v1/ingest/check", &asked).await?;
     if global.json {
         print_json(&answer);
     }
     for step in answer["steps"].as_array().into_iter().flatten().filter(|_| !global.json) {
         let mark = if step["ok"] == true { "ok  " } else { "FAIL" };
-        println!("{mark}  {}: {}", text(&step["name"]), text(&step["detail"]));
+        print_line(format_args!("{mark}  {}: {}", text(&step["name"]), text(&step["detail"])));
     }
     if answer["ok"] == true {
         return Ok(());

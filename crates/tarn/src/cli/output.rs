@@ -1,12 +1,60 @@
-//! Tables and numbers for people.
+//! Tables and numbers for people, and the one place that writes to standard output.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 use serde_json::Value;
 
+use super::Failure;
+
+/// Prints a line on standard output. See [`print_bytes`] for what happens when it cannot be written.
+pub fn print_line(line: impl Display) {
+    print_text(format_args!("{line}\n"));
+}
+
+/// Prints text on standard output as it is, and at once.
+pub fn print_text(text: impl Display) {
+    print_bytes(text.to_string().as_bytes());
+}
+
+/// Prints bytes on standard output, and at once. Ends the process when they cannot be written: quietly when nobody
+/// reads them any more, as behind `| head`, and else with the failure on standard error.
+pub fn print_bytes(bytes: &[u8]) {
+    let mut out = io::stdout().lock();
+    let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) else { return };
+    drop(out);
+    let code = match unwritten(&error) {
+        None => 0,
+        Some(failure) => failure.say(false),
+    };
+    std::process::exit(i32::from(code))
+}
+
+/// Why output is lost; `None` where its reader has seen enough.
+fn unwritten(error: &io::Error) -> Option<Failure> {
+    match error.kind() {
+        ErrorKind::BrokenPipe => None,
+        _ => Some(Failure::internal(format!("could not write to standard output: {error}"))),
+    }
+}
+
+/// Prints a line of a server on standard output. It goes on when nobody reads it.
+pub fn announce_line(line: impl Display) {
+    // What it says is on the console and in the log, too.
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Says something on standard error that stops nothing.
+pub fn warn(text: impl Display) {
+    // Nothing is left to say it on when that fails.
+    let _ = writeln!(io::stderr(), "warning: {text}");
+}
+
 /// Prints rows of `items` as a table; each column is a title and a path such as `snapshot.rows_done`.
 pub fn print_items(items: &[Value], columns: &[(&str, &str)], empty: &str) {
     if items.is_empty() {
-        println!("{empty}");
+        print_line(empty);
         return;
     }
     let mut table = new_table();
@@ -17,7 +65,7 @@ pub fn print_items(items: &[Value], columns: &[(&str, &str)], empty: &str) {
             cell(title, value)
         }));
     }
-    println!("{table}");
+    print_line(table);
 }
 
 /// A table without frames.
@@ -69,5 +117,17 @@ pub fn items(answer: &Value) -> Vec<Value> {
 
 /// Prints JSON for programs.
 pub fn print_json(value: &Value) {
-    println!("{value:#}");
+    print_line(format_args!("{value:#}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_has_seen_enough_is_no_failure() {
+        assert!(unwritten(&ErrorKind::BrokenPipe.into()).is_none());
+        let failure = unwritten(&ErrorKind::StorageFull.into()).unwrap();
+        assert!(failure.message().starts_with("could not write to standard output: "), "{failure:?}");
+    }
 }

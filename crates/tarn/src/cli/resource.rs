@@ -64,7 +64,33 @@ pub enum Revisions {
     },
 }
 
-fn documents(global: &Global, files: &[PathBuf]) -> Result<String, Failure> {
+/// The text of all files as one, and which of its lines is which line of a file.
+struct Documents {
+    text: String,
+    /// First line of each file in the text, from 1, and the file as people name it.
+    files: Vec<(u64, String)>,
+}
+
+impl Documents {
+    fn add(&mut self, file: &str, content: &str) {
+        if !self.text.is_empty() {
+            self.text.push_str("\n---\n");
+        }
+        self.files.push((self.text.matches('\n').count() as u64 + 1, file.to_string()));
+        self.text.push_str(content);
+    }
+
+    /// `file:line: ` of a line of the text, empty if there is none.
+    fn place(&self, line: &Value) -> String {
+        let Some(line) = line.as_u64() else { return String::new() };
+        match self.files.iter().rev().find(|(first, _)| *first <= line) {
+            Some((first, file)) => format!("{file}:{}: ", line - first + 1),
+            None => String::new(),
+        }
+    }
+}
+
+fn documents(global: &Global, files: &[PathBuf]) -> Result<Documents, Failure> {
     let files = match files {
         [] => resource_files(&global.project)?,
         files => {
@@ -84,15 +110,13 @@ fn documents(global: &Global, files: &[PathBuf]) -> Result<String, Failure> {
             "run this in a project folder, name one with --project, or make one with `tarn init`",
         ));
     }
-    let mut text = String::new();
+    let mut documents = Documents { text: String::new(), files: Vec::new() };
     for file in files {
         let content = std::fs::read_to_string(&file).map_err(|error| io_failure("read", &file, &error))?;
-        if !text.is_empty() {
-            text.push_str("\n---\n");
-        }
-        text.push_str(&content);
+        let shown = file.strip_prefix(&global.project).unwrap_or(&file).display().to_string();
+        documents.add(&shown, &content);
     }
-    Ok(text)
+    Ok(documents)
 }
 
 fn resource_files_of(folder: &std::path::Path) -> Result<Vec<PathBuf>, Failure> {
@@ -108,9 +132,24 @@ fn resource_files_of(folder: &std::path::Path) -> Result<Vec<PathBuf>, Failure> 
     Ok(files)
 }
 
-fn print_changes(answer: &Value) -> (usize, usize) {
-    let mut changed = 0;
+/// Prints problems and returns how many are errors.
+fn print_problems(problems: &Value, documents: Option<&Documents>) -> usize {
     let mut errors = 0;
+    for problem in problems.as_array().into_iter().flatten() {
+        errors += usize::from(problem["severity"] == "error");
+        let place = documents.map(|documents| documents.place(&problem["line"])).unwrap_or_default();
+        println!("  {}: {place}{}", text(&problem["severity"]), text(&problem["message"]));
+        if problem["hint"].is_string() {
+            println!("    hint: {}", text(&problem["hint"]));
+        }
+    }
+    errors
+}
+
+/// Prints what changes and what is wrong; returns how many changes and how many errors there are.
+fn print_changes(answer: &Value, documents: Option<&Documents>) -> (usize, usize) {
+    let mut changed = 0;
+    let mut errors = print_problems(&answer["problems"], documents);
     for change in answer["changes"].as_array().into_iter().flatten() {
         let action = text(&change["action"]);
         if action != "none" {
@@ -120,46 +159,53 @@ fn print_changes(answer: &Value) -> (usize, usize) {
                 println!("    {line}");
             }
         }
-        for problem in change["problems"].as_array().into_iter().flatten() {
-            errors += usize::from(problem["severity"] == "error");
-            println!("  {}: {}", text(&problem["severity"]), text(&problem["message"]));
-            if problem["hint"].is_string() {
-                println!("    hint: {}", text(&problem["hint"]));
-            }
-        }
+        errors += print_problems(&change["problems"], documents);
     }
     (changed, errors)
 }
 
-async fn planned(global: &Global, client: &Client, args: &PlanArgs) -> Result<(Value, Value), Failure> {
-    let body = json!({ "documents": documents(global, &args.files)?, "prune": args.prune });
+/// What was asked and answered, with the changes shown unless JSON is wanted.
+struct Planned {
+    body: Value,
+    answer: Value,
+    changed: usize,
+}
+
+/// Errors: the plan has problems, which are shown.
+async fn planned(global: &Global, client: &Client, args: &PlanArgs) -> Result<Planned, Failure> {
+    let documents = documents(global, &args.files)?;
+    let body = json!({ "documents": documents.text, "prune": args.prune });
     let answer = client.post("/api/v1/resource/plan", &body).await?;
-    Ok((body, answer))
+    let (changed, errors) = match global.json {
+        true => (1, 0),
+        false => print_changes(&answer, Some(&documents)),
+    };
+    if errors > 0 || answer["ok"] == false {
+        if global.json {
+            print_json(&answer);
+        }
+        return Err(refuse(errors.max(1)));
+    }
+    Ok(Planned { body, answer, changed })
 }
 
 fn refuse(errors: usize) -> Failure {
-    Failure::invalid(
-        format!("{errors} problems stand against it"),
-        "mend them in the files and run this again",
-    )
+    let what = match errors {
+        1 => "one problem stands against it".to_string(),
+        n => format!("{n} problems stand against it"),
+    };
+    Failure::invalid(what, "mend the files and run this again")
 }
 
 /// `tarn plan`.
 pub async fn plan(global: &Global, args: PlanArgs) -> Result<(), Failure> {
     let client = Client::new(global)?;
-    let (_, answer) = planned(global, &client, &args).await?;
-    if global.json {
-        print_json(&answer);
-    }
-    let (changed, errors) = if global.json { (0, 0) } else { print_changes(&answer) };
-    if errors > 0 || answer["ok"] == false {
-        return Err(refuse(errors.max(1)));
-    }
-    if !global.json {
-        match changed {
-            0 => println!("nothing to change"),
-            n => println!("\n{n} changes; `tarn apply` makes them"),
-        }
+    let planned = planned(global, &client, &args).await?;
+    match (global.json, planned.changed) {
+        (true, _) => print_json(&planned.answer),
+        (_, 0) => println!("nothing to change"),
+        (_, 1) => println!("\none change; `tarn apply` makes it"),
+        (_, n) => println!("\n{n} changes; `tarn apply` makes them"),
     }
     Ok(())
 }
@@ -167,11 +213,7 @@ pub async fn plan(global: &Global, args: PlanArgs) -> Result<(), Failure> {
 /// `tarn apply`.
 pub async fn apply(global: &Global, args: ApplyArgs) -> Result<(), Failure> {
     let client = Client::new(global)?;
-    let (mut body, plan) = planned(global, &client, &args.plan).await?;
-    let (changed, errors) = if global.json { (1, 0) } else { print_changes(&plan) };
-    if errors > 0 || plan["ok"] == false {
-        return Err(refuse(errors.max(1)));
-    }
+    let Planned { mut body, answer: plan, changed } = planned(global, &client, &args.plan).await?;
     if changed == 0 {
         println!("nothing to change");
         return Ok(());
@@ -207,7 +249,7 @@ pub async fn rollback(global: &Global, args: RollbackArgs) -> Result<(), Failure
         print_json(&answer);
         return Ok(());
     }
-    print_changes(&answer);
+    print_changes(&answer, None);
     println!("revision {}: as it was at revision {}", text(&answer["revision"]), args.revision);
     Ok(())
 }
@@ -248,7 +290,7 @@ pub async fn revisions(global: &Global, command: Revisions) -> Result<(), Failur
             let answer = client.get(&format!("/api/v1/resource/revisions/{revision}")).await?;
             match global.json {
                 true => print_json(&answer),
-                false => drop(print_changes(&answer)),
+                false => drop(print_changes(&answer, None)),
             }
             return Ok(());
         }

@@ -8,11 +8,16 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tarn_observe::Metric;
 use tarn_server::{Installation, Listen as ListenOn, RunningServer as Serving, Server};
+use tokio::signal::unix::{SignalKind, signal};
 
+use super::output::{announce_line, warn};
 use super::{DemoArgs, Failure, Global, Listen};
 use crate::config::{self, Config};
 use crate::platform::Platform;
 use crate::project::{DataFolder, RunningServer};
+
+/// Exit code of a process that Ctrl-C ended, as shells give it.
+const INTERRUPTED: i32 = 130;
 
 /// `tarn up`.
 pub async fn up(global: &Global, listen: Listen) -> Result<(), Failure> {
@@ -65,6 +70,9 @@ async fn serve(
     listen: &Listen,
     is_demo: bool,
 ) -> Result<(), Failure> {
+    for unknown in config::unknown_variables() {
+        warn(unknown);
+    }
     tarn_observe::init_logging(&config.log)?;
     listen_as_asked(&mut config, listen);
     let platform = Platform::open(&config, data, project).await?;
@@ -81,11 +89,21 @@ async fn serve(
         open_browser(&serving);
     }
     watch(&platform, is_demo).await?;
-    println!("\nstopping ...");
-    serving.shutdown().await;
-    platform.stop().await;
-    RunningServer::remove(data);
-    println!("stopped; the next start goes on from here");
+    let second = interrupt()?;
+    announce_line("\nstopping ... (Ctrl-C again stops at once)");
+    let stopping = async {
+        serving.shutdown().await;
+        platform.stop().await;
+        RunningServer::remove(data);
+    };
+    tokio::select! {
+        () = stopping => announce_line("stopped; the next start goes on from here"),
+        () = second => {
+            announce_line("stopped at once; what was acknowledged is safe");
+            // Leaving `main` would wait for work that blocks.
+            std::process::exit(INTERRUPTED);
+        }
+    }
     Ok(())
 }
 
@@ -151,28 +169,32 @@ fn scheme(serving: &Serving) -> &'static str {
 }
 
 fn announce(serving: &Serving, project: &Path, is_demo: bool) {
-    println!("Tarn {} on {}\n", env!("CARGO_PKG_VERSION"), project.display());
+    announce_line(format_args!("Tarn {} on {}\n", env!("CARGO_PKG_VERSION"), project.display()));
     if let Some(http) = serving.http_addr {
-        println!("  console      {}://{http}/", scheme(serving));
-        println!("  Iceberg REST {}://{http}/iceberg", scheme(serving));
+        announce_line(format_args!("  console      {}://{http}/", scheme(serving)));
+        announce_line(format_args!("  Iceberg REST {}://{http}/iceberg", scheme(serving)));
     }
     if let Some(pgwire) = serving.pgwire_addr {
-        println!("  PostgreSQL   psql -h {} -p {} -U tarn tarn", pgwire.ip(), pgwire.port());
+        announce_line(format_args!(
+            "  PostgreSQL   psql -h {} -p {} -U tarn tarn",
+            pgwire.ip(),
+            pgwire.port()
+        ));
     }
     if let Some(flight) = serving.flight_addr {
-        println!("  Flight SQL   grpc://{flight}");
+        announce_line(format_args!("  Flight SQL   grpc://{flight}"));
     }
     if is_demo {
-        println!("\nThe flights that left New York in 2013 happen again. Three things to try:");
-        println!("  1. open the console and watch rows arrive");
+        announce_line("\nThe flights that left New York in 2013 happen again. Three things to try:");
+        announce_line("  1. open the console and watch rows arrive");
         let port = serving.pgwire_addr.map_or(15432, |address| address.port());
-        println!(
+        announce_line(format_args!(
             "  2. psql -h 127.0.0.1 -p {port} -U tarn tarn -c \"select carrier, count(*), avg(dep_delay) from \
              nyc.flights group by 1 order by 2 desc\""
-        );
-        println!("  3. tarn init shop && cd shop: point a source at your own PostgreSQL");
+        ));
+        announce_line("  3. tarn init shop && cd shop: point a source at your own PostgreSQL");
     }
-    println!("\nCtrl-C stops.\n");
+    announce_line("\nCtrl-C stops.\n");
 }
 
 fn open_browser(serving: &Serving) {
@@ -227,14 +249,24 @@ fn show(platform: &Platform, bar: &ProgressBar) {
 }
 
 fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |error: std::io::Error| Failure::internal(format!("could not listen for signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let (terminated, interrupted) = (next(SignalKind::terminate())?, interrupt()?);
     Ok(async move {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = terminated => {}
+            () = interrupted => {}
         }
+    })
+}
+
+/// Completes at the next Ctrl-C.
+fn interrupt() -> Result<impl Future<Output = ()>, Failure> {
+    next(SignalKind::interrupt())
+}
+
+fn next(kind: SignalKind) -> Result<impl Future<Output = ()>, Failure> {
+    let mut stream =
+        signal(kind).map_err(|error| Failure::internal(format!("could not listen for signals: {error}")))?;
+    Ok(async move {
+        stream.recv().await;
     })
 }

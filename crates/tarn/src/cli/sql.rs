@@ -1,13 +1,13 @@
 //! `tarn sql`: runs a query and prints its rows.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read};
 
 use clap::{Args, ValueEnum};
 use futures::StreamExt;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::output::{new_table, text};
+use super::output::{new_table, print_bytes, print_line, text};
 use super::{Failure, Global};
 
 /// Options of `tarn sql`.
@@ -76,16 +76,12 @@ pub async fn run(global: &Global, args: SqlArgs) -> Result<(), Failure> {
         Failure::new(tarn_core::FaultKind::Unavailable, format!("the answer broke off: {error}"), None)
     };
     if format != Format::Table {
-        let mut out = std::io::stdout().lock();
         let mut chunks = response.bytes_stream();
         while let Some(chunk) = chunks.next().await {
-            if out.write_all(&chunk.map_err(lost)?).is_err() {
-                // The reader of a pipe has seen enough.
-                return Ok(());
-            }
+            print_bytes(&chunk.map_err(lost)?);
         }
         if format == Format::Json {
-            println!();
+            print_line("");
         }
         return Ok(());
     }
@@ -102,12 +98,12 @@ fn print_table(answer: &Value, limit: u32) {
         let cells = row.as_array().into_iter().flatten();
         table.add_row(cells.map(|value| if value.is_null() { "NULL".to_string() } else { text(value) }));
     }
-    println!("{table}");
+    print_line(table);
     let rows = answer["row_count"].as_u64().unwrap_or(0);
     let more = if answer["truncated"] == true {
         format!(" (the first {limit}; more with --limit)")
     } else {
         String::new()
     };
-    println!("{rows} rows{more}, {} ms", text(&answer["elapsed_ms"]));
+    print_line(format_args!("{rows} rows{more}, {} ms", text(&answer["elapsed_ms"])));
 }

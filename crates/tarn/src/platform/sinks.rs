@@ -28,8 +28,17 @@ pub fn follow(state: &ServerState, env: &Env, ctx: &RequestContext, config: Sink
     drop(env.spawner.spawn(async move {
         // Tables whose source does not answer yet still get what their topic holds.
         follower.attach_known().await;
+        let mut news = None;
         while !stop.is_cancelled() {
             follower.attach_routes().await;
+            match &mut news {
+                None => news = follower.state.resources.watch(&follower.ctx).await.ok(),
+                Some(news) if news.has_changed().unwrap_or(false) => {
+                    news.mark_unchanged();
+                    follower.reconfigure().await;
+                }
+                Some(_) => {}
+            }
             follower.look();
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { return },
@@ -64,6 +73,14 @@ impl Follower {
     async fn attach_routes(&self) {
         for route in self.state.ingest.routes(&self.ctx) {
             self.attach(route.topic, route.lakehouse_table).await;
+        }
+    }
+
+    /// Gives running sinks the settings of the newest revision.
+    async fn reconfigure(&self) {
+        for (spec, _) in self.state.lakehouse.sinks(&self.ctx) {
+            let config = self.config_of(&spec.table).await;
+            self.state.lakehouse.attach(&self.ctx, spec, config);
         }
     }
 

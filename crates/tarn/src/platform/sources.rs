@@ -39,7 +39,9 @@ pub async fn apply_project(
         before != Some(&document.spec)
     });
     let changed = ParsedDocuments::of(changed.collect());
-    resources.apply(ctx, &changed, &PlanOptions::default(), None, "project files at start").await?;
+    // `tarn access secret set` needs a running server; a source that lacks its secret says so until it is set.
+    let options = PlanOptions { secrets_may_follow: true, ..PlanOptions::default() };
+    resources.apply(ctx, &changed, &options, None, "project files at start").await?;
     meta.put_document(ctx, SPACE, "applied", &json!(specs), Expected::Any).await?;
     Ok(())
 }

@@ -351,7 +351,10 @@ pub(super) async fn first_rows(source: &mut FileSource) -> Result<String, Ingest
                 return Err(IngestError::Decode { what: letter.at, source: letter.reason.into() });
             }
             SourceEvent::Table(description) => check_key(&description)?,
-            SourceEvent::Rows(_) | SourceEvent::Progress(_) | SourceEvent::Idle { .. } => {}
+            SourceEvent::Rows(_)
+            | SourceEvent::Progress(_)
+            | SourceEvent::Missing(_)
+            | SourceEvent::Idle { .. } => {}
         }
     }
     Ok("it has no rows yet".to_string())

@@ -136,13 +136,14 @@ fn publishable(version: u32) -> &'static str {
     if version >= 13 { "c.relkind IN ('r', 'p') AND NOT c.relispartition" } else { "c.relkind = 'r'" }
 }
 
-/// Numbers and names of all tables that could be read, by name.
+/// Numbers and names of all tables that could be read, by name, those of `public` first: the first of two tables of
+/// one name gets the plain name.
 pub async fn find_tables(connection: &mut Connection) -> Result<Vec<(u32, SourceTable)>, WireError> {
     let sql = format!(
         "SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c \
          JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE {} AND c.relpersistence = 'p' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
-         ORDER BY 2, 3",
+         ORDER BY n.nspname <> 'public', 2, 3",
         publishable(connection.version)
     );
     let rows = connection.query(&sql).await?;
@@ -187,7 +188,7 @@ pub async fn load_tables_by_oid(
         .query(&format!(
             "SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, greatest(c.reltuples, 0)::bigint \
              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             WHERE c.oid = ANY({list}::oid[]) ORDER BY 2, 3"
+             WHERE c.oid = ANY({list}::oid[]) ORDER BY n.nspname <> 'public', 2, 3"
         ))
         .await?;
     let mut columns = load_columns(connection, &list).await?;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use tarn_component::Secret;
 use tarn_core::{HumanDuration, ResourceName};
 
+use super::wire::certificates;
 use crate::error::IngestError;
 
 /// Reads tables of a PostgreSQL database: their rows as they are, then every change as it is committed.
@@ -237,6 +238,13 @@ fn parse_server(
         let advice = "set `tls: verify-full`, or remove `ca`";
         return Err(IngestError::config("ca", "is used by `tls: verify-full` only", advice));
     }
+    let ca = config.ca.as_ref().map(|path| project.join(path));
+    if let Some(path) = &ca {
+        certificates(path).map_err(|what| {
+            let advice = "name a PEM file with the certificates that sign the server's one";
+            IngestError::config("ca", what, advice)
+        })?;
+    }
     Ok(Server {
         host,
         port: parsed.get_ports().first().copied().unwrap_or(5432),
@@ -244,7 +252,7 @@ fn parse_server(
         password: config.password.clone(),
         database,
         tls: config.tls,
-        ca: config.ca.as_ref().map(|path| project.join(path)),
+        ca,
         application: format!("tarn:{source}").chars().filter(char::is_ascii).take(63).collect(),
     })
 }

@@ -1,7 +1,7 @@
 //! Turns failures of the protocol into errors that say what to do.
 
 use super::config::Server;
-use super::wire::{ServerError, WireError};
+use super::wire::{ServerError, WireError, identifier};
 use crate::error::IngestError;
 
 /// The error of the source for a failure on a connection to `server`.
@@ -49,7 +49,14 @@ fn explain_refusal(server: &Server, error: ServerError) -> IngestError {
             advice: format!("allow user `{}` from this machine in pg_hba.conf, and reload", server.user),
         },
         "42501" => {
-            IngestError::Denied { system, what, advice: advice("grant the missing right to the user") }
+            let advice = missing_right(&error.message, &server.user).unwrap_or_else(|| {
+                advice("grant the missing right to the user; `tarn ingest check` names it")
+            });
+            IngestError::Denied { system, what, advice }
+        }
+        // The message names the setting in every language of the server.
+        "55000" if error.message.contains("wal_level") => {
+            IngestError::Unsuitable { system, what, advice: WAL_LEVEL_ADVICE.to_string() }
         }
         "3D000" => IngestError::Unsuitable {
             system,
@@ -83,6 +90,62 @@ fn explain_refusal(server: &Server, error: ServerError) -> IngestError {
     }
 }
 
+/// The statement that grants what the server says is missing, where its message is understood.
+fn missing_right(message: &str, user: &str) -> Option<String> {
+    let user_sql = identifier(user);
+    if let Some(table) = message.strip_prefix("must be owner of table ") {
+        return Some(format!(
+            "let the owner of `{table}` publish it, or make `{user}` a member of the owner's role"
+        ));
+    }
+    let Some(object) = message.strip_prefix("permission denied for ") else {
+        // PostgreSQL 16 says `WAL sender` or `replication slots`, older ones `replication role`.
+        let is_replication = message.contains("replication") || message.contains("WAL sender");
+        return is_replication.then(|| format!("run ALTER ROLE {user_sql} REPLICATION;"));
+    };
+    let (kind, name) = object.split_once(' ')?;
+    let name = identifier(name.trim_matches('"'));
+    match kind {
+        "database" => Some(format!("run GRANT CREATE ON DATABASE {name} TO {user_sql};")),
+        "schema" => Some(format!("run GRANT USAGE ON SCHEMA {name} TO {user_sql};")),
+        "table" | "relation" | "view" => Some(format!("run GRANT SELECT ON TABLE {name} TO {user_sql};")),
+        _ => None,
+    }
+}
+
+const WAL_LEVEL_ADVICE: &str = "set `wal_level = logical` in postgresql.conf and restart the server";
+
 /// How to go on when rows may be missing.
 pub const LOST_ADVICE: &str = "changes since the last read row may be missing; set `on_slot_lost: snapshot` to empty \
                                the tables here and read them again, or delete and create the source";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_right_is_told_as_the_statement_that_grants_it() {
+        for (message, advice) in [
+            ("permission denied for database shop", r#"run GRANT CREATE ON DATABASE "shop" TO "reader";"#),
+            ("permission denied for schema public", r#"run GRANT USAGE ON SCHEMA "public" TO "reader";"#),
+            ("permission denied for table orders", r#"run GRANT SELECT ON TABLE "orders" TO "reader";"#),
+            ("permission denied for relation orders", r#"run GRANT SELECT ON TABLE "orders" TO "reader";"#),
+            (
+                "must be superuser or replication role to start walsender",
+                r#"run ALTER ROLE "reader" REPLICATION;"#,
+            ),
+            ("permission denied to start WAL sender", r#"run ALTER ROLE "reader" REPLICATION;"#),
+            (
+                "permission denied for table replication",
+                r#"run GRANT SELECT ON TABLE "replication" TO "reader";"#,
+            ),
+            (
+                "must be owner of table orders",
+                "let the owner of `orders` publish it, or make `reader` a member of the owner's role",
+            ),
+        ] {
+            assert_eq!(missing_right(message, "reader").as_deref(), Some(advice));
+        }
+        assert_eq!(missing_right("keine Berechtigung für Tabelle orders", "reader"), None);
+    }
+}

@@ -1,6 +1,6 @@
 //! The columns of a table at one moment of its history, and the description made of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -31,6 +31,33 @@ pub struct Note {
     pub oid: u32,
     /// The server's `system_identifier`: positions of another server mean nothing.
     pub system: String,
+    /// Types of the columns by number, empty while unknown. A column that changes its type changes the values of rows
+    /// of which the server sends nothing, so the table is read anew.
+    #[serde(default)]
+    pub types: ColumnTypes,
+}
+
+/// Arrow types of columns, as text, by the columns' numbers.
+pub type ColumnTypes = BTreeMap<i16, String>;
+
+/// Whether columns changed their types from `before` to `now` so that existing values may be others.
+pub fn is_rewritten(before: &ColumnTypes, now: &ColumnTypes) -> bool {
+    let decimal = |text: &str| -> Option<(u8, String)> {
+        let (precision, scale) = text.strip_prefix("Decimal128(")?.strip_suffix(')')?.split_once(", ")?;
+        Some((precision.parse().ok()?, scale.to_string()))
+    };
+    before.iter().any(|(number, old)| {
+        let Some(new) = now.get(number) else { return false };
+        let keeps = match (old.as_str(), new.as_str()) {
+            (old, new) if old == new => true,
+            ("Int32", "Int64") | ("Float32", "Float64") => true,
+            (old, new) => match (decimal(old), decimal(new)) {
+                (Some((p, s)), Some((q, t))) => q >= p && s == t,
+                _ => false,
+            },
+        };
+        !keeps
+    })
 }
 
 impl Note {
@@ -108,6 +135,13 @@ impl Layout {
         let schema = Arc::new(Schema::new(fields));
         let change_schema = change::change_schema(&schema);
         Self { oid, description: TableDescription { table, schema, key }, columns, change_schema }
+    }
+
+    /// The types of its columns, those whose numbers are known.
+    pub fn types(&self) -> ColumnTypes {
+        let fields = self.description.schema.fields();
+        let numbered = self.columns.iter().zip(fields.iter());
+        numbered.filter_map(|(column, field)| Some((column.number?, field.data_type().to_string()))).collect()
     }
 
     /// The table's name.

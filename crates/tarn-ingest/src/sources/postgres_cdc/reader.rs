@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
-use tarn_core::{Env, Position};
+use tarn_core::{Env, Position, nearest};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::catalog::{CatalogTable, load_tables, load_types, single};
-use super::config::{OnSlotLost, Settings, SnapshotMode};
+use super::catalog::{CatalogTable, find_tables, load_tables, load_types, single};
+use super::config::{OnSlotLost, Settings, SnapshotMode, TablePattern};
 use super::fault::explain;
-use super::layout::{Layout, Note, Phase};
+use super::layout::{ColumnTypes, Layout, Note, Phase, is_rewritten};
 use super::slots::{
     self, NewSlot, create_slot, drop_slot, ensure_publications, find_publication, find_slot, lost,
     system_identifier,
@@ -20,9 +20,9 @@ use super::snapshot::{Outbox, Snapshot, Tasks, Wanted};
 use super::stream::{Ended, Shared, Stream, StreamParts};
 use super::tables::Tables;
 use super::types::ServerTypes;
-use super::wire::{Connection, connect_normal, connect_replication, identifier, literal};
+use super::wire::{Connection, WireError, connect_normal, connect_replication, identifier, literal};
 use crate::error::IngestError;
-use crate::source::{Resume, SourceEvent, SourceTable};
+use crate::source::{MissingTable, Resume, SourceEvent, SourceTable};
 
 /// A table's end in the log of an earlier reader is noticed by the server within this many tries, a quarter of a
 /// second apart.
@@ -43,6 +43,7 @@ struct TableState {
     oid: u32,
     system: String,
     position: Position,
+    types: ColumnTypes,
 }
 
 /// Reads until the source is dropped or fails.
@@ -83,7 +84,8 @@ impl Reader {
                 Phase::Snapshot => Stage::Partial,
                 Phase::Stream => Stage::Complete,
             };
-            let state = TableState { stage, oid: note.oid, system: note.system, position: state.position };
+            let Note { oid, system, types, .. } = note;
+            let state = TableState { stage, oid, system, position: state.position, types };
             states.insert(table.clone(), state);
         }
         Ok(Self { settings, env, out, shared, states })
@@ -107,6 +109,7 @@ impl Reader {
     async fn session(&mut self) -> Result<Ended, IngestError> {
         let mut session = self.look().await?;
         let mut replication = self.connect_replication().await?;
+        self.find_rewritten(&session);
         let wanted = self.wanted(&session.tables);
         let (prepared, sender_timeout) = {
             let made = if session.slot_exists {
@@ -144,8 +147,9 @@ impl Reader {
         });
         let ended = Box::pin(stream.run()).await.map_err(|error| self.missing_publication(error))?;
         for (oid, table, position) in stream.tables.emitted() {
-            let system = session.system.clone();
-            self.states.insert(table.clone(), TableState { stage: Stage::Complete, oid, system, position });
+            let (system, types) = (session.system.clone(), stream.tables.types(oid));
+            let stage = if stream.rewritten.contains(&oid) { Stage::Partial } else { Stage::Complete };
+            self.states.insert(table.clone(), TableState { stage, oid, system, position, types });
         }
         Ok(ended)
     }
@@ -186,11 +190,8 @@ impl Reader {
         let system = system_identifier(&mut side).await.map_err(explained)?;
         let slot_exists = self.look_at_slot(&mut side, &system).await?;
         let tables = load_tables(&mut side, &settings).await.map_err(explained)?;
-        for pattern in settings.tables.iter().filter(|pattern| pattern.is_exact()) {
-            if !tables.iter().any(|table| pattern.matches(&table.table.namespace, &table.table.name)) {
-                warn!(source = %settings.source, table = %pattern, "table not found; it is read once it is there");
-            }
-        }
+        let missing = missing_tables(&mut side, &settings, &tables).await.map_err(explained)?;
+        self.out.send(Ok(SourceEvent::Missing(missing))).await.map_err(|_| IngestError::Stopping)?;
         let publications = ensure_publications(&mut side, &settings, &tables).await?;
         let types = load_types(&mut side).await.map_err(explained)?;
         Ok(Session { side, system, types, tables, publications, slot_exists })
@@ -255,6 +256,20 @@ impl Reader {
         Ok(false)
     }
 
+    /// A column that changed its type while nobody read means that its table is read anew.
+    fn find_rewritten(&mut self, session: &Session) {
+        for table in &session.tables {
+            let Some(state) = self.states.get_mut(&table.table).filter(|state| state.oid == table.oid) else {
+                continue;
+            };
+            let types = Layout::of_catalog(table, &session.types).types();
+            if state.stage == Stage::Complete && is_rewritten(&state.types, &types) {
+                info!(source = %self.settings.source, table = %table.table, "a column changed its type; the table is read anew");
+                state.stage = Stage::Partial;
+            }
+        }
+    }
+
     /// The tables whose existing rows must be read.
     fn wanted(&self, tables: &[CatalogTable]) -> Vec<Wanted> {
         let wanted = tables.iter().filter_map(|table| match self.states.get(&table.table) {
@@ -308,7 +323,11 @@ impl Reader {
             let state = self.states.get(&table.table);
             let position = state.map_or(Position::START, |state| state.position);
             let held = snapshotted.contains_key(&table.oid);
-            tables.add(table.oid, table.table.clone(), &session.system, position, held);
+            let types = match held {
+                true => Layout::of_catalog(table, &session.types).types(),
+                false => state.map(|state| state.types.clone()).unwrap_or_default(),
+            };
+            tables.add(table.oid, table.table.clone(), &session.system, types, position, held);
             if !held && state.is_none() {
                 let description = Layout::of_catalog(table, &session.types).description;
                 let sent = self.out.send(Ok(SourceEvent::Table(description))).await;
@@ -323,4 +342,31 @@ impl Reader {
         let found = single(side, sql).await.map_err(|error| explain(&self.settings.server, error))?;
         Ok(Duration::from_millis(found.and_then(|text| text.parse().ok()).unwrap_or(0)))
     }
+}
+
+/// Tables that the settings name and `tables` lacks, each with the nearest name that the server has.
+async fn missing_tables(
+    side: &mut Connection,
+    settings: &Settings,
+    tables: &[CatalogTable],
+) -> Result<Vec<MissingTable>, WireError> {
+    let is_there = |pattern: &TablePattern| {
+        tables.iter().any(|table| pattern.matches(&table.table.namespace, &table.table.name))
+    };
+    let missing: Vec<String> = settings
+        .tables
+        .iter()
+        .filter(|pattern| pattern.is_exact() && !is_there(pattern))
+        .map(ToString::to_string)
+        .collect();
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let known: Vec<String> = find_tables(side).await?.iter().map(|(_, table)| table.to_string()).collect();
+    let told = missing.into_iter().map(|table| {
+        warn!(source = %settings.source, %table, "table not found; it is read once it is there");
+        let similar = nearest(&table, known.iter().map(String::as_str)).map(str::to_string);
+        MissingTable { table, similar }
+    });
+    Ok(told.collect())
 }

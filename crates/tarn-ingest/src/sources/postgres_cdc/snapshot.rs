@@ -363,7 +363,8 @@ impl Sequencer {
 
     fn batch(&self, table: usize, rows: RecordBatch, phase: Phase) -> SourceEvent {
         let layout = &self.targets[table].layout;
-        let note = Note { phase, oid: layout.oid, system: self.system.clone() };
+        let (oid, system) = (layout.oid, self.system.clone());
+        let note = Note { phase, oid, system, types: layout.types() };
         SourceEvent::Rows(SourceBatch {
             table: layout.table().clone(),
             rows,

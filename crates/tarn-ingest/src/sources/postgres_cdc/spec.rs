@@ -43,7 +43,7 @@ const DOCS: &str = "
 3. Publishing a table needs its owner. Either `GRANT` the owner's role to `tarn` and `GRANT CREATE ON DATABASE shop TO
    tarn`, or let the owner run `CREATE PUBLICATION tarn_<source> FOR TABLE …`.
 
-`tarn source check` looks at each of these and says what is missing.
+`tarn ingest check NAME` looks at each of these and says what is missing.
 
 ## What it makes on the server
 

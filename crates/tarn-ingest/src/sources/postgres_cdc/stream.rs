@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tarn_core::Env;
 use tokio::sync::{Notify, mpsc};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::catalog::{find_selected, load_tables_by_oid, load_types};
 use super::config::Settings;
@@ -71,6 +71,8 @@ pub struct Stream {
     pub signals: mpsc::Receiver<Signal>,
     /// How often the server must hear from us.
     pub status_interval: Duration,
+    /// Tables whose existing rows got other values by a change of a column's type.
+    pub rewritten: Vec<u32>,
     transaction: Option<Transaction>,
     timers: Timers,
 }
@@ -90,7 +92,7 @@ struct Timers {
 /// Why the stream ended without a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// There are tables that were not there at the start; all is handed out.
+    /// There are tables that were not there at the start, or that must be read anew; all is handed out.
     TablesChanged,
 }
 
@@ -143,6 +145,7 @@ impl Stream {
             tables: parts.tables,
             signals: parts.signals,
             status_interval,
+            rewritten: Vec::new(),
             transaction: None,
             timers: Timers {
                 status: now + status_interval,
@@ -233,7 +236,7 @@ impl Stream {
         }
         if now >= self.timers.discovery {
             self.timers.discovery = now + DISCOVERY_INTERVAL;
-            if !self.tables.any_held() && self.tables_changed().await? {
+            if !self.tables.any_held() && (!self.rewritten.is_empty() || self.tables_changed().await?) {
                 self.hand_out_all().await?;
                 return Ok(Some(Ended::TablesChanged));
             }
@@ -368,7 +371,11 @@ impl Stream {
         self.hand_out(oid).await?;
         debug!(source = %self.settings.source, table = %layout.table(), "table has a new shape");
         let description = layout.description.clone();
-        self.tables.set_layout(oid, Arc::new(layout));
+        if self.tables.set_layout(oid, Arc::new(layout)) {
+            info!(source = %self.settings.source, table = %description.table, "a column changed its type; the table is read anew");
+            self.rewritten.push(oid);
+            self.timers.discovery = self.env.clock.instant();
+        }
         self.emit(SourceEvent::Table(description)).await
     }
 

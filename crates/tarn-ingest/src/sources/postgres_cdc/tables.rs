@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use tarn_core::Position;
 
-use super::layout::{Layout, Note, Phase};
+use super::layout::{ColumnTypes, Layout, Note, Phase, is_rewritten};
 use super::pgoutput::{Message, Relation, parse};
 use super::progress::Progress;
 use super::rows::{Place, RowBuffer};
@@ -68,7 +68,9 @@ struct StreamTable {
     table: SourceTable,
     /// Position of the last row that was handed out; rows at or before it are skipped.
     emitted: Position,
-    note: Vec<u8>,
+    note: Note,
+    /// The note as it is stored.
+    encoded: Vec<u8>,
     buffer: Option<RowBuffer>,
     /// While the existing rows are read.
     held: Option<Held>,
@@ -87,10 +89,21 @@ pub struct Tables {
 
 impl Tables {
     /// Adds a table. `emitted`: position of its last row; `held`: its existing rows are being read.
-    pub fn add(&mut self, oid: u32, table: SourceTable, system: &str, emitted: Position, held: bool) {
-        let note = Note { phase: Phase::Stream, oid, system: system.to_string() }.encode();
+    /// `types`: of its columns, as far as they are known.
+    pub fn add(
+        &mut self,
+        oid: u32,
+        table: SourceTable,
+        system: &str,
+        types: ColumnTypes,
+        emitted: Position,
+        held: bool,
+    ) {
+        let (phase, system) = (Phase::Stream, system.to_string());
+        let note = Note { phase, oid, system, types };
         let held = held.then(VecDeque::new);
-        let table = StreamTable { table, emitted, note, buffer: None, held, split_in: None };
+        let encoded = note.encode();
+        let table = StreamTable { table, emitted, note, encoded, buffer: None, held, split_in: None };
         self.tables.insert(oid, table);
     }
 
@@ -141,10 +154,21 @@ impl Tables {
     }
 
     /// Takes a new shape. The rows under the old one were taken before.
-    pub fn set_layout(&mut self, oid: u32, layout: Arc<Layout>) {
-        if let Some(table) = self.tables.get_mut(&oid) {
-            table.buffer = Some(RowBuffer::new(layout));
-        }
+    ///
+    /// Returns whether values of rows that were read before may be others now.
+    pub fn set_layout(&mut self, oid: u32, layout: Arc<Layout>) -> bool {
+        let Some(table) = self.tables.get_mut(&oid) else { return false };
+        let types = layout.types();
+        let rewritten = is_rewritten(&table.note.types, &types);
+        table.note.types = types;
+        table.encoded = table.note.encode();
+        table.buffer = Some(RowBuffer::new(layout));
+        rewritten
+    }
+
+    /// Types of a table's columns, as far as they are known.
+    pub fn types(&self, oid: u32) -> ColumnTypes {
+        self.tables.get(&oid).map(|table| table.note.types.clone()).unwrap_or_default()
     }
 
     /// Handles a message of the stream.
@@ -322,7 +346,7 @@ impl Tables {
             rows: filled.rows,
             part: String::new(),
             position: filled.last,
-            note: table.note.clone(),
+            note: table.encoded.clone(),
             transaction_end,
         }));
         Ok(events)
@@ -354,7 +378,7 @@ impl Tables {
                 rows: RecordBatch::new_empty(buffer.layout().change_schema.clone()),
                 part: String::new(),
                 position,
-                note: table.note.clone(),
+                note: table.encoded.clone(),
                 transaction_end: true,
             }));
         }

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 pub use fields::{Fields, Malformed};
 pub use login::connect;
+pub use tls::certificates;
 
 use super::config::Server;
 

@@ -1,5 +1,6 @@
 //! TLS by rustls, with libpq's meaning of `prefer`, `require` and `verify-full`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -32,9 +33,13 @@ fn client_config(server: &Server) -> Result<ClientConfig, WireError> {
         return Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth());
     }
     let path = server.ca.as_ref().ok_or_else(|| WireError::Tls("`ca` is missing".to_string()))?;
-    let unreadable = |error: &dyn std::fmt::Display| {
-        WireError::Tls(format!("could not read `{}`: {error}", path.display()))
-    };
+    let roots = certificates(path).map_err(WireError::Tls)?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The certificates of a PEM file. Errors: what is wrong with the file, for people.
+pub fn certificates(path: &Path) -> Result<RootCertStore, String> {
+    let unreadable = |error: &dyn std::fmt::Display| format!("could not read `{}`: {error}", path.display());
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))? {
         let certificate = certificate.map_err(|error| unreadable(&error))?;
@@ -43,7 +48,7 @@ fn client_config(server: &Server) -> Result<ClientConfig, WireError> {
     if roots.is_empty() {
         return Err(unreadable(&"it holds no certificate"));
     }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    Ok(roots)
 }
 
 /// Takes every certificate, as libpq does unless it is told to verify: protects from listeners, not from impostors.

@@ -1,0 +1,126 @@
+//! Tables of the lakehouse as the query engine sees them, and rows for them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use tarn_core::{HumanDuration, RequestContext, ResourceName, TableName};
+use tarn_ingest::{Push, SourceInstance};
+use tarn_lakehouse::{Lakehouse, LakehouseError, SinkConfig, SinkSpec, TableView};
+use tarn_query::{AsOf, QueryError, Tables};
+
+use crate::world::World;
+
+/// The port of the query engine over the lakehouse, as the program wires it.
+#[derive(Debug)]
+pub struct LakeTables(pub Arc<Lakehouse>);
+
+fn found(result: Result<Arc<TableView>, LakehouseError>) -> Result<Option<Arc<TableView>>, QueryError> {
+    match result {
+        Ok(view) => Ok(Some(view)),
+        Err(LakehouseError::TableNotFound { .. }) => Ok(None),
+        Err(error) => Err(QueryError::from_fault(&error)),
+    }
+}
+
+#[async_trait]
+impl Tables for LakeTables {
+    async fn namespaces(&self, ctx: &RequestContext) -> Result<Vec<String>, QueryError> {
+        self.0.catalog().list_namespaces(ctx).await.map_err(|error| QueryError::from_fault(&error))
+    }
+
+    async fn tables(&self, ctx: &RequestContext, namespace: &str) -> Result<Vec<TableName>, QueryError> {
+        match self.0.catalog().list_tables(ctx, namespace).await {
+            Err(LakehouseError::NamespaceNotFound { .. }) => Ok(Vec::new()),
+            listed => listed.map_err(|error| QueryError::from_fault(&error)),
+        }
+    }
+
+    async fn view(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+    ) -> Result<Option<Arc<TableView>>, QueryError> {
+        found(self.0.view(ctx, name).await)
+    }
+
+    async fn view_at(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        as_of: AsOf,
+    ) -> Result<Option<Arc<TableView>>, QueryError> {
+        found(match as_of {
+            AsOf::Snapshot(id) => self.0.view_at_snapshot(ctx, name, id).await,
+            AsOf::TimestampMs(ms) => self.0.view_at_time(ctx, name, ms).await,
+        })
+    }
+}
+
+/// Columns of `orders`.
+pub fn order_columns() -> Value {
+    json!([
+        { "name": "id", "type": "int64" },
+        { "name": "item", "type": "string" },
+        { "name": "amount", "type": "decimal(18,2)" },
+        { "name": "paid", "type": "boolean" },
+        { "name": "placed_at", "type": "timestamptz" },
+    ])
+}
+
+/// Rows of `orders`.
+pub fn orders() -> Value {
+    json!([
+        { "id": 1, "item": "tea", "amount": "2.50", "paid": true, "placed_at": "2024-05-01T10:00:00Z" },
+        { "id": 2, "item": "a \"pot\", blue", "amount": "30", "paid": false, "placed_at": "2024-05-02T11:30:00.25Z" },
+        { "id": 3, "item": null, "amount": "-0.01", "paid": null, "placed_at": null },
+    ])
+}
+
+impl World {
+    /// Makes the source `shop` with its topic `shop.orders` and its table `shop.orders` of three rows.
+    pub async fn fill_shop(&self) {
+        self.fill(&crate::world::system("main"), "shop", "orders", &orders()).await;
+    }
+
+    /// Makes a source that takes pushes, pushes `rows`, and lets a table follow until it holds them.
+    pub async fn fill(&self, ctx: &RequestContext, source: &str, table: &str, rows: &Value) {
+        let name = ResourceName::parse(source).unwrap();
+        let instance = SourceInstance {
+            name: name.clone(),
+            source_type: "http_push".to_string(),
+            config: json!({ "table": table, "key": ["id"], "schema": order_columns() }),
+            into: None,
+            paused: false,
+            revision: 1,
+        };
+        self.state.ingest.apply(ctx, instance).unwrap();
+        let push = Push { body: serde_json::to_vec(rows).unwrap().into(), ..Push::default() };
+        let receipt = self.state.ingest.push(ctx, &name, push).await.unwrap();
+        let count = rows.as_array().unwrap().len() as u64;
+        assert_eq!((receipt.rows, receipt.dead_letters), (count, 0), "{:?}", receipt.reasons);
+        let route = self.state.ingest.routes(ctx).into_iter().find(|route| route.source == name).unwrap();
+        let mut commits = self.state.lakehouse.catalog().changes();
+        let spec = SinkSpec { topic: route.topic, table: route.lakehouse_table.clone() };
+        let config = SinkConfig { freshness: HumanDuration(Duration::ZERO), ..SinkConfig::default() };
+        self.state.lakehouse.attach(ctx, spec, config);
+        let holds_all = async {
+            loop {
+                let listed = self.state.lakehouse.tables(ctx).await.unwrap();
+                let held = listed.iter().find(|one| one.name == route.lakehouse_table.to_string());
+                if held.is_some_and(|held| held.rows == count) {
+                    return;
+                }
+                commits.changed().await.unwrap();
+            }
+        };
+        within("a table holds the rows of its topic", holds_all).await;
+    }
+}
+
+/// Waits for what must happen; only a test that would hang fails by it.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let limit = Duration::from_secs(60);
+    tokio::time::timeout(limit, future).await.unwrap_or_else(|_| panic!("it does not happen that {what}"))
+}
