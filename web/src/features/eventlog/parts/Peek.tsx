@@ -8,7 +8,7 @@ import { useView } from "~/components/view";
 import { type MessageKey, useT } from "~/i18n";
 import { useFormat } from "~/i18n/format";
 import { EmptyState } from "~/ui/EmptyState";
-import { cellText, isNumericType } from "~/ui/grid/cells";
+import { isNumericType, shownText } from "~/ui/grid/cells";
 import { Panel } from "~/ui/Panel";
 import { StateBadge, type Tone } from "~/ui/StateBadge";
 import classes from "./Peek.module.css";
@@ -127,7 +127,7 @@ function Rows({ data, newestFirst, label }: { data: TopicRows; newestFirst: bool
                 const value = row.values[column.name];
                 return (
                   <td key={column.name} className={isNumericType(column.type) ? "num" : classes.value} lang="en">
-                    {value === null || value === undefined ? <span className={classes.nothing}>–</span> : cellText(value)}
+                    {value === null || value === undefined ? <span className={classes.nothing}>–</span> : shownText(value, column.type)}
                   </td>
                 );
               })}

@@ -54,8 +54,8 @@ function SnapshotItem({ table, snapshot, most }: { table: TableDetail; snapshot:
           <span className={classes.added} style={{ width: `${(100 * snapshot.added_rows) / most}%` }} />
           <span className={classes.deleted} style={{ width: `${(100 * snapshot.deleted_rows) / most}%` }} />
         </span>
-        <span className={classes.plus}>+{format.count(snapshot.added_rows)}</span>
-        <span className={classes.minus}>−{format.count(snapshot.deleted_rows)}</span>
+        <span className={classes.plus} data-zero={snapshot.added_rows === 0 || undefined}>+{format.count(snapshot.added_rows)}</span>
+        <span className={classes.minus} data-zero={snapshot.deleted_rows === 0 || undefined}>−{format.count(snapshot.deleted_rows)}</span>
         <span className="dim">
           {t("table.snapshot_note", { files: snapshot.added_files, rows: format.count(snapshot.total_rows) })}
         </span>
