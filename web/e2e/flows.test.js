@@ -72,6 +72,7 @@ test("language and theme change without a reload and stay", () =>
     await page.getByRole("button", { name: "Language: 中文" }).click();
     await page.getByRole("heading", { level: 1, name: "总览" }).waitFor();
     assert.equal(await page.locator("html").getAttribute("lang"), "zh-CN");
+    await page.getByRole("button", { name: "主题：跟随系统" }).click();
     await page.getByRole("button", { name: "主题：浅色" }).click();
     await page.locator("html[data-mantine-color-scheme=dark]").waitFor();
     await page.reload();
@@ -217,6 +218,7 @@ test("what is wrong offers one action", { skip: !isMock }, () =>
     assert.deepEqual(await fault.getByRole("button").allInnerTexts(), ["Restart"]);
     assert.equal(await page.getByRole("button", { name: "Restart" }).count(), 1);
     await page.goto(browser.url);
+    await page.getByRole("alert").getByRole("link", { name: "shop" }).waitFor();
     assert.equal(await page.getByRole("alert").getByRole("button").count(), 1);
     await page.getByRole("alert").getByRole("link", { name: "shop" }).click();
     await page.getByRole("heading", { level: 1, name: "shop" }).waitFor();

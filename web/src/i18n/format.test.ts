@@ -8,6 +8,7 @@ describe("formats", () => {
   it("counts every digit and shortens only large numbers", () => {
     expect(en.count(336776)).toBe("336,776");
     expect(en.count(0.25)).toBe("0.3");
+    expect(en.count(-0)).toBe("0");
     expect(en.compact(9999)).toBe("9,999");
     expect(en.compact(336776)).toBe("336.8K");
     expect(zh.compact(336776)).toBe("33.7万");

@@ -87,6 +87,9 @@ function agoOf(language: Language) {
   };
 }
 
+/** A rate that a server computed as -0 is 0 to people. */
+const unsigned = (value: number) => (Object.is(value, -0) ? 0 : value);
+
 /** Numbers, sizes and times as a language writes them. */
 export function formatsOf(language: Language): Format {
   const whole = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
@@ -105,9 +108,9 @@ export function formatsOf(language: Language): Format {
     hour12: false,
   });
   return {
-    count: (value) => (Math.abs(value) < 10 && !Number.isInteger(value) ? small : whole).format(value),
-    compact: (value) => (Math.abs(value) < 10_000 ? whole.format(value) : compact.format(value)),
-    axis: (value) => compact.format(value),
+    count: (value) => (Math.abs(value) < 10 && !Number.isInteger(value) ? small : whole).format(unsigned(value)),
+    compact: (value) => (Math.abs(value) < 10_000 ? whole : compact).format(unsigned(value)),
+    axis: (value) => compact.format(unsigned(value)),
     bytes: (value) => {
       let size = value;
       let unit = 0;

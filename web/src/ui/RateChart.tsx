@@ -1,7 +1,7 @@
 import { useElementSize } from "@mantine/hooks";
 import { useId, useState } from "react";
 import classes from "./RateChart.module.css";
-import { niceMax, pathOf } from "./scale";
+import { pathOf, scaleMax } from "./scale";
 
 export interface RateSample {
   at_ms: number;
@@ -29,6 +29,8 @@ const BOTTOM = 20;
 const TOP = 8;
 const MINUTE_MS = 60_000;
 const MARK_PX_MIN = 70;
+/** Half of what the words at a cut-off peak take. */
+const CUT_PX = 36;
 /** The top of the scale at least, so that rest is drawn at the bottom. */
 const RATE_MIN = 10;
 
@@ -42,12 +44,12 @@ export function RateChart({ label, samples, window_ms, height, format, formatAxi
   const plotWidth = Math.max(1, width - left);
   const plotHeight = Math.max(1, height - bottom - TOP);
   const newest = samples.at(-1)?.at_ms ?? 0;
-  const max = niceMax(Math.max(RATE_MIN, ...samples.map((sample) => sample.value)));
   const x = (at_ms: number) => left + plotWidth * (1 - (newest - at_ms) / window_ms);
-  const y = (value: number) => TOP + plotHeight * (1 - value / max);
-  const points = samples
-    .filter((sample) => newest - sample.at_ms <= window_ms)
-    .map((sample) => ({ ...sample, x: x(sample.at_ms), y: y(sample.value) }));
+  const shown = samples.filter((sample) => newest - sample.at_ms <= window_ms);
+  const max = scaleMax(shown.map((sample) => sample.value), RATE_MIN);
+  const y = (value: number) => TOP + plotHeight * (1 - Math.min(1, value / max));
+  const points = shown.map((sample) => ({ ...sample, x: x(sample.at_ms), y: y(sample.value) }));
+  const cut = points.reduce<(typeof points)[number] | undefined>((best, point) => (point.value > max && point.value > (best?.value ?? 0) ? point : best), undefined);
   const line = pathOf(points);
   const area = points.length > 1 ? `${line}L${points.at(-1)?.x},${y(0)}L${points[0]?.x},${y(0)}Z` : "";
   const near =
@@ -83,6 +85,11 @@ export function RateChart({ label, samples, window_ms, height, format, formatAxi
           {!bare && points.length > 1 && <Times left={left} width={width} y={height - 5} x={x} newest={newest} window_ms={window_ms} format={formatMinute} />}
           {area && <path d={area} fill={`url(#${fill})`} />}
           {line && <path d={line} className={classes.line} />}
+          {cut && !bare && (
+            <text x={Math.min(Math.max(cut.x, left + CUT_PX), width - CUT_PX)} y={TOP + 12} textAnchor="middle" className={classes.cut}>
+              ↑ {format(cut.value)}
+            </text>
+          )}
           {near && <circle cx={near.x} cy={near.y} r={3.5} className={classes.point} />}
         </svg>
       )}

@@ -23,6 +23,9 @@ const KINDS: Record<RowKind, { tone: Tone; word: MessageKey }> = {
   truncate: { tone: "warn", word: "row.truncate" },
 };
 
+/** Only a time of today is told apart by its time alone; a replay has others. */
+const isToday = (iso: string) => new Date(iso).toDateString() === new Date().toDateString();
+
 const wholeNumber = (text: string | undefined): number | null => (text && /^\d+$/.test(text) ? Number(text) : null);
 
 /** Rows of a topic at an offset, or the newest and those that follow. */
@@ -121,7 +124,7 @@ function Rows({ data, newestFirst, label }: { data: TopicRows; newestFirst: bool
                 <StateBadge tone={KINDS[row.kind].tone} label={t(KINDS[row.kind].word)} />
               </td>
               <td className="nowrap" title={format.date(row.at)}>
-                {format.time(row.at)}
+                {isToday(row.at) ? format.time(row.at) : format.date(row.at)}
               </td>
               {data.columns.map((column) => {
                 const value = row.values[column.name];

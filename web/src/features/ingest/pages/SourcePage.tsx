@@ -75,7 +75,7 @@ function SourceBody({ source }: { source: SourceDetail }) {
         <Note tone="warn" message={t("source.old_revision", { running: source.running_revision, wanted: source.revision })} />
       )}
       <Facts items={useFacts(source)} />
-      {source.snapshot && <SnapshotProgress snapshot={source.snapshot} />}
+      {source.snapshot && <SnapshotProgress source={source} snapshot={source.snapshot} />}
       <Panel title={t("source.rate_chart")} note={source.rates ? undefined : t("source.rate_note")}>
         <RateChart
           label={t("source.rate_chart")}
@@ -122,7 +122,7 @@ function useFacts(source: SourceDetail) {
   ];
 }
 
-function SnapshotProgress({ snapshot }: { snapshot: { rows_done: number; rows_estimated: number | null } }) {
+function SnapshotProgress({ source, snapshot }: { source: SourceDetail; snapshot: NonNullable<SourceDetail["snapshot"]> }) {
   const t = useT();
   const format = useFormat();
   const all = snapshot.rows_estimated;
@@ -132,11 +132,12 @@ function SnapshotProgress({ snapshot }: { snapshot: { rows_done: number; rows_es
     <div>
       <Progress value={part * 100} aria-label={t("source.state.snapshot")} mb={4} />
       <span className="dim">
-        {t("source.snapshot_progress", {
+        {t(source.state === "snapshot" ? "source.snapshot_progress" : "source.replay_progress", {
           done: format.count(snapshot.rows_done),
           all: format.count(all),
           part: format.percent(part),
         })}
+        {source.message && !isTroubled(source) && <span lang="en"> · {source.message}</span>}
       </span>
     </div>
   );

@@ -19,7 +19,7 @@ export function DeadLetters({ name }: { name: string }) {
       flush
       title={t("col.dead_letters")}
       note={t("source.dead_note")}
-      actions={<TextLink href={paths.topic(`${name}.dead_letters`)}>{t("source.dead_topic")}</TextLink>}
+      actions={letters.data?.length ? <TextLink href={paths.topic(`${name}.dead_letters`)}>{t("source.dead_topic")}</TextLink> : undefined}
     >
       <Load query={letters}>
         {(items) => (
