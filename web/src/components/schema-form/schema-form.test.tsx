@@ -127,7 +127,7 @@ describe("SchemaForm", () => {
     expect(screen.getByText("Write it in the form ^postgres://.")).toBeTruthy();
     fireEvent.change(url, { target: { value: "postgres://x" } });
     expect(screen.queryByText(/Write it in the form/)).toBeNull();
-    fireEvent.change(screen.getByLabelText(/Tls/), { target: { value: "require" } });
+    fireEvent.change(screen.getByLabelText(/TLS/), { target: { value: "require" } });
     expect(screen.getByText('{"url":"postgres://x","tls":"require"}')).toBeTruthy();
   });
 
