@@ -14,61 +14,87 @@ export const isMock = !process.env.TARN_URL;
 if (isMock && !existsSync(new URL("../dist/index.html", import.meta.url))) {
   throw new Error("no build found: run `npm run build` first");
 }
+/** How long anything may take on a busy machine; nothing waits this long when it works. */
+export const PATIENCE_MS = 30_000;
 
+/** One browser. `world` chooses what a mock knows; a real server has but one world. */
 export async function launch() {
-  const mock = isMock ? await start() : undefined;
+  const mocks = new Map();
+  const urlOf = async (world) => {
+    if (process.env.TARN_URL) return process.env.TARN_URL;
+    if (!mocks.has(world)) mocks.set(world, await start(0, world));
+    return mocks.get(world).url;
+  };
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ["--headless", "--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-gpu", "--no-first-run"],
+    timeout: PATIENCE_MS * 2,
   });
-  const url = process.env.TARN_URL ?? mock.url;
   return {
-    url,
+    url: await urlOf("demo"),
     context: (look) => newContext(browser, look),
-    open: async (path, look) => {
+    open: async (path, look = {}, prepare) => {
       const context = await newContext(browser, look);
-      return { ...(await open(context, url, path)), close: () => context.close() };
+      return { ...(await open(context, (await urlOf(look.world ?? "demo")) + path, prepare)), close: () => context.close() };
     },
-    openIn: (context, path) => open(context, url, path),
+    openIn: async (context, path, { world = "demo", prepare } = {}) => open(context, (await urlOf(world)) + path, prepare),
     close: async () => {
       await browser.close();
-      mock?.stop();
+      for (const mock of mocks.values()) mock.stop();
     },
   };
 }
 
 /** A browser profile with a language, a theme and a size. */
-async function newContext(browser, { language = "en", theme = "light", width = 1280, height = 860, fresh = false } = {}) {
-  const context = await browser.newContext({ viewport: { width, height }, reducedMotion: "reduce", bypassCSP: true });
+async function newContext(browser, { language = "en", theme = "light", width = 1280, height = 800, fresh = false } = {}) {
+  const context = await browser.newContext({ viewport: { width, height }, reducedMotion: "reduce", colorScheme: theme, bypassCSP: true });
   await context.addInitScript(
-    ([chosen, scheme, seen]) => {
+    ([chosen, seen]) => {
       if (localStorage.getItem("tarn-language")) return;
       localStorage.setItem("tarn-language", chosen);
-      localStorage.setItem("mantine-color-scheme-value", scheme);
       if (seen) localStorage.setItem("tarn-three-things", JSON.stringify("closed"));
     },
-    [language, theme, !fresh],
+    [language, !fresh],
   );
   return context;
 }
 
-/** Opens a page. `errors` collects what the console said. */
-async function open(context, url, path) {
+/** Opens a page. `errors` collects what the console said; `prepare` may route requests before the first one. */
+async function open(context, url, prepare) {
   const page = await context.newPage();
-  page.setDefaultTimeout(8000);
+  page.setDefaultTimeout(PATIENCE_MS);
   const errors = [];
   page.on("pageerror", (error) => errors.push(String(error)));
   page.on("console", (message) => {
     if (message.type() === "error") errors.push(message.text());
   });
-  await page.goto(url + path);
+  await prepare?.(page);
+  await page.goto(url, { waitUntil: "domcontentloaded" });
   return { page, errors, close: () => page.close() };
 }
 
-/** Serious faults that axe finds, as lines. */
-export async function axeFaults(page) {
-  await page.evaluate(AXE);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+/** Changes language, theme or size of an open page as a person would, and waits until it is drawn. */
+export async function look(page, { language, theme, width, height = 800 }) {
+  await page.setViewportSize({ width, height });
+  await page.emulateMedia({ colorScheme: theme, reducedMotion: "reduce" });
+  const html = page.locator("html");
+  if ((await html.getAttribute("lang")) !== language) await page.locator(`button[lang="${language}"]`).first().click();
+  await page.locator(`html[lang="${language}"][data-mantine-color-scheme="${theme}"]`).waitFor();
+  await drawn(page);
+}
+
+/** Waits until nothing loads and two frames are drawn. */
+export async function drawn(page) {
+  await page.locator("main").waitFor();
+  await page.waitForFunction(() => !document.querySelector('main [aria-label="Loading"], main [aria-label="加载中"], .mantine-Skeleton-root'));
+  await page.evaluate(() => document.fonts.ready.then(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))));
+}
+
+/** Serious faults that axe finds, as lines. `rules` restricts it to some. */
+export async function axeFaults(page, rules) {
+  if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(AXE);
+  const options = { resultTypes: ["violations"], ...(rules ? { runOnly: { type: "rule", values: rules } } : {}) };
+  const { violations } = await page.evaluate((chosen) => globalThis.axe.run(document, chosen), options);
   return violations
     .filter(({ impact }) => impact === "serious" || impact === "critical")
     .flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target.join(" ")} ${node.html.slice(0, 160)} ${node.any[0]?.message ?? ""}`));
@@ -84,6 +110,16 @@ export async function sideways(page) {
       .map((element) => `${element.tagName}.${element.className}`)
       .slice(0, 5);
   });
+}
+
+/** Words of buttons, tabs, badges and headings that are cut off. */
+export async function cutOff(page) {
+  return page.evaluate(() =>
+    [...document.querySelectorAll("main button, main h1, main h2, main [role=tab], main th, main dt, main dd, header button")]
+      .filter((element) => element.checkVisibility() && getComputedStyle(element).overflow !== "visible" && element.scrollWidth > element.clientWidth + 1)
+      .map((element) => `${element.tagName} ${element.textContent.trim().slice(0, 60)}`)
+      .slice(0, 5),
+  );
 }
 
 /** English texts that a Chinese page still shows. */

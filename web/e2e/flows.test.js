@@ -1,7 +1,13 @@
 // What people do, by role and label: search, query, add a source, change and roll back, sign in.
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { axeFaults, isMock, launch } from "./browser.js";
+
+/** Long enough to be cancelled before it ends. */
+const SLOW = isMock
+  ? "SELECT slowly FROM nyc.flights"
+  : "SELECT count(*) FROM nyc.flights a CROSS JOIN nyc.flights b CROSS JOIN nyc.flights c WHERE a.flight + b.flight + c.flight = 7";
 
 let browser;
 before(async () => {
@@ -23,6 +29,11 @@ async function on(path, look, work, expected = /^$/) {
 test("the command palette goes to a table by keyboard alone", () =>
   on("/", {}, async (page) => {
     await page.getByRole("heading", { name: "Overview" }).waitFor();
+    // Opens, closes and opens again, as one does.
+    await page.keyboard.press("Meta+k");
+    await page.getByRole("combobox", { name: "Go to" }).waitFor();
+    await page.keyboard.press("Escape");
+    await page.getByRole("combobox", { name: "Go to" }).waitFor({ state: "hidden" });
     await page.keyboard.press("Control+k");
     const input = page.getByRole("combobox", { name: "Go to" });
     await input.waitFor();
@@ -61,6 +72,7 @@ test("language and theme change without a reload and stay", () =>
     await page.getByRole("button", { name: "Language: 中文" }).click();
     await page.getByRole("heading", { level: 1, name: "总览" }).waitFor();
     assert.equal(await page.locator("html").getAttribute("lang"), "zh-CN");
+    await page.getByRole("button", { name: "主题：跟随系统" }).click();
     await page.getByRole("button", { name: "主题：浅色" }).click();
     await page.locator("html[data-mantine-color-scheme=dark]").waitFor();
     await page.reload();
@@ -115,16 +127,116 @@ test("completion knows tables and columns", () =>
   on("/sql", {}, async (page) => {
     const editor = page.getByRole("textbox", { name: "SQL text" });
     await editor.click();
-    await page.keyboard.type("SELECT dep_de", { delay: 30 });
+    await page.keyboard.type("SELECT dep_de");
     await page.getByRole("option", { name: /dep_delay/ }).first().waitFor();
   }));
 
 test("export gives a CSV file", () =>
   on(`/sql?run=1&q=${encodeURIComponent("SELECT origin FROM nyc.flights GROUP BY origin")}`, {}, async (page) => {
     await page.getByRole("button", { name: "Export" }).click();
-    const file = page.waitForEvent("download");
+    const download = page.waitForEvent("download");
     await page.getByRole("menuitem", { name: "CSV" }).click();
-    assert.equal((await file).suggestedFilename(), "tarn.csv");
+    const file = await download;
+    assert.equal(file.suggestedFilename(), "tarn.csv");
+    const [header, ...lines] = (await readFile(await file.path(), "utf8")).trim().split(/\r?\n/);
+    assert.match(header, /^"?origin\b/);
+    assert.equal(lines.length, 3);
+  }));
+
+test("a running query is cancelled on the server, too", () =>
+  on(`/sql?run=1&q=${encodeURIComponent(SLOW)}`, {}, async (page) => {
+    const told = page.waitForRequest((request) => request.method() === "DELETE" && /\/api\/v1\/query\//.test(request.url()));
+    await page.getByRole("button", { name: "Cancel" }).click();
+    await told;
+    await page.getByText("The query was cancelled.").waitFor();
+    await page.getByRole("button", { name: "Run", exact: true }).waitFor();
+  }, /409/));
+
+test("what was run is kept beside the editor and runs again, also after a reload", () =>
+  on("/sql?side=history", {}, async (page) => {
+    await page.getByText("No query yet").waitFor();
+    const editor = page.getByRole("textbox", { name: "SQL text" });
+    await editor.click();
+    await editor.fill("SELECT count(*) FROM nyc.airlines");
+    await page.keyboard.press("Control+Enter");
+    await page.getByRole("gridcell", { name: "16" }).waitFor();
+    await page.waitForURL(/q=SELECT/);
+    await page.reload();
+    await page.getByRole("button", { name: /SELECT count\(\*\) FROM nyc\.airlines.*done/ }).click();
+    await page.getByRole("gridcell", { name: "16" }).waitFor();
+  }));
+
+/** What a list can be narrowed and ordered by, and what the address then says. */
+const LISTS = [
+  { path: "/sources", search: "Search sources", word: "ny", sort: "Rows/s", choice: ["Type", "replay"], row: "nyc" },
+  { path: "/topics", search: "Search topics", word: "flight", sort: "Size", choice: ["Source", "nyc"], row: "nyc.flights" },
+  { path: "/tables", search: "Search tables", word: "flight", sort: "Rows", choice: ["Namespace", "nyc"], row: "nyc.flights" },
+  { path: "/resources", search: "Search resources", word: "nyc", sort: "Changed", choice: ["Kind", "source"], row: "nyc" },
+];
+for (const list of LISTS) {
+  test(`what ${list.path} shows is in its address`, () =>
+    on(list.path, {}, async (page) => {
+      const [choice, value] = list.choice;
+      await page.getByRole("searchbox", { name: list.search }).fill(list.word);
+      await page.getByRole("combobox", { name: choice }).selectOption(value);
+      await page.getByRole("button", { name: list.sort, exact: true }).click();
+      await page.waitForURL((url) => url.searchParams.get("q") === list.word && url.searchParams.has("sort"));
+      const seen = new URL(page.url()).search;
+      await page.reload();
+      await page.getByRole("link", { name: list.row, exact: true }).first().waitFor();
+      assert.equal(await page.getByRole("searchbox", { name: list.search }).inputValue(), list.word);
+      assert.equal(await page.getByRole("combobox", { name: choice }).inputValue(), value);
+      assert.equal(await page.getByRole("columnheader", { name: list.sort }).getAttribute("aria-sort"), "descending");
+      assert.equal(new URL(page.url()).search, seen);
+      await page.getByRole("searchbox", { name: list.search }).fill("nothing has this name");
+      await page.getByRole("button", { name: "Clear filters" }).click();
+      await page.getByRole("link", { name: list.row, exact: true }).first().waitFor();
+    }));
+}
+
+test("the figures lead to what they were counted from", () =>
+  on("/", {}, async (page) => {
+    const figures = page.getByRole("navigation", { name: "Figures" }).getByRole("link");
+    await figures.first().waitFor();
+    const inside = (await figures.evaluateAll((links) => links.map((link) => link.getAttribute("href")))).filter((href) => href !== "/metrics");
+    assert.equal(inside.length, 5);
+    for (const href of new Set(inside)) {
+      await page.goto(new URL(href, page.url()).href, { waitUntil: "domcontentloaded" });
+      await page.getByRole("heading", { level: 1 }).waitFor();
+    }
+    await page.goto(`${browser.url}/tables/nyc/flights`);
+    for (const [name, tab] of [["Size", "files"], ["Last commit", "snapshots"]]) {
+      const place = await page.getByText(name, { exact: true }).first().locator("xpath=..").getByRole("link").getAttribute("href");
+      assert.equal(place, `/tables/nyc/flights?tab=${tab}`);
+    }
+  }));
+
+test("what is wrong offers one action", { skip: !isMock }, () =>
+  on("/sources/shop", {}, async (page) => {
+    const fault = page.getByRole("alert");
+    await fault.getByText(/connection refused/).waitFor();
+    assert.deepEqual(await fault.getByRole("button").allInnerTexts(), ["Restart"]);
+    assert.equal(await page.getByRole("button", { name: "Restart" }).count(), 1);
+    await page.goto(browser.url);
+    await page.getByRole("alert").getByRole("link", { name: "shop" }).waitFor();
+    assert.equal(await page.getByRole("alert").getByRole("button").count(), 1);
+    await page.getByRole("alert").getByRole("link", { name: "shop" }).click();
+    await page.getByRole("heading", { level: 1, name: "shop" }).waitFor();
+  }));
+
+test("a change made elsewhere appears without a reload", { skip: !isMock }, () =>
+  on("/sources/nyc?tab=history", {}, async (page) => {
+    await page.getByText("Live", { exact: true }).waitFor();
+    await page.evaluate(() => fetch("/api/v1/ingest/nyc/pause", { method: "POST" }));
+    await page.getByRole("button", { name: "Resume" }).waitFor();
+    await page.evaluate(() => fetch("/api/v1/ingest/nyc/resume", { method: "POST" }));
+    await page.getByRole("button", { name: "Pause" }).waitFor();
+  }));
+
+test("the kind of a source is named in Chinese, too", () =>
+  on("/sources/nyc", { language: "zh-CN" }, async (page) => {
+    await page.getByRole("heading", { level: 1, name: "nyc" }).waitFor();
+    await page.locator("header p", { hasText: /[\u4e00-\u9fff]/ }).first().waitFor();
   }));
 
 test("a source is added: wrong fields are named, the connection tried, the plan shown, then applied", { skip: !isMock }, () =>

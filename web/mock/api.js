@@ -31,6 +31,12 @@ function command(state, name, verb) {
   if (verb !== "pause") setTimeout(() => name === "shop" ? setSourceState(state, name, "backing_off", "could not connect to `127.0.0.1:5432`: connection refused") : setSourceState(state, name, "streaming"), 4000).unref();
 }
 
+/** A query that names `slowly` answers only when it is cancelled: what a person sees while waiting can be tried. */
+async function slowQuery(state, body) {
+  await new Promise((resolve) => state.waiting.set(body.query_id, resolve));
+  throw new Refusal(409, "conflict", `query \`${body.query_id}\` was cancelled`);
+}
+
 function query(state, body, principal) {
   const started_at = new Date().toISOString();
   const query_id = body.query_id ?? hex(32);
@@ -92,10 +98,14 @@ export const routes = [
     found.delete_files = 0;
     return { files_before, files_after: found.files };
   }],
-  ["POST", "/query", ({ state, body, principal }) => query(state, body, principal)],
+  ["POST", "/query", ({ state, body, principal }) => (/slowly/.test(body.sql ?? "") ? slowQuery(state, body) : query(state, body, principal))],
   ["GET", "/query", ({ state }) => items(state.queries)],
-  ["GET", "/query/completion", () => completion],
-  ["DELETE", "/query/:id", () => undefined],
+  ["GET", "/query/completion", ({ state }) => (state.tables.size > 0 ? completion : { ...completion, tables: [] })],
+  ["DELETE", "/query/:id", ({ state, id }) => {
+    state.cancelled.push(id);
+    state.waiting.get(id)?.();
+    state.waiting.delete(id);
+  }],
   ["GET", "/resource", ({ state }) => items(state.resources)],
   ["POST", "/resource/plan", ({ state, body }) => resources.publicPlan(resources.plan(state, body))],
   ["POST", "/resource/apply", ({ state, body }) => resources.apply(state, body)],

@@ -70,8 +70,8 @@ async function api(state, request, response, path, search) {
 }
 
 /** Starts on a port (0 for any free one); gives the address and a way to stop. */
-export async function start(port = 0) {
-  const state = newState();
+export async function start(port = 0, world = "demo") {
+  const state = newState(world);
   tick(state);
   const timer = setInterval(() => tick(state), 1000);
   const server = createServer((request, response) => {

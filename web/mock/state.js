@@ -22,7 +22,8 @@ const SHOP_YAML =
   "kind: source\nname: shop\nspec:\n  type: postgres_cdc\n  url: postgres://tarn@127.0.0.1:5432/shop\n  password: { secret: shop_password }\n  tables: [public.orders]\n";
 const TABLE_YAML = "kind: table\nname: nyc.flights\nspec:\n  freshness: 1s\n";
 
-export function newState() {
+/** A world: `demo` moves, `empty` was just started without a project, `locked` asks for a password (lin, correct horse). */
+export function newState(world = "demo") {
   const state = {
     started_ms: Date.now() - 8_430_000,
     session: { user: null },
@@ -38,9 +39,17 @@ export function newState() {
     resources: [],
     revisions: [],
     listeners: new Set(),
+    waiting: new Map(),
+    cancelled: [],
     rows_total: 0,
     queries_per_s: 12,
   };
+  if (world === "locked") state.users.push({ name: "lin", role: "admin", password: "correct horse", created_at: before(86_400), last_seen_at: null });
+  if (world === "empty") {
+    state.secrets = [];
+    state.queries_per_s = 0;
+    return state;
+  }
   for (const [name, table] of Object.entries(data)) addTopic(state, "nyc", name, table.total * (name === "flights" ? 2.4 : 1));
   addFlights(state);
   addShop(state);
@@ -151,7 +160,7 @@ export function tick(state) {
   const moving = flights?.state === "streaming";
   const rate = moving ? rateAt(at_ms) : 0;
   state.rows_per_s = rate;
-  state.queries_per_s = Math.max(0, Math.round(12 * noise(0.7)));
+  state.queries_per_s = flights ? Math.max(0, Math.round(12 * noise(0.7))) : 0;
   for (const topic of state.topics.values()) {
     const share = topic.table === "flights" ? 0.86 : topic.table === "weather" ? 0.14 : 0;
     topic.rows_per_s = Math.round(rate * share);

@@ -6,6 +6,7 @@ import { useConnection } from "~/api/live";
 import { commands } from "~/api/queries";
 import type { Session } from "~/api/types";
 import { LANGUAGES, useLanguage, useT } from "~/i18n";
+import { MOD_KEY } from "~/ui/keys";
 import { StateBadge } from "~/ui/StateBadge";
 import classes from "./TopBar.module.css";
 
@@ -98,10 +99,10 @@ export function TopBar({ session, onSearch, menu }: Props) {
   return (
     <header className={classes.bar}>
       {menu}
-      <button type="button" className={classes.search} aria-label={`${t("bar.search")} Ctrl K`} onClick={onSearch}>
+      <button type="button" className={classes.search} aria-label={`${t("bar.search")} ${MOD_KEY} K`} onClick={onSearch}>
         <IconSearch size={15} aria-hidden />
         <span>{t("bar.search")}</span>
-        <Kbd size="xs">Ctrl K</Kbd>
+        <Kbd size="xs">{MOD_KEY} K</Kbd>
       </button>
       <div className={classes.right}>
         {session.read_only && <StateBadge tone="warn" label={t("bar.read_only")} />}

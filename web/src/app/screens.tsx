@@ -33,6 +33,7 @@ export function NotFoundScreen() {
   const t = useT();
   return (
     <EmptyState
+      page
       title={t("error.no_page")}
       text={t("error.no_page_hint")}
       action={

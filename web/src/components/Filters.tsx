@@ -1,6 +1,7 @@
-import { Group, NativeSelect, TextInput } from "@mantine/core";
+import { NativeSelect, TextInput } from "@mantine/core";
 import { IconSearch } from "@tabler/icons-react";
 import { useT } from "~/i18n";
+import classes from "./Filters.module.css";
 import { useView } from "./view";
 
 interface Choice {
@@ -15,11 +16,11 @@ export function Filters({ label, choices = [] }: { label: string; choices?: Choi
   const t = useT();
   const [view, setView] = useView();
   return (
-    <Group gap={8} wrap="wrap">
+    <div className={classes.filters}>
       <TextInput
         type="search"
         size="xs"
-        w={220}
+        className={classes.search}
         aria-label={label}
         placeholder={label}
         leftSection={<IconSearch size={14} />}
@@ -36,7 +37,7 @@ export function Filters({ label, choices = [] }: { label: string; choices?: Choi
           data={[{ value: "", label: `${choice.label}: ${t("common.all")}` }, ...choice.options]}
         />
       ))}
-    </Group>
+    </div>
   );
 }
 

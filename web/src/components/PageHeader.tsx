@@ -1,3 +1,4 @@
+import { IconChevronLeft } from "@tabler/icons-react";
 import type { ReactNode } from "react";
 import { useEffect } from "react";
 import { Prose } from "~/ui/Prose";
@@ -22,6 +23,7 @@ export function PageHeader({ title, parent, badge, lead, actions }: Props) {
       <div className={classes.words}>
         {parent && (
           <AppLink className={classes.parent} href={parent.href}>
+            <IconChevronLeft size={14} aria-hidden />
             {parent.label}
           </AppLink>
         )}

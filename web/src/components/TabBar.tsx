@@ -1,10 +1,13 @@
 import { Tabs } from "@mantine/core";
 import type { ReactNode } from "react";
+import classes from "./TabBar.module.css";
 import { useView } from "./view";
 
 interface Tab {
   id: string;
   label: ReactNode;
+  /** How many there are behind it, as it is shown. */
+  count?: ReactNode;
   content: () => ReactNode;
 }
 
@@ -19,10 +22,11 @@ export function TabBar({ label, tabs }: { label: string; tabs: Tab[] }) {
       onChange={(id) => setView({ tab: id === tabs[0]?.id ? undefined : (id ?? undefined) }, { push: true })}
       keepMounted={false}
     >
-      <Tabs.List aria-label={label} mb="md" style={{ flexWrap: "nowrap", overflowX: "auto", overflowY: "hidden" }}>
+      <Tabs.List aria-label={label} mb="md" className={classes.list}>
         {tabs.map((tab) => (
-          <Tabs.Tab key={tab.id} value={tab.id} style={{ flex: "none" }}>
+          <Tabs.Tab key={tab.id} value={tab.id} className={classes.tab}>
             {tab.label}
+            {tab.count !== undefined && <span className={classes.count}>{tab.count}</span>}
           </Tabs.Tab>
         ))}
       </Tabs.List>

@@ -13,6 +13,8 @@ export interface DataColumn<Row> {
   numeric?: boolean;
   /** Takes the space that is left. */
   grow?: boolean;
+  /** Pixels that a long text keeps beside a growing column. */
+  width_min?: number;
 }
 
 interface Props<Row> {
@@ -81,6 +83,7 @@ export function DataTable<Row>({ label, columns, rows, rowKey, sort, onSort, emp
             <tr key={rowKey(row)} role="row">
               {columns.map((column) => (
                 <td key={column.key} role="cell" data-label={column.header} data-numeric={column.numeric || undefined}>
+                  {column.width_min && <span className={classes.keep} style={{ width: column.width_min }} />}
                   {column.cell(row)}
                 </td>
               ))}

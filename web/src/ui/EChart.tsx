@@ -22,6 +22,10 @@ interface Props {
   height: number;
 }
 
+/** More names than this are thinned out instead of slanted. */
+const NAMES_MAX = 30;
+const CHAR_PX = 7;
+
 const COLOURS = { light: ["#0d6764", "#c2761b", "#225b9c", "#8a4b9e", "#5a7d1e", "#b3403a"], dark: ["#62bdb6", "#e3ae55", "#82b4ea", "#c596d6", "#a7c765", "#f2897f"] };
 
 const variable = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -49,13 +53,16 @@ export default function EChart({ label, type, axis, xName, series, height }: Pro
   useEffect(() => {
     const text = variable("--mantine-color-dimmed");
     const line = variable("--line");
+    const names = axis === "category" ? (series[0]?.points.map(([x]) => String(x)) ?? []) : [];
+    const crowded = names.length <= NAMES_MAX && names.join("").length * CHAR_PX > (place.current?.clientWidth ?? 0) * 0.9;
     const words = { color: text, fontFamily: variable("--mantine-font-family") };
     chart.current?.setOption(
       {
         color: COLOURS[scheme],
         textStyle: words,
+        animation: !matchMedia("(prefers-reduced-motion: reduce)").matches,
         animationDuration: 250,
-        grid: { left: 8, right: 16, top: series.length > 1 ? 36 : 16, bottom: 28, containLabel: true },
+        grid: { left: 8, right: 16, top: series.length > 1 ? 36 : 16, bottom: crowded ? 4 : 28, containLabel: true },
         legend: series.length > 1 ? { top: 0, textStyle: words, icon: "roundRect" } : undefined,
         tooltip: {
           trigger: type === "scatter" ? "item" : "axis",
@@ -66,11 +73,12 @@ export default function EChart({ label, type, axis, xName, series, height }: Pro
         dataZoom: [{ type: "inside", zoomOnMouseWheel: "ctrl" }],
         xAxis: {
           type: axis,
-          name: xName,
+          // Slanted names say themselves what they are.
+          name: crowded ? "" : xName,
           nameLocation: "middle",
           nameGap: 28,
           scale: true,
-          axisLabel: words,
+          axisLabel: crowded ? { ...words, interval: 0, rotate: 34, width: 96, overflow: "truncate" } : words,
           axisLine: { lineStyle: { color: line } },
           splitLine: { show: false },
         },

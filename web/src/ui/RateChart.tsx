@@ -1,7 +1,7 @@
 import { useElementSize } from "@mantine/hooks";
 import { useId, useState } from "react";
 import classes from "./RateChart.module.css";
-import { niceMax, pathOf } from "./scale";
+import { pathOf, scaleMax } from "./scale";
 
 export interface RateSample {
   at_ms: number;
@@ -15,6 +15,10 @@ interface Props {
   window_ms: number;
   height: number;
   format: (value: number) => string;
+  /** Of the marks at the left; `format` unless given. */
+  formatAxis?: (value: number) => string;
+  /** Of the marks below, which stand at whole minutes. */
+  formatMinute: (at_ms: number) => string;
   formatTime: (at_ms: number) => string;
   /** Only the line, for a table cell. */
   bare?: boolean;
@@ -23,11 +27,15 @@ interface Props {
 const LEFT = 52;
 const BOTTOM = 20;
 const TOP = 8;
+const MINUTE_MS = 60_000;
+const MARK_PX_MIN = 70;
+/** Half of what the words at a cut-off peak take. */
+const CUT_PX = 36;
 /** The top of the scale at least, so that rest is drawn at the bottom. */
 const RATE_MIN = 10;
 
 /** A live line over water. The scale starts at 0, so that heights can be compared. */
-export function RateChart({ label, samples, window_ms, height, format, formatTime, bare }: Props) {
+export function RateChart({ label, samples, window_ms, height, format, formatAxis = format, formatMinute, formatTime, bare }: Props) {
   const { ref, width } = useElementSize();
   const [pointer, setPointer] = useState<number | null>(null);
   const fill = useId();
@@ -36,12 +44,12 @@ export function RateChart({ label, samples, window_ms, height, format, formatTim
   const plotWidth = Math.max(1, width - left);
   const plotHeight = Math.max(1, height - bottom - TOP);
   const newest = samples.at(-1)?.at_ms ?? 0;
-  const max = niceMax(Math.max(RATE_MIN, ...samples.map((sample) => sample.value)));
   const x = (at_ms: number) => left + plotWidth * (1 - (newest - at_ms) / window_ms);
-  const y = (value: number) => TOP + plotHeight * (1 - value / max);
-  const points = samples
-    .filter((sample) => newest - sample.at_ms <= window_ms)
-    .map((sample) => ({ ...sample, x: x(sample.at_ms), y: y(sample.value) }));
+  const shown = samples.filter((sample) => newest - sample.at_ms <= window_ms);
+  const max = scaleMax(shown.map((sample) => sample.value), RATE_MIN);
+  const y = (value: number) => TOP + plotHeight * (1 - Math.min(1, value / max));
+  const points = shown.map((sample) => ({ ...sample, x: x(sample.at_ms), y: y(sample.value) }));
+  const cut = points.reduce<(typeof points)[number] | undefined>((best, point) => (point.value > max && point.value > (best?.value ?? 0) ? point : best), undefined);
   const line = pathOf(points);
   const area = points.length > 1 ? `${line}L${points.at(-1)?.x},${y(0)}L${points[0]?.x},${y(0)}Z` : "";
   const near =
@@ -70,13 +78,18 @@ export function RateChart({ label, samples, window_ms, height, format, formatTim
               <g key={part} className={classes.grid}>
                 <line x1={left} x2={width} y1={y(max * part)} y2={y(max * part)} />
                 <text x={left - 8} y={y(max * part) + 4} textAnchor="end">
-                  {format(max * part)}
+                  {formatAxis(max * part)}
                 </text>
               </g>
             ))}
-          {!bare && points.length > 1 && <Times left={left} width={width} y={height - 5} newest={newest} window_ms={window_ms} format={formatTime} />}
+          {!bare && points.length > 1 && <Times left={left} width={width} y={height - 5} x={x} newest={newest} window_ms={window_ms} format={formatMinute} />}
           {area && <path d={area} fill={`url(#${fill})`} />}
           {line && <path d={line} className={classes.line} />}
+          {cut && !bare && (
+            <text x={Math.min(Math.max(cut.x, left + CUT_PX), width - CUT_PX)} y={TOP + 12} textAnchor="middle" className={classes.cut}>
+              ↑ {format(cut.value)}
+            </text>
+          )}
           {near && <circle cx={near.x} cy={near.y} r={3.5} className={classes.point} />}
         </svg>
       )}
@@ -93,26 +106,28 @@ export function RateChart({ label, samples, window_ms, height, format, formatTim
 interface TimesProps {
   left: number;
   width: number;
+  x: (at_ms: number) => number;
   y: number;
   newest: number;
   window_ms: number;
   format: (at_ms: number) => string;
 }
 
-function Times({ left, width, y, newest, window_ms, format }: TimesProps) {
-  const marks = width > 520 ? [0, 0.25, 0.5, 0.75, 1] : [0, 0.5, 1];
+/** Whole minutes; every second one where it is narrow. */
+function Times({ left, width, x, y, newest, window_ms, format }: TimesProps) {
+  const step = (width - left) / (window_ms / MINUTE_MS) > MARK_PX_MIN ? MINUTE_MS : 2 * MINUTE_MS;
+  const marks: number[] = [];
+  for (let at_ms = Math.floor(newest / step) * step; at_ms > newest - window_ms; at_ms -= step) marks.push(at_ms);
+  const half = MARK_PX_MIN / 4;
   return (
     <g className={classes.grid}>
-      {marks.map((part) => (
-        <text
-          key={part}
-          x={left + (width - left) * part}
-          y={y}
-          textAnchor={part === 0 ? "start" : part === 1 ? "end" : "middle"}
-        >
-          {format(newest - window_ms * (1 - part))}
-        </text>
-      ))}
+      {marks
+        .filter((at_ms) => x(at_ms) > left + half && x(at_ms) < width - half)
+        .map((at_ms) => (
+          <text key={at_ms} x={x(at_ms)} y={y} textAnchor="middle">
+            {format(at_ms)}
+          </text>
+        ))}
     </g>
   );
 }

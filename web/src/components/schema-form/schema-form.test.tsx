@@ -121,19 +121,19 @@ describe("SchemaForm", () => {
 
   it("writes what is typed and says what is wrong beside it", () => {
     show();
-    const url = screen.getByLabelText(/Url/);
+    const url = screen.getByLabelText(/URL/);
     expect(screen.getByText("Fill this in.")).toBeTruthy();
     fireEvent.change(url, { target: { value: "mysql://x" } });
     expect(screen.getByText("Write it in the form ^postgres://.")).toBeTruthy();
     fireEvent.change(url, { target: { value: "postgres://x" } });
     expect(screen.queryByText(/Write it in the form/)).toBeNull();
-    fireEvent.change(screen.getByLabelText(/Tls/), { target: { value: "require" } });
+    fireEvent.change(screen.getByLabelText(/TLS/), { target: { value: "require" } });
     expect(screen.getByText('{"url":"postgres://x","tls":"require"}')).toBeTruthy();
   });
 
   it("takes a field away when it is emptied", () => {
     show();
-    const url = screen.getByLabelText(/Url/);
+    const url = screen.getByLabelText(/URL/);
     fireEvent.change(url, { target: { value: "postgres://x" } });
     fireEvent.change(url, { target: { value: "" } });
     expect(screen.getByText("{}")).toBeTruthy();

@@ -35,10 +35,13 @@ export interface Variant {
   field: Field;
 }
 
-/** `slot_name` as `Slot name`. */
+const ABBREVIATIONS = new Set(["api", "ca", "csv", "gtid", "http", "https", "id", "json", "lsn", "sql", "ssl", "tls", "uri", "url", "utc", "xml", "yaml"]);
+
+/** `slot_name` as `Slot name`, `base_url` as `Base URL`. */
 export function humanise(name: string): string {
-  const words = name.replaceAll("_", " ").trim();
-  return words.charAt(0).toUpperCase() + words.slice(1);
+  const words = name.trim().split(/[_ ]+/).map((word) => (ABBREVIATIONS.has(word) ? word.toUpperCase() : word));
+  const text = words.join(" ");
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 const isNull = (schema: JsonSchema) => schema.type === "null" || schema.const === null;

@@ -3,7 +3,7 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { type KeyboardEvent, useMemo, useRef, useState } from "react";
 import { useT } from "~/i18n";
 import { copyText } from "../copy";
-import { cellText, type CellValue, columnWidths, isNumericType, sortCells } from "./cells";
+import { cellText, type CellValue, columnWidths, isNumericType, shownText, sortCells } from "./cells";
 import classes from "./ResultGrid.module.css";
 
 const ROW_PX = 29;
@@ -110,7 +110,7 @@ export function ResultGrid({ label, columns, rows, height }: Props) {
           ))}
         </div>
       </div>
-      <div role="rowgroup" style={{ height: virtual.getTotalSize(), width, position: "relative" }}>
+      <div role="rowgroup" style={{ height: virtual.getTotalSize(), width, minWidth: "100%", position: "relative" }}>
         {virtual.getVirtualItems().map((item) => {
           const row = ordered[item.index] ?? [];
           return (
@@ -139,7 +139,7 @@ export function ResultGrid({ label, columns, rows, height }: Props) {
                     title={cellText(value)}
                     onClick={() => setActive({ row: item.index, column: index })}
                   >
-                    {value === null ? "NULL" : cellText(value)}
+                    {value === null ? "NULL" : shownText(value, column.type)}
                   </span>
                 );
               })}

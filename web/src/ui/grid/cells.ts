@@ -13,6 +13,14 @@ export function cellText(value: CellValue | undefined): string {
   return String(value);
 }
 
+const ISO_TIME = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d(?:\.\d+)?)/;
+
+/** As `cellText`, with a space between day and time, which is what is read; a copy keeps the text as it came. */
+export function shownText(value: CellValue | undefined, type: string): string {
+  const text = cellText(value);
+  return isTemporalType(type) ? text.replace(ISO_TIME, "$1 $2") : text;
+}
+
 const CHAR_PX = 7.6;
 const WIDTH_MIN = 72;
 const WIDTH_MAX = 340;

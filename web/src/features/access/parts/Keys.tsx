@@ -32,7 +32,7 @@ export function Keys() {
     </Button>
   );
   return (
-    <Panel flush title={t("access.keys")} note={t("access.keys_note")} actions={add}>
+    <Panel flush title={t("access.keys")} note={t("access.keys_note")} actions={keys.data?.length ? add : undefined}>
       <Load query={keys}>
         {(items) => (
           <DataTable

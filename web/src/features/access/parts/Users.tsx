@@ -29,7 +29,7 @@ export function Users() {
     </Button>
   );
   return (
-    <Panel flush title={t("access.users")} actions={add}>
+    <Panel flush title={t("access.users")} actions={users.data?.length ? add : undefined}>
       <Load query={users}>
         {(items) => (
           <DataTable

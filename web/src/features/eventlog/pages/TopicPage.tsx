@@ -39,11 +39,11 @@ function TopicBody({ topic }: { topic: TopicDetail }) {
     <Stack gap="md">
       <Facts
         items={[
-          { label: t("col.rows_per_s"), value: format.count(topic.rows_per_s) },
-          { label: t("col.rows"), value: format.count(topic.rows) },
-          { label: t("col.size"), value: format.bytes(topic.bytes) },
-          { label: t("topic.offsets"), value: `${format.count(topic.low_offset)} – ${format.count(topic.high_offset)}` },
-          { label: t("topic.retention"), value: [age, size].filter(Boolean).join(" · ") || t("topic.forever") },
+          { label: t("col.rows_per_s"), value: <TextLink quiet href={paths.topic(topic.name)}>{format.count(topic.rows_per_s)}</TextLink> },
+          { label: t("col.rows"), value: <TextLink quiet href={paths.topic(topic.name)}>{format.count(topic.rows)}</TextLink> },
+          { label: t("col.size"), value: <TextLink quiet href={paths.topic(topic.name, "partitions")}>{format.bytes(topic.bytes)}</TextLink> },
+          { label: t("col.partitions"), value: <TextLink href={paths.topic(topic.name, "partitions")}>{format.count(topic.partitions)}</TextLink> },
+          { label: t("topic.retention"), value: [age && format.span(age), size].filter(Boolean).join(" · ") || t("topic.forever") },
           { label: t("topic.last_append"), value: <When at={topic.last_append_at} /> },
           {
             label: t("col.source"),
@@ -55,9 +55,9 @@ function TopicBody({ topic }: { topic: TopicDetail }) {
         label={topic.name}
         tabs={[
           { id: "rows", label: t("topic.rows"), content: () => <Peek topic={topic} /> },
-          { id: "schema", label: `${t("topic.schema")} ${topic.schema.length}`, content: () => <Schema topic={topic} /> },
-          { id: "partitions", label: `${t("col.partitions")} ${topic.partitions}`, content: () => <Partitions topic={topic} /> },
-          { id: "consumers", label: `${t("col.consumers")} ${topic.consumer_list.length}`, content: () => <Consumers topic={topic} /> },
+          { id: "schema", label: t("topic.schema"), count: topic.schema.length, content: () => <Schema topic={topic} /> },
+          { id: "partitions", label: t("col.partitions"), count: topic.partitions, content: () => <Partitions topic={topic} /> },
+          { id: "consumers", label: t("col.consumers"), count: topic.consumer_list.length, content: () => <Consumers topic={topic} /> },
         ]}
       />
     </Stack>
@@ -105,6 +105,18 @@ function Partitions({ topic }: { topic: TopicDetail }) {
   );
 }
 
+/** A consumer is named by what it is, such as `table nyc.flights`; a table has a page. */
+function Consumer({ name }: { name: string }) {
+  const t = useT();
+  const table = /^table[ :/](\S+\.\S+)$/.exec(name)?.[1];
+  if (!table) return name;
+  return (
+    <>
+      {t("subject.table")} <TextLink href={paths.table(table)}>{table}</TextLink>
+    </>
+  );
+}
+
 function Consumers({ topic }: { topic: TopicDetail }) {
   const t = useT();
   const format = useFormat();
@@ -115,7 +127,7 @@ function Consumers({ topic }: { topic: TopicDetail }) {
         rows={topic.consumer_list}
         rowKey={(one) => `${one.consumer}/${one.partition}`}
         columns={[
-          { key: "consumer", header: t("topic.consumer"), grow: true, cell: (one) => one.consumer },
+          { key: "consumer", header: t("topic.consumer"), grow: true, cell: (one) => <Consumer name={one.consumer} /> },
           { key: "partition", header: t("topic.partition"), numeric: true, cell: (one) => one.partition },
           { key: "offset", header: t("topic.offset"), numeric: true, cell: (one) => format.count(one.offset) },
           { key: "lag", header: t("topic.lag_rows"), numeric: true, cell: (one) => format.count(one.lag_rows) },

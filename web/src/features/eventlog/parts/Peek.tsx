@@ -8,7 +8,7 @@ import { useView } from "~/components/view";
 import { type MessageKey, useT } from "~/i18n";
 import { useFormat } from "~/i18n/format";
 import { EmptyState } from "~/ui/EmptyState";
-import { cellText, isNumericType } from "~/ui/grid/cells";
+import { isNumericType, shownText } from "~/ui/grid/cells";
 import { Panel } from "~/ui/Panel";
 import { StateBadge, type Tone } from "~/ui/StateBadge";
 import classes from "./Peek.module.css";
@@ -22,6 +22,9 @@ const KINDS: Record<RowKind, { tone: Tone; word: MessageKey }> = {
   delete: { tone: "bad", word: "row.delete" },
   truncate: { tone: "warn", word: "row.truncate" },
 };
+
+/** Only a time of today is told apart by its time alone; a replay has others. */
+const isToday = (iso: string) => new Date(iso).toDateString() === new Date().toDateString();
 
 const wholeNumber = (text: string | undefined): number | null => (text && /^\d+$/.test(text) ? Number(text) : null);
 
@@ -121,13 +124,13 @@ function Rows({ data, newestFirst, label }: { data: TopicRows; newestFirst: bool
                 <StateBadge tone={KINDS[row.kind].tone} label={t(KINDS[row.kind].word)} />
               </td>
               <td className="nowrap" title={format.date(row.at)}>
-                {format.time(row.at)}
+                {isToday(row.at) ? format.time(row.at) : format.date(row.at)}
               </td>
               {data.columns.map((column) => {
                 const value = row.values[column.name];
                 return (
                   <td key={column.name} className={isNumericType(column.type) ? "num" : classes.value} lang="en">
-                    {value === null || value === undefined ? <span className={classes.nothing}>–</span> : cellText(value)}
+                    {value === null || value === undefined ? <span className={classes.nothing}>–</span> : shownText(value, column.type)}
                   </td>
                 );
               })}

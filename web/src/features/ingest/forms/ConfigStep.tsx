@@ -5,6 +5,7 @@ import { fieldOf } from "~/components/schema-form/schema";
 import { SchemaForm } from "~/components/schema-form/SchemaForm";
 import { prune, validate } from "~/components/schema-form/validate";
 import { useLanguage, useT } from "~/i18n";
+import { Markdown } from "~/ui/Markdown";
 import { Panel } from "~/ui/Panel";
 import { Prose } from "~/ui/Prose";
 import type { Draft } from "../pages/SourceFormPage";
@@ -73,7 +74,7 @@ export function ConfigStep({ type, draft, edited, onChange, onNext }: Props) {
               disabled={edited}
               withAsterisk
               aria-required
-              error={tried ? nameWrong : undefined}
+              error={tried && nameWrong ? <Prose text={nameWrong} /> : undefined}
               onChange={(event) => onChange({ ...draft, name: event.currentTarget.value })}
             />
             <SchemaForm
@@ -100,9 +101,7 @@ export function ConfigStep({ type, draft, edited, onChange, onNext }: Props) {
           />
           {type.docs && (
             <Panel title={t("source.about")}>
-              <p style={{ margin: 0, whiteSpace: "pre-line" }} lang="en">
-                <Prose text={type.docs} />
-              </p>
+              <Markdown text={type.docs} />
             </Panel>
           )}
         </div>

@@ -11,6 +11,7 @@ import { useT } from "~/i18n";
 import { ConfigStep } from "../forms/ConfigStep";
 import { configOf } from "../forms/document";
 import { ReviewStep } from "../forms/ReviewStep";
+import formClasses from "../forms/Forms.module.css";
 import { TypeStep } from "../forms/TypeStep";
 
 export interface Draft {
@@ -68,7 +69,7 @@ function Steps({ types, fixedType, initial }: StepsProps) {
 
   return (
     <>
-      <Stepper active={step} size="sm" mb="lg" allowNextStepsSelect={false} onStepClick={(clicked) => {
+      <Stepper active={step} size="sm" mb="lg" classNames={{ step: formClasses.stepperStep, stepBody: formClasses.stepperBody }} allowNextStepsSelect={false} onStepClick={(clicked) => {
         if (clicked === 0 && !edited) setView({ type: undefined, step: undefined }, { push: true });
         if (clicked === 1) setView({ step: undefined }, { push: true });
       }}>

@@ -56,8 +56,8 @@ function useColumns(): DataColumn<SourceSummary>[] {
     },
     { key: "type", header: t("col.type"), sort: (s) => s.type, cell: (s) => <span className="mono nowrap">{s.type}</span> },
     { key: "state", header: t("col.state"), sort: (s) => s.state, cell: (s) => <SourceStateBadge state={s.state} /> },
-    { key: "rate", header: t("col.rows_per_s"), numeric: true, sort: (s) => s.rows_per_s, cell: (s) => format.count(s.rows_per_s) },
-    { key: "rows", header: t("col.rows"), numeric: true, sort: (s) => s.rows_total, cell: (s) => format.count(s.rows_total) },
+    { key: "rate", header: t("col.rows_per_s"), numeric: true, sort: (s) => s.rows_per_s, cell: (s) => <TextLink quiet href={paths.source(s.name)}>{format.count(s.rows_per_s)}</TextLink> },
+    { key: "rows", header: t("col.rows"), numeric: true, sort: (s) => s.rows_total, cell: (s) => <TextLink quiet href={paths.source(s.name)}>{format.count(s.rows_total)}</TextLink> },
     {
       key: "lag",
       header: t("col.lag"),
@@ -70,7 +70,7 @@ function useColumns(): DataColumn<SourceSummary>[] {
       header: t("col.tables"),
       numeric: true,
       sort: (s) => s.tables,
-      cell: (s) => <TextLink href={paths.source(s.name)}>{format.count(s.tables)}</TextLink>,
+      cell: (s) => <TextLink quiet href={paths.source(s.name)}>{format.count(s.tables)}</TextLink>,
     },
     {
       key: "dead",

@@ -14,7 +14,7 @@ import { SourceStateBadge } from "~/components/StateBadges";
 import { TabBar } from "~/components/TabBar";
 import { TextLink } from "~/components/TextLink";
 import { When } from "~/components/When";
-import { useT } from "~/i18n";
+import { useLanguage, useT } from "~/i18n";
 import { useFormat } from "~/i18n/format";
 import { Facts } from "~/ui/Facts";
 import { Panel } from "~/ui/Panel";
@@ -34,7 +34,7 @@ export default function SourcePage() {
         title={name}
         parent={{ label: t("nav.sources"), href: paths.sources() }}
         badge={source.data && <SourceStateBadge state={source.data.state} />}
-        lead={source.data && <span lang="en">{source.data.title}</span>}
+        lead={source.data && <SourceTitle source={source.data} />}
         actions={
           source.data && (
             <>
@@ -54,6 +54,14 @@ export default function SourcePage() {
   );
 }
 
+/** What kind of source it is; the list of kinds has the name in Chinese, too. */
+function SourceTitle({ source }: { source: SourceDetail }) {
+  const [language] = useLanguage();
+  const types = useQuery({ ...queries.sourceTypes, enabled: language !== "en" });
+  const chinese = language === "zh-CN" ? types.data?.find((type) => type.name === source.type)?.title_zh : undefined;
+  return chinese ?? <span lang="en">{source.title}</span>;
+}
+
 function SourceBody({ source }: { source: SourceDetail }) {
   const t = useT();
   const format = useFormat();
@@ -67,7 +75,7 @@ function SourceBody({ source }: { source: SourceDetail }) {
         <Note tone="warn" message={t("source.old_revision", { running: source.running_revision, wanted: source.revision })} />
       )}
       <Facts items={useFacts(source)} />
-      {source.snapshot && <SnapshotProgress snapshot={source.snapshot} />}
+      {source.snapshot && <SnapshotProgress source={source} snapshot={source.snapshot} />}
       <Panel title={t("source.rate_chart")} note={source.rates ? undefined : t("source.rate_note")}>
         <RateChart
           label={t("source.rate_chart")}
@@ -75,17 +83,20 @@ function SourceBody({ source }: { source: SourceDetail }) {
           window_ms={300_000}
           height={150}
           format={format.compact}
+          formatAxis={format.axis}
+          formatMinute={(at_ms) => format.minute(new Date(at_ms).toISOString())}
           formatTime={(at_ms) => format.time(new Date(at_ms).toISOString())}
         />
       </Panel>
       <TabBar
         label={source.name}
         tabs={[
-          { id: "tables", label: `${t("col.tables")} ${tableCount}`, content: () => <SourceTables source={source} /> },
+          { id: "tables", label: t("col.tables"), count: format.count(tableCount), content: () => <SourceTables source={source} /> },
           { id: "history", label: t("source.history"), content: () => <SourceHistory source={source} /> },
           {
             id: "dead-letters",
-            label: `${t("col.dead_letters")} ${format.count(source.dead_letters)}`,
+            label: t("col.dead_letters"),
+            count: format.count(source.dead_letters),
             content: () => <DeadLetters name={source.name} />,
           },
           { id: "spec", label: t("source.spec"), content: () => <SourceSpec source={source} /> },
@@ -98,21 +109,20 @@ function SourceBody({ source }: { source: SourceDetail }) {
 function useFacts(source: SourceDetail) {
   const t = useT();
   const format = useFormat();
+  const lag = source.lag_ms === null ? "–" : format.duration(source.lag_ms);
+  const tables = paths.source(source.name);
+  const history = paths.source(source.name, "history");
   return [
-    { label: t("col.rows_per_s"), value: format.count(source.rows_per_s) },
-    { label: t("source.rows_total"), value: format.count(source.rows_total) },
-    {
-      label: t("col.lag"),
-      value:
-        source.lag_ms === null ? "–" : `${format.duration(source.lag_ms)}${source.lag_bytes ? ` · ${format.bytes(source.lag_bytes)}` : ""}`,
-    },
+    { label: t("col.rows_per_s"), value: <TextLink quiet href={tables}>{format.count(source.rows_per_s)}</TextLink> },
+    { label: t("source.rows_total"), value: <TextLink quiet href={tables}>{format.count(source.rows_total)}</TextLink> },
+    { label: t("col.lag"), value: source.lag_bytes ? `${lag} · ${format.bytes(source.lag_bytes)}` : lag },
     { label: t("col.last_row"), value: <When at={source.last_row_at} /> },
-    { label: t("source.state_since"), value: <When at={source.state_since} /> },
-    { label: t("source.restarts"), value: <TextLink href={paths.source(source.name, "history")}>{format.count(source.restarts)}</TextLink> },
+    { label: t("source.state_since"), value: <TextLink quiet href={history}><When at={source.state_since} /></TextLink> },
+    { label: t("source.restarts"), value: <TextLink quiet href={history}>{format.count(source.restarts)}</TextLink> },
   ];
 }
 
-function SnapshotProgress({ snapshot }: { snapshot: { rows_done: number; rows_estimated: number | null } }) {
+function SnapshotProgress({ source, snapshot }: { source: SourceDetail; snapshot: NonNullable<SourceDetail["snapshot"]> }) {
   const t = useT();
   const format = useFormat();
   const all = snapshot.rows_estimated;
@@ -122,11 +132,12 @@ function SnapshotProgress({ snapshot }: { snapshot: { rows_done: number; rows_es
     <div>
       <Progress value={part * 100} aria-label={t("source.state.snapshot")} mb={4} />
       <span className="dim">
-        {t("source.snapshot_progress", {
+        {t(source.state === "snapshot" ? "source.snapshot_progress" : "source.replay_progress", {
           done: format.count(snapshot.rows_done),
           all: format.count(all),
           part: format.percent(part),
         })}
+        {source.message && !isTroubled(source) && <span lang="en"> · {source.message}</span>}
       </span>
     </div>
   );

@@ -19,7 +19,7 @@ export function DeadLetters({ name }: { name: string }) {
       flush
       title={t("col.dead_letters")}
       note={t("source.dead_note")}
-      actions={<TextLink href={paths.topic(`${name}.dead_letters`)}>{t("source.dead_topic")}</TextLink>}
+      actions={letters.data?.length ? <TextLink href={paths.topic(`${name}.dead_letters`)}>{t("source.dead_topic")}</TextLink> : undefined}
     >
       <Load query={letters}>
         {(items) => (
@@ -30,7 +30,7 @@ export function DeadLetters({ name }: { name: string }) {
             columns={[
               { key: "at", header: t("col.at"), cell: (letter) => <When at={letter.at} /> },
               { key: "table", header: t("source.table"), cell: (letter) => letter.table ?? "–" },
-              { key: "reason", header: t("source.reason"), cell: (letter) => <span lang="en"><Prose text={letter.reason} /></span> },
+              { key: "reason", header: t("source.reason"), width_min: 220, cell: (letter) => <span lang="en"><Prose text={letter.reason} /></span> },
               { key: "place", header: t("source.place"), cell: (letter) => <span className="mono">{letter.place}</span> },
               { key: "record", header: t("source.record"), grow: true, cell: (letter) => <span className="mono" lang="en">{letter.record}</span> },
             ]}

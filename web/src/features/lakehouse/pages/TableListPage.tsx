@@ -43,14 +43,14 @@ function useColumns(): DataColumn<TableSummary>[] {
       cell: (table) => <TextLink href={paths.table(table.name)}>{table.name}</TextLink>,
     },
     { key: "state", header: t("col.state"), sort: (x) => x.state, cell: (x) => <TableStateBadge state={x.state} /> },
-    { key: "rows", header: t("col.rows"), numeric: true, sort: (x) => x.rows, cell: (x) => format.count(x.rows) },
-    { key: "bytes", header: t("col.size"), numeric: true, sort: (x) => x.bytes, cell: (x) => format.bytes(x.bytes) },
+    { key: "rows", header: t("col.rows"), numeric: true, sort: (x) => x.rows, cell: (x) => <TextLink quiet href={paths.table(x.name)}>{format.count(x.rows)}</TextLink> },
+    { key: "bytes", header: t("col.size"), numeric: true, sort: (x) => x.bytes, cell: (x) => <TextLink quiet href={paths.table(x.name, { tab: "files" })}>{format.bytes(x.bytes)}</TextLink> },
     {
       key: "files",
       header: t("col.files"),
       numeric: true,
       sort: (x) => x.files,
-      cell: (x) => <TextLink href={paths.table(x.name, { tab: "files" })}>{format.count(x.files)}</TextLink>,
+      cell: (x) => <TextLink quiet href={paths.table(x.name, { tab: "files" })}>{format.count(x.files)}</TextLink>,
     },
     {
       key: "freshness",

@@ -79,9 +79,9 @@ function TableBody({ table }: { table: TableDetail }) {
         label={table.name}
         tabs={[
           { id: "preview", label: t("table.preview"), content: () => <Preview table={table} /> },
-          { id: "snapshots", label: `${t("table.snapshots")} ${format.count(table.snapshots)}`, content: () => <Snapshots table={table} /> },
-          { id: "schema", label: `${t("topic.schema")} ${table.schema.length}`, content: () => <Schema table={table} /> },
-          { id: "files", label: `${t("col.files")} ${format.count(table.files)}`, content: () => <Files table={table} /> },
+          { id: "snapshots", label: t("table.snapshots"), count: format.count(table.snapshots), content: () => <Snapshots table={table} /> },
+          { id: "schema", label: t("topic.schema"), count: table.schema.length, content: () => <Schema table={table} /> },
+          { id: "files", label: t("col.files"), count: format.count(table.files), content: () => <Files table={table} /> },
           { id: "properties", label: t("table.properties"), content: () => <Properties table={table} /> },
         ]}
       />
@@ -95,10 +95,10 @@ function useFacts(table: TableDetail) {
   const waiting =
     table.applied_offset === null || table.applied_high_offset === null ? null : table.applied_high_offset - table.applied_offset;
   return [
-    { label: t("col.rows"), value: format.count(table.rows) },
-    { label: t("col.size"), value: format.bytes(table.bytes) },
+    { label: t("col.rows"), value: <TextLink quiet href={paths.table(table.name)}>{format.count(table.rows)}</TextLink> },
+    { label: t("col.size"), value: <TextLink quiet href={paths.table(table.name, { tab: "files" })}>{format.bytes(table.bytes)}</TextLink> },
     { label: t("col.freshness"), value: table.freshness_ms === null ? "–" : format.duration(table.freshness_ms) },
-    { label: t("col.last_commit"), value: <When at={table.last_commit_at} /> },
+    { label: t("col.last_commit"), value: <TextLink quiet href={paths.table(table.name, { tab: "snapshots" })}><When at={table.last_commit_at} /></TextLink> },
     {
       label: t("table.waiting"),
       value:

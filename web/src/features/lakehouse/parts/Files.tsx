@@ -9,6 +9,12 @@ import { DataTable } from "~/ui/DataTable";
 import { EmptyState } from "~/ui/EmptyState";
 import { Panel } from "~/ui/Panel";
 
+/** A path below the table's own place without it; the whole path elsewhere. */
+function relative(path: string, location: string): string {
+  const place = `${location.replace(/\/$/, "")}/`;
+  return path.startsWith(place) ? path.slice(place.length) : path;
+}
+
 /** The files of the current snapshot. */
 export function Files({ table }: { table: TableDetail }) {
   const t = useT();
@@ -26,9 +32,9 @@ export function Files({ table }: { table: TableDetail }) {
             sort={view.sort ?? "-rows"}
             onSort={(sort) => setView({ sort })}
             columns={[
-              { key: "path", header: t("table.path"), grow: true, sort: (f) => f.path, cell: (f) => <span className="mono" lang="en">{f.path}</span> },
+              { key: "path", header: t("table.path"), grow: true, sort: (f) => f.path, cell: (f) => <span className="mono" lang="en" title={f.path}>{relative(f.path, table.location)}</span> },
               { key: "content", header: t("table.content"), sort: (f) => f.content, cell: (f) => t(`table.content.${f.content}`) },
-              { key: "partition", header: t("topic.partition"), sort: (f) => f.partition, cell: (f) => f.partition ?? "–" },
+              { key: "partition", header: t("topic.partition"), sort: (f) => f.partition, cell: (f) => f.partition || "–" },
               { key: "rows", header: t("col.rows"), numeric: true, sort: (f) => f.rows, cell: (f) => format.count(f.rows) },
               { key: "deleted", header: t("table.deleted_rows"), numeric: true, sort: (f) => f.deleted_rows, cell: (f) => format.count(f.deleted_rows) },
               { key: "bytes", header: t("col.size"), numeric: true, sort: (f) => f.bytes, cell: (f) => format.bytes(f.bytes) },

@@ -5,6 +5,7 @@ import { useT } from "~/i18n";
 import { type DataColumn, DataTable } from "~/ui/DataTable";
 import { EmptyState } from "~/ui/EmptyState";
 import { Panel } from "~/ui/Panel";
+import { schemaChanges } from "./schema-changes";
 
 function useColumns(): DataColumn<TableField>[] {
   const t = useT();
@@ -18,11 +19,13 @@ function useColumns(): DataColumn<TableField>[] {
   ];
 }
 
-/** Columns now, how files are partitioned, and earlier schemas. */
+/** Columns now, how files are partitioned, and how the schema changed. */
 export function Schema({ table }: { table: TableDetail }) {
   const t = useT();
   const columns = useColumns();
-  const earlier = table.schema_history.slice().sort((a, b) => b.schema_id - a.schema_id).slice(1);
+  const ordered = table.schema_history.slice().sort((a, b) => b.schema_id - a.schema_id);
+  // The first schema has nothing before it; each later one is told by what it changed.
+  const steps = ordered.slice(0, -1).map((schema, index) => ({ ...schema, lines: schemaChanges(ordered[index + 1]?.fields ?? [], schema.fields) }));
   return (
     <Stack gap="md">
       <Panel flush title={t("topic.schema")}>
@@ -41,16 +44,34 @@ export function Schema({ table }: { table: TableDetail }) {
           empty={<EmptyState title={t("table.not_partitioned")} text={t("table.not_partitioned_hint")} />}
         />
       </Panel>
-      {earlier.map((schema) => (
-        <Panel key={schema.schema_id} flush title={t("table.schema_number", { id: schema.schema_id })} note={<When at={schema.at} empty="" />}>
+      {steps.length > 0 && (
+        <Panel flush title={t("table.schema_history")}>
           <DataTable
-            label={t("table.schema_number", { id: schema.schema_id })}
-            rows={schema.fields}
-            rowKey={(field) => String(field.id)}
-            columns={columns}
+            label={t("table.schema_history")}
+            rows={steps}
+            rowKey={(step) => String(step.schema_id)}
+            columns={[
+              { key: "schema", header: t("table.schema_id"), cell: (step) => step.schema_id },
+              { key: "at", header: t("col.at"), cell: (step) => <When at={step.at} /> },
+              { key: "changes", header: t("resource.plan"), grow: true, cell: (step) => <Changes lines={step.lines} /> },
+            ]}
           />
         </Panel>
-      ))}
+      )}
     </Stack>
+  );
+}
+
+function Changes({ lines }: { lines: string[] }) {
+  const t = useT();
+  if (lines.length === 0) return <span className="dim">{t("change.none")}</span>;
+  return (
+    <span className="mono" style={{ display: "grid", gap: 2 }}>
+      {lines.map((line) => (
+        <span key={line} style={{ color: line.startsWith("+") ? "var(--ok)" : line.startsWith("−") ? "var(--bad)" : undefined }}>
+          {line}
+        </span>
+      ))}
+    </span>
   );
 }

@@ -15,10 +15,13 @@ const OPERATIONS: Record<string, MessageKey> = {
   delete: "table.op.delete",
 };
 
+/** Compaction writes the same rows again; to a reader of the table nothing changed. */
+const changesRows = (snapshot: Snapshot) => snapshot.operation !== "replace";
+
 /** What was committed, newest first, along a line of time. */
 export function Snapshots({ table }: { table: TableDetail }) {
   const t = useT();
-  const most = Math.max(1, ...table.snapshot_list.map((one) => one.added_rows + one.deleted_rows));
+  const most = Math.max(1, ...table.snapshot_list.filter(changesRows).map((one) => one.added_rows + one.deleted_rows));
   return (
     <Panel title={t("table.snapshots")} note={t("table.snapshots_note")}>
       {table.snapshot_list.length === 0 ? (
@@ -38,6 +41,8 @@ function SnapshotItem({ table, snapshot, most }: { table: TableDetail; snapshot:
   const t = useT();
   const format = useFormat();
   const current = snapshot.id === table.snapshot_id;
+  const added = changesRows(snapshot) ? snapshot.added_rows : 0;
+  const deleted = changesRows(snapshot) ? snapshot.deleted_rows : 0;
   const word = OPERATIONS[snapshot.operation];
   return (
     <li className={classes.item} data-current={current || undefined}>
@@ -51,11 +56,11 @@ function SnapshotItem({ table, snapshot, most }: { table: TableDetail; snapshot:
       </div>
       <div className={classes.figures}>
         <span className={classes.bars} aria-hidden>
-          <span className={classes.added} style={{ width: `${(100 * snapshot.added_rows) / most}%` }} />
-          <span className={classes.deleted} style={{ width: `${(100 * snapshot.deleted_rows) / most}%` }} />
+          <span className={classes.added} style={{ width: `${(100 * added) / most}%` }} />
+          <span className={classes.deleted} style={{ width: `${(100 * deleted) / most}%` }} />
         </span>
-        <span className={classes.plus}>+{format.count(snapshot.added_rows)}</span>
-        <span className={classes.minus}>−{format.count(snapshot.deleted_rows)}</span>
+        <span className={classes.plus} data-zero={added === 0 || undefined}>+{format.count(added)}</span>
+        <span className={classes.minus} data-zero={deleted === 0 || undefined}>−{format.count(deleted)}</span>
         <span className="dim">
           {t("table.snapshot_note", { files: snapshot.added_files, rows: format.count(snapshot.total_rows) })}
         </span>

@@ -28,7 +28,6 @@ function Figure({ label, value, note, href }: FigureProps) {
 export function Figures({ overview }: { overview: Overview }) {
   const t = useT();
   const format = useFormat();
-  const disk = overview.disk_bytes + overview.disk_free_bytes;
   return (
     <nav className={classes.figures} aria-label={t("overview.figures")}>
       <Figure
@@ -64,7 +63,7 @@ export function Figures({ overview }: { overview: Overview }) {
       <Figure
         label={t("figure.disk")}
         value={format.bytes(overview.disk_bytes)}
-        note={t("figure.disk_note", { free: disk > 0 ? format.percent(overview.disk_free_bytes / disk) : "–" })}
+        note={t("figure.disk_note", { free: format.bytes(overview.disk_free_bytes) })}
         href={paths.tables({ sort: "-bytes" })}
       />
     </nav>

@@ -53,6 +53,8 @@ export function FlowChart({ overview }: { overview: Overview }) {
         window_ms={WINDOW_MS}
         height={178}
         format={format.compact}
+        formatAxis={format.axis}
+        formatMinute={(at_ms) => format.minute(new Date(at_ms).toISOString())}
         formatTime={(at_ms) => format.time(new Date(at_ms).toISOString())}
       />
     </section>

@@ -47,7 +47,7 @@ export function SourcesNow({ sources }: { sources: SourceSummary[] }) {
           {
             key: "rate",
             header: t("col.rows_per_s"),
-            cell: (source) => format.count(source.rows_per_s),
+            cell: (source) => <TextLink quiet href={paths.source(source.name)}>{format.count(source.rows_per_s)}</TextLink>,
             sort: (source) => source.rows_per_s,
             numeric: true,
           },
@@ -109,7 +109,7 @@ export function TablesNow({ tables }: { tables: TableSummary[] }) {
           {
             key: "rows",
             header: t("col.rows"),
-            cell: (table) => format.count(table.rows),
+            cell: (table) => <TextLink quiet href={paths.table(table.name)}>{format.count(table.rows)}</TextLink>,
             sort: (table) => table.rows,
             numeric: true,
           },

@@ -11,6 +11,7 @@ import { useView } from "~/components/view";
 import { useT } from "~/i18n";
 import { useFormat } from "~/i18n/format";
 import { EmptyState } from "~/ui/EmptyState";
+import { MOD_KEY } from "~/ui/keys";
 import { Panel } from "~/ui/Panel";
 import { examplesFor } from "../parts/examples";
 import { Results } from "../parts/Results";
@@ -105,7 +106,8 @@ export default function SqlPage() {
                 {t("sql.explain")}
               </Button>
               <span className={`dim ${classes.end}`}>
-                <Kbd size="xs">Ctrl</Kbd> <Kbd size="xs">Enter</Kbd>
+                <Kbd size="xs">{MOD_KEY}</Kbd>
+                <Kbd size="xs">Enter</Kbd>
               </span>
             </div>
           </Panel>

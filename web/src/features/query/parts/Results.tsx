@@ -17,6 +17,8 @@ import { ResultChart } from "./ResultChart";
 import classes from "./Sql.module.css";
 
 const HEIGHT = 460;
+/** Lower than the rows, so that the whole chart is seen at once below the editor. */
+const CHART_HEIGHT = 330;
 
 interface Props {
   sql: string;
@@ -49,7 +51,7 @@ export function Results({ sql, result, explained, onExplain }: Props) {
         )}
       </Tabs.Panel>
       <Tabs.Panel value="chart">
-        <ResultChart result={result} height={HEIGHT - 70} />
+        <ResultChart result={result} height={CHART_HEIGHT} />
       </Tabs.Panel>
       <Tabs.Panel value="plan">
         <div className={classes.plan}>

@@ -26,9 +26,10 @@ export function Revisions() {
               {
                 key: "revision",
                 header: t("resource.revision"),
+                width_min: 92,
                 cell: (one) => <TextLink href={paths.revision(one.revision)}>{t("resource.revision_number", { number: one.revision })}</TextLink>,
               },
-              { key: "message", header: t("col.message"), cell: (one) => <span lang="en">{one.message ?? "–"}</span> },
+              { key: "message", header: t("col.message"), width_min: 240, cell: (one) => <span lang="en">{one.message ?? "–"}</span> },
               {
                 key: "changes",
                 header: t("resource.plan"),
