@@ -46,7 +46,7 @@ def test_from_an_empty_folder_to_a_query_as_the_readme_says(make_tarn, folder):
 def test_plan_apply_rollback_export_without_a_restart(tarn):
     path = tarn.write_resource("inbox", INBOX)
     out = tarn.ok("plan")
-    assert "create source `inbox`" in out and "1 change" in out
+    assert "create source `inbox`" in out and "one change" in out
     assert tarn.api("GET", "/ingest")["items"] == []
     out = tarn.ok("apply", "--yes", "--message", "first")
     first = int(re.search(r"revision (\d+)", out)[1])

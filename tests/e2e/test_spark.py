@@ -13,7 +13,7 @@ from rig.tarn import Tarn
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(1200)]
 
 # The runtime comes from Maven Central once and is kept in Ivy's cache.
-RUNTIME = "org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:1.9.2"
+RUNTIME = "org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:1.10.0"
 
 
 @pytest.fixture(scope="module")

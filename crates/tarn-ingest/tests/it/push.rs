@@ -116,7 +116,7 @@ async fn a_repeated_key_stores_nothing_also_after_a_restart() {
 async fn many_pushes_at_once_are_all_stored_once() {
     let bed = Bed::new(SOURCES).await;
     bed.apply("in", "http_push", "{}");
-    bed.log.inject([AppendFault::Lost, AppendFault::Uncertain, AppendFault::DiskFull]);
+    bed.log.inject([AppendFault::Lost, AppendFault::Uncertain]);
     let pushes = (0..500).map(|n| {
         let (ingest, ctx) = (bed.ingest.clone(), bed.ctx.clone());
         tokio::spawn(async move {
@@ -137,6 +137,22 @@ async fn many_pushes_at_once_are_all_stored_once() {
     for (n, offset) in offsets.iter().enumerate() {
         assert_eq!(rows[usize::try_from(*offset).expect("small")], format!("+ | {n}"));
     }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_to_the_sender_and_nothing_of_the_push_is_stored() {
+    let bed = Bed::new(SOURCES).await;
+    bed.apply("in", "http_push", "{}");
+    push_to(&bed, "in", None, None, r#"{"n": 1}"#).await.expect("stored");
+    bed.log.inject([AppendFault::DiskFull]);
+    let error = push_to(&bed, "in", None, None, r#"{"n": 2}"#).await.expect_err("no room");
+    assert_eq!(error.kind(), FaultKind::Exhausted, "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("free space")));
+    bed.eventually("with room again rows are taken", async || {
+        push_to(&bed, "in", None, None, r#"{"n": 3}"#).await.is_ok()
+    })
+    .await;
+    assert_eq!(bed.rows("in.in").await, ["+ | 1", "+ | 3"]);
 }
 
 #[tokio::test]

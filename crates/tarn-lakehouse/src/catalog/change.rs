@@ -105,9 +105,23 @@ async fn prepare(
     }
     let base_location = base.as_ref().and_then(|b| b.metadata_location.clone());
     let metadata = match &base {
-        Some(base) => next_metadata(base, &commit.updates)?,
+        Some(base) => {
+            for update in &commit.updates {
+                if let TableUpdate::SetLocation { location } = update
+                    && location.trim_end_matches('/') != base.metadata.location()
+                {
+                    catalog.check_free(ctx, location).await?;
+                }
+            }
+            next_metadata(base, &commit.updates)?
+        }
         None => {
             catalog.namespace(ctx, commit.name.namespace()).await?;
+            for update in &commit.updates {
+                if let TableUpdate::SetLocation { location } = update {
+                    catalog.check_free(ctx, location).await?;
+                }
+            }
             first_metadata(catalog, commit)?
         }
     };

@@ -231,6 +231,9 @@ impl Catalog {
             return Err(LakehouseError::AlreadyExists { kind: "table", name: name.to_string() });
         }
         let stage = create.stage;
+        if let Some(location) = &create.location {
+            self.check_free(ctx, location).await?;
+        }
         let metadata = self.new_metadata(ctx, create)?;
         if stage {
             return Ok(LoadedTable { metadata: Arc::new(metadata), metadata_location: None });
@@ -239,6 +242,40 @@ impl Catalog {
         self.write_metadata(&name, &metadata, &location).await?;
         self.insert(ctx, &name, &location.to_string()).await?;
         self.loaded(&name, location.to_string()).await
+    }
+
+    /// Whether a location lies among the tables of the caller's tenant. Errors: `BadLocation`.
+    pub(crate) fn check_home(&self, ctx: &RequestContext, location: &str) -> Result<(), LakehouseError> {
+        let home = format!("{}/{}/", self.warehouse.url().trim_end_matches('/'), ctx.tenant);
+        let within = location.strip_prefix(&home).is_some_and(|rest| !rest.trim_matches('/').is_empty());
+        match within && self.warehouse.contains(location) {
+            true => Ok(()),
+            false => Err(LakehouseError::BadLocation { location: location.into(), warehouse: home }),
+        }
+    }
+
+    /// Whether a location can be a new table's: at home, and neither around nor within the place of another table,
+    /// whose files it would share. Errors: `BadLocation`.
+    pub(crate) async fn check_free(
+        &self,
+        ctx: &RequestContext,
+        location: &str,
+    ) -> Result<(), LakehouseError> {
+        self.check_home(ctx, location)?;
+        let wanted = format!("{}/", location.trim_end_matches('/'));
+        let taken = |pointer: &str| {
+            let place = pointer.rsplit_once("/metadata/").map_or(pointer, |(place, _)| place);
+            let place = format!("{place}/");
+            place.starts_with(&wanted) || wanted.starts_with(&place)
+        };
+        match self.all_tables(ctx).await?.into_iter().find(|(_, pointer)| taken(pointer)) {
+            None => Ok(()),
+            Some((table, _)) => Err(LakehouseError::Invalid {
+                what: format!(
+                    "location `{location}` shares files with table `{table}`; choose another, or none"
+                ),
+            }),
+        }
     }
 
     async fn insert(
@@ -342,7 +379,16 @@ impl Catalog {
         let table = self.load_table(ctx, name).await?;
         self.meta.delete_pointer(ctx, name.namespace(), name.name()).await?;
         self.touched();
-        if purge && self.warehouse.contains(table.metadata.location()) {
+        let place = format!("{}/", table.metadata.location().trim_end_matches('/'));
+        let shared = self.all_tables(ctx).await?.iter().any(|(_, pointer)| pointer.starts_with(&place));
+        if shared {
+            tracing::warn!(table = %name, "another table has files in its place, so no file is deleted");
+        }
+        if let Some(pointer) = &table.metadata_location {
+            // A file that may be gone is not answered from memory.
+            self.parsed.invalidate(pointer).await;
+        }
+        if purge && !shared && self.check_home(ctx, table.metadata.location()).is_ok() {
             let deleted = self.warehouse.file_io().delete_prefix(table.metadata.location()).await;
             deleted.map_err(|source| LakehouseError::Format {
                 action: "delete the files",
@@ -379,7 +425,9 @@ impl Catalog {
         overwrite: bool,
     ) -> Result<LoadedTable, LakehouseError> {
         self.namespace(ctx, name.namespace()).await?;
+        self.check_home(ctx, metadata_location)?;
         let loaded = self.loaded(name, metadata_location.to_string()).await?;
+        self.check_home(ctx, loaded.metadata.location())?;
         match self.pointer(ctx, name).await? {
             None => self.insert(ctx, name, metadata_location).await?,
             Some(_) if !overwrite => {

@@ -185,7 +185,7 @@ async fn columns_after_nested_ones_stay_themselves() {
     let row = |word: &str| vec![("a", 2, numbers()), ("b", 3, numbers()), ("c", 4, text(&[word]))];
     rig.append(&[1], row("one")).await;
     rig.append(&[2], row("two")).await;
-    assert_eq!(rig.table().await, ["1 | [1, ] | [1, ] | one", "2 | [1, ] | [1, ] | two"]);
+    assert_eq!(rig.table().await, ["1 | [1, -] | [1, -] | one", "2 | [1, -] | [1, -] | two"]);
     rig.world.crash().await;
 }
 

@@ -23,7 +23,9 @@ pub(super) fn number(statement: &mut DfStatement, text: &SqlText) {
 
 fn visit(statement: &mut DfStatement, numbering: &mut Numbering) {
     match statement {
-        DfStatement::Statement(inner) => drop(inner.visit(numbering)),
+        DfStatement::Statement(inner) => {
+            let _ = inner.visit(numbering);
+        }
         DfStatement::Explain(explain) => visit(&mut explain.statement, numbering),
         _ => {}
     }
@@ -50,7 +52,6 @@ impl VisitorMut for Numbering {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::sql::{Action, parse};
 
     fn numbered(sql: &str) -> String {

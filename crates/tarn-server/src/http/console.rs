@@ -39,14 +39,21 @@ pub(crate) async fn serve(request: Request) -> Response {
     if let Some(file) = Files::get(name).filter(|_| !name.is_empty()) {
         return file_response(name, &file, request.headers());
     }
-    // A missing script must not be answered with the page: the browser would take the page for the script.
-    if name.rsplit('/').next().is_some_and(|last| last.contains('.')) {
+    // A missing script must not be answered with the page: the browser would take the page for the script. Names of
+    // topics and tables have dots, too.
+    if is_file_name(name) {
         return ApiError::not_found(format!("there is no file `{path}`")).into_response();
     }
     match Files::get(INDEX) {
         Some(file) => file_response(INDEX, &file, request.headers()),
         None => Html(NOT_BUILT).into_response(),
     }
+}
+
+/// Whether a path asks for a file: below the folder of assets, at the top, or hidden. Pages are deeper.
+fn is_file_name(name: &str) -> bool {
+    let is_hidden = name.split('/').any(|part| part.starts_with('.'));
+    name.starts_with("assets/") || is_hidden || (!name.contains('/') && name.contains('.'))
 }
 
 fn file_response(name: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {

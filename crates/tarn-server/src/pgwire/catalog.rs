@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
@@ -20,7 +21,7 @@ use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{ColumnarValue, LogicalPlan, ScalarUDF, Volatility, create_udf};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::ast::{Expr, FunctionArguments, Statement, Value, VisitMut, VisitorMut};
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::{
@@ -92,7 +93,8 @@ impl SystemCatalog {
     pub(crate) async fn plan(&self, session: &Session, piece: &Piece) -> PgWireResult<Option<CatalogPlan>> {
         let statements =
             self.parser.parse(&piece.text).map_err(|error| user_error("42601", error.to_string()))?;
-        let Some(statement) = statements.into_iter().next() else { return Ok(None) };
+        let Some(mut statement) = statements.into_iter().next() else { return Ok(None) };
+        let _ = statement.visit(&mut EmptyArrays);
         if !matches!(statement, Statement::Query(_) | Statement::Explain { .. }) {
             return Err(user_error("25006", "this SQL endpoint only reads"));
         }
@@ -146,6 +148,23 @@ impl SystemCatalog {
         let made = Arc::new(made);
         of_tenant.insert(ctx.tenant.clone(), Arc::clone(&made));
         Ok(made)
+    }
+}
+
+/// `ARRAY(SELECT …)`, which the planner does not know. psql asks so for memberships of roles, of which there are none.
+struct EmptyArrays;
+
+impl VisitorMut for EmptyArrays {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Function(function) = expr
+            && function.name.to_string().eq_ignore_ascii_case("array")
+            && matches!(function.args, FunctionArguments::Subquery(_))
+        {
+            *expr = Expr::value(Value::SingleQuotedString("{}".to_string()));
+        }
+        ControlFlow::Continue(())
     }
 }
 

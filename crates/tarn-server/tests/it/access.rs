@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tarn_core::Role;
 
 use crate::calls::{Needs, calls, furnish};
-use crate::world::World;
+use crate::world::{World, misspelt};
 
 #[tokio::test]
 async fn without_credentials_only_public_operations_answer() {
@@ -33,7 +33,7 @@ async fn a_wrong_key_is_refused_everywhere_but_at_public_operations() {
     let people = world.people().await;
     let furniture = furnish(&world).await;
     let real = world.key("main", "real", Role::Admin).await;
-    let wrong_secret = format!("{}{}", &real[..real.len() - 1], if real.ends_with('0') { '1' } else { '0' });
+    let wrong_secret = misspelt(&real);
     for header in [
         format!("Bearer {wrong_secret}"),
         "Bearer ".to_string(),

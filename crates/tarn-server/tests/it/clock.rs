@@ -1,28 +1,32 @@
-//! A clock that the test moves. Pauses are real, and one of no length is over at once.
+//! A clock that the test moves, and that pauses move once they are over. A pause of no length is over at once.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use tarn_core::{Clock, SystemClock};
 
-/// Stands still until it is moved. Starts at the real time, since Iceberg stamps metadata by itself.
+/// Starts at the real time, since Iceberg stamps metadata by itself.
 #[derive(Debug)]
 pub struct TestClock {
-    us: AtomicI64,
+    us: Arc<AtomicI64>,
     start_us: i64,
     start: Instant,
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 impl TestClock {
     pub fn new() -> Self {
         let start_us = SystemClock.now_us();
-        Self { us: AtomicI64::new(start_us), start_us, start: SystemClock.instant() }
+        Self { us: Arc::new(AtomicI64::new(start_us)), start_us, start: SystemClock.instant() }
     }
 
     pub fn advance(&self, by: Duration) {
-        self.us.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
+        self.us.fetch_add(micros(by), Ordering::SeqCst);
     }
 }
 
@@ -40,6 +44,12 @@ impl Clock for TestClock {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        if duration.is_zero() { std::future::ready(()).boxed() } else { SystemClock.sleep(duration) }
+        let (us, end_us) = (Arc::clone(&self.us), self.now_us().saturating_add(micros(duration)));
+        Box::pin(async move {
+            if !duration.is_zero() {
+                SystemClock.sleep(duration).await;
+            }
+            us.fetch_max(end_us, Ordering::SeqCst);
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::calls::{Needs, calls, furnish};
-use crate::world::World;
+use crate::world::{World, misspelt};
 
 const KEYS: &str = "/api/v1/access/keys";
 
@@ -75,7 +75,7 @@ async fn an_expired_key_is_refused_by_name() {
     world.clock.advance(Duration::from_secs(1));
     let error = holder.get("/api/v1/query").await.refused(401, "denied");
     assert_eq!(error["message"], format!("API key `{}` has expired", made["id"].as_str().unwrap()));
-    let wrong_secret = made["key"].as_str().unwrap().replace(|c: char| c == 'f', "e");
+    let wrong_secret = misspelt(made["key"].as_str().unwrap());
     let error = people.nobody.with_key(&wrong_secret).get("/api/v1/query").await.refused(401, "denied");
     assert_eq!(error["message"], "API key refused", "only its holder learns that it existed");
 }

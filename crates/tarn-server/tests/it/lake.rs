@@ -20,6 +20,9 @@ fn found(result: Result<Arc<TableView>, LakehouseError>) -> Result<Option<Arc<Ta
     match result {
         Ok(view) => Ok(Some(view)),
         Err(LakehouseError::TableNotFound { .. }) => Ok(None),
+        Err(error @ LakehouseError::SnapshotNotFound { .. }) => {
+            Err(QueryError::Plan { message: error.to_string(), position: None, hint: None })
+        }
         Err(error) => Err(QueryError::from_fault(&error)),
     }
 }

@@ -72,41 +72,6 @@ async fn numbers_of_tables_stay_the_same_between_connections() {
 }
 
 #[tokio::test]
-async fn psql_lists_tables_and_describes_one() {
-    let (_world, client) = shop().await;
-    // What `\dt *.*` of psql 16 sends.
-    let listed = "SELECT n.nspname as \"Schema\", c.relname as \"Name\", CASE c.relkind WHEN 'r' THEN 'table' WHEN 'v' \
-                  THEN 'view' WHEN 'p' THEN 'partitioned table' END as \"Type\", \
-                  pg_catalog.pg_get_userbyid(c.relowner) as \"Owner\" FROM pg_catalog.pg_class c LEFT JOIN \
-                  pg_catalog.pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_catalog.pg_am am ON am.oid = \
-                  c.relam WHERE c.relkind IN ('r','p','s','') AND n.nspname !~ '^pg_toast' AND n.nspname <> \
-                  'information_schema' AND n.nspname <> 'pg_catalog' ORDER BY 1,2";
-    let found = rows(&client, listed).await;
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].starts_with("shop | orders | table | "), "{found:?}");
-    // What `\d shop.orders` sends first, and then about the columns.
-    let by_name = "SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_namespace n \
-                   ON n.oid = c.relnamespace WHERE c.relname OPERATOR(pg_catalog.~) '^(orders)$' COLLATE \
-                   pg_catalog.default AND n.nspname OPERATOR(pg_catalog.~) '^(shop)$' COLLATE pg_catalog.default \
-                   ORDER BY 2, 3";
-    let found = rows(&client, by_name).await;
-    let oid = found[0].split(" | ").next().unwrap();
-    let columns = format!(
-        "SELECT a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), (SELECT \
-         pg_catalog.pg_get_expr(d.adbin, d.adrelid, true) FROM pg_catalog.pg_attrdef d WHERE d.adrelid = a.attrelid \
-         AND d.adnum = a.attnum AND a.atthasdef), a.attnotnull, (SELECT c.collname FROM pg_catalog.pg_collation c, \
-         pg_catalog.pg_type t WHERE c.oid = a.attcollation AND t.oid = a.atttypid AND a.attcollation <> \
-         t.typcollation) AS attcollation, a.attidentity, a.attgenerated FROM pg_catalog.pg_attribute a WHERE \
-         a.attrelid = '{oid}' AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
-    );
-    let found = rows(&client, &columns).await;
-    assert_eq!(found.len(), 5, "{found:?}");
-    assert!(found[0].starts_with("id | bigint | "), "{found:?}");
-    assert!(found[2].starts_with("amount | numeric"), "{found:?}");
-    assert!(found[4].starts_with("placed_at | timestamp with time zone"), "{found:?}");
-}
-
-#[tokio::test]
 async fn the_information_schema_has_the_types_of_postgresql() {
     let (_world, client) = shop().await;
     let sql = "SELECT column_name, data_type, udt_name, numeric_precision, numeric_scale, is_nullable FROM \

@@ -70,34 +70,6 @@ async fn a_transaction_that_is_dropped_is_rolled_back() {
     assert_eq!(client.query_one("SELECT 1::bigint", &[]).await.unwrap().get::<_, i64>(0), 1);
 }
 
-#[tokio::test]
-async fn settings_are_remembered_by_their_session_alone() {
-    let world = World::start().await;
-    world.fill_shop().await;
-    let (client, other) = (world.psql().await, world.psql().await);
-    run(&client, "SET search_path TO shop; SET TIME ZONE 'Asia/Shanghai'; SET my.own = 'x'").await;
-    assert_eq!(rows(&client, "SELECT count(*) FROM orders").await, ["3"]);
-    assert_eq!(rows(&client, "SHOW TimeZone").await, ["Asia/Shanghai"]);
-    assert_eq!(rows(&client, "SHOW my.own").await, ["x"]);
-    let placed = rows(&client, "SELECT placed_at FROM orders WHERE id = 1").await;
-    assert_eq!(placed, ["2024-05-01 18:00:00+08"]);
-    assert_eq!(rows(&other, "SHOW TimeZone").await, ["UTC"]);
-    assert_eq!(code(other.simple_query("SELECT count(*) FROM orders").await), "42P01");
-    run(&client, "RESET ALL").await;
-    assert_eq!(rows(&client, "SHOW TimeZone").await, ["UTC"]);
-    for (sql, sqlstate) in [
-        ("SET client_encoding TO 'LATIN1'", "22023"),
-        ("SET TimeZone TO 'Nowhere/Land'", "22023"),
-        ("SET statement_timeout TO 'soon'", "22023"),
-        ("SET server_version TO '9'", "55P02"),
-        ("SET default_transaction_read_only TO off", "25006"),
-    ] {
-        assert_eq!(code(client.simple_query(sql).await), sqlstate, "{sql}");
-    }
-    assert_eq!(rows(&client, "SHOW TimeZone").await, ["UTC"], "a refused value is not kept");
-    run(&client, "DISCARD ALL; DEALLOCATE ALL; UNLISTEN *").await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_ends_at_the_time_limit_of_its_session() {
     let world = World::start().await;
@@ -163,21 +135,4 @@ async fn a_cancel_request_stops_the_statement_of_its_connection_alone() {
     // Nothing runs: nothing happens.
     client.cancel_token().cancel_query(tokio_postgres::NoTls).await.unwrap();
     assert_eq!(rows(&client, "SELECT 1").await, ["1"]);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_goes_away_stops_its_statement() {
-    let world = World::start().await;
-    let (client, line) = world.pg_line("tarn", "", |_| {}).await.unwrap();
-    let waiting = world.env.spawner.spawn(async move { client.simple_query(ENDLESS).await.map(|_| ()) });
-    runs(&world, "= 3").await;
-    line.abort();
-    assert!(waiting.await.unwrap().is_err());
-    let caller = world.caller();
-    let ended = async {
-        while caller.get("/api/v1/query").await.ok()["items"][0]["state"] != "cancelled" {
-            tokio::task::yield_now().await;
-        }
-    };
-    within("the query is cancelled", ended).await;
 }

@@ -58,6 +58,12 @@ pub fn system(tenant: &str) -> RequestContext {
     RequestContext::system(TenantId::new(tenant), TraceId(7))
 }
 
+/// A key with another last digit: its id exists, its secret is wrong.
+pub fn misspelt(key: &str) -> String {
+    let (most, last) = key.split_at(key.len() - 1);
+    format!("{most}{}", if last == "0" { "1" } else { "0" })
+}
+
 impl World {
     /// With all settings by default: no user, so this machine is the admin `local`.
     pub async fn start() -> Self {
@@ -198,7 +204,6 @@ struct SourceResource {
 /// Settings of a topic.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[expect(dead_code, reason = "only its schema is used")]
 struct TopicResource {
     retention: Retention,
 }
