@@ -288,6 +288,8 @@ impl Pusher<'_> {
     async fn lines(&self, body: Body) -> Result<PushReceipt, ApiError> {
         let limit = self.app.config.http.push_bytes_max.0;
         let mut stream = body.into_data_stream();
+        // A piece is a body of its own for the source.
+        let piece_bytes = PIECE_BYTES.min(usize::try_from(self.app.config.http.body_bytes_max.0).unwrap_or(PIECE_BYTES));
         let mut waiting = BytesMut::new();
         let mut sum = Sum::default();
         let mut read = 0_u64;
@@ -299,7 +301,7 @@ impl Pusher<'_> {
                 return Err(ApiError::too_large(limit, "server.http.push_bytes_max"));
             }
             waiting.extend_from_slice(&chunk);
-            while let Some(end) = piece_end(&waiting) {
+            while let Some(end) = piece_end(&waiting, piece_bytes) {
                 self.piece(waiting.split_to(end).freeze(), &mut sum).await?;
             }
             if waiting.len() as u64 > self.app.config.http.body_bytes_max.0 {
@@ -328,8 +330,8 @@ impl Pusher<'_> {
 
 /// Where to cut lines that wait: after the last line that ends within the piece size, or after the first line if it is
 /// longer. Depends on the bytes alone, not on how they arrived.
-fn piece_end(waiting: &[u8]) -> Option<usize> {
-    let head = waiting.get(..PIECE_BYTES)?;
+fn piece_end(waiting: &[u8], piece_bytes: usize) -> Option<usize> {
+    let head = waiting.get(..piece_bytes)?;
     let is_end = |byte: &u8| *byte == b'\n';
     head.iter().rposition(is_end).or_else(|| waiting.iter().position(is_end)).map(|end| end + 1)
 }
