@@ -289,7 +289,8 @@ impl Pusher<'_> {
         let limit = self.app.config.http.push_bytes_max.0;
         let mut stream = body.into_data_stream();
         // A piece is a body of its own for the source.
-        let piece_bytes = PIECE_BYTES.min(usize::try_from(self.app.config.http.body_bytes_max.0).unwrap_or(PIECE_BYTES));
+        let piece_bytes =
+            PIECE_BYTES.min(usize::try_from(self.app.config.http.body_bytes_max.0).unwrap_or(PIECE_BYTES));
         let mut waiting = BytesMut::new();
         let mut sum = Sum::default();
         let mut read = 0_u64;

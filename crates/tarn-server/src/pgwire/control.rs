@@ -156,8 +156,16 @@ impl Connection {
         ) {
             return Ok(());
         }
+        let before = client.metadata().clone();
         match settings::set(client, &piece.text)? {
-            Some(changed) => self.changed(client, &changed).await,
+            Some(changed) => {
+                let told = self.changed(client, &changed).await;
+                if told.is_err() {
+                    // What the engine refuses is not kept.
+                    *client.metadata_mut() = before;
+                }
+                told
+            }
             None => Ok(()),
         }
     }

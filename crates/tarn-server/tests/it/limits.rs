@@ -126,3 +126,18 @@ async fn a_gzip_bomb_is_refused_by_what_it_unpacks_to() {
     let answer = caller.send_bytes("POST", namespaces, &packed("application/json"), bomb).await;
     answer.refused_by_catalog(413, "BadRequestException");
 }
+
+#[tokio::test]
+async fn a_line_beyond_the_limit_of_a_body_is_refused_though_the_push_may_be_larger() {
+    let (world, caller) = small().await;
+    world.fill_shop().await;
+    let lines = [("content-type", "application/x-ndjson")];
+    let push = "/api/v1/ingest/shop/push";
+    let many = "{\"id\": 7}\n".repeat(20_000);
+    assert!(many.len() as u64 > BODY_MAX);
+    let receipt = caller.send_bytes("POST", push, &lines, many).await.ok();
+    assert_eq!(receipt["rows"], 20_000);
+    let long = format!("{{\"id\": 8, \"item\": \"{}\"}}", "x".repeat(100 << 10));
+    let error = caller.send_bytes("POST", push, &lines, long).await.refused(413, "exhausted");
+    assert!(error["hint"].as_str().unwrap().contains("a single line is that long"), "{error}");
+}

@@ -136,3 +136,31 @@ async fn a_cancel_request_stops_the_statement_of_its_connection_alone() {
     client.cancel_token().cancel_query(tokio_postgres::NoTls).await.unwrap();
     assert_eq!(rows(&client, "SELECT 1").await, ["1"]);
 }
+
+#[tokio::test]
+async fn settings_are_remembered_by_their_session_alone() {
+    let world = World::start().await;
+    world.fill_shop().await;
+    let (client, other) = (world.psql().await, world.psql().await);
+    run(&client, "SET search_path TO shop; SET TIME ZONE 'Asia/Shanghai'; SET my.own = 'x'").await;
+    assert_eq!(rows(&client, "SELECT count(*) FROM orders").await, ["3"]);
+    assert_eq!(rows(&client, "SHOW TimeZone").await, ["Asia/Shanghai"]);
+    assert_eq!(rows(&client, "SHOW my.own").await, ["x"]);
+    let placed = rows(&client, "SELECT placed_at FROM orders WHERE id = 1").await.concat();
+    assert!(placed.starts_with("2024-05-01 18:00:00") && placed.ends_with("+08"), "{placed}");
+    assert_eq!(rows(&other, "SHOW TimeZone").await, ["UTC"]);
+    assert_eq!(code(other.simple_query("SELECT count(*) FROM orders").await), "42P01");
+    run(&client, "RESET ALL").await;
+    assert_eq!(rows(&client, "SHOW TimeZone").await, ["UTC"]);
+    for (sql, sqlstate) in [
+        ("SET client_encoding TO 'LATIN1'", "22023"),
+        ("SET TimeZone TO 'Nowhere/Land'", "22023"),
+        ("SET statement_timeout TO 'soon'", "22023"),
+        ("SET server_version TO '9'", "55P02"),
+        ("SET default_transaction_read_only TO off", "25006"),
+    ] {
+        assert_eq!(code(client.simple_query(sql).await), sqlstate, "{sql}");
+    }
+    assert_eq!(rows(&client, "SHOW TimeZone").await, ["UTC"], "a refused value is not kept");
+    run(&client, "DISCARD ALL; DEALLOCATE ALL; UNLISTEN *").await;
+}
