@@ -151,18 +151,21 @@ impl SystemCatalog {
     }
 }
 
-/// `ARRAY(SELECT …)`, which the planner does not know. psql asks so for memberships of roles, of which there are none.
+/// What psql asks about and nothing here has: memberships of roles as `ARRAY(SELECT …)`, which the planner does not
+/// know, and storage options of tables, which the emulated catalog has no column for.
 struct EmptyArrays;
 
 impl VisitorMut for EmptyArrays {
     type Break = ();
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Function(function) = expr
-            && function.name.to_string().eq_ignore_ascii_case("array")
-            && matches!(function.args, FunctionArguments::Subquery(_))
-        {
-            *expr = Expr::value(Value::SingleQuotedString("{}".to_string()));
+        let Expr::Function(function) = &*expr else { return ControlFlow::Continue(()) };
+        let name = function.name.to_string().to_lowercase();
+        let is_array = name == "array" && matches!(function.args, FunctionArguments::Subquery(_));
+        let asks_options = name.ends_with("array_to_string") && expr.to_string().contains("reloptions");
+        if is_array || asks_options {
+            let empty = if is_array { "{}" } else { "" };
+            *expr = Expr::value(Value::SingleQuotedString(empty.to_string()));
         }
         ControlFlow::Continue(())
     }
@@ -302,6 +305,18 @@ fn no_text(name: &str, arguments: Vec<DataType>) -> ScalarUDF {
     create_udf(name, arguments, DataType::Utf8, Volatility::Stable, Arc::new(move |_| Ok(none.clone())))
 }
 
+/// Sizes of tables are not known here by their numbers.
+fn no_number(name: &str) -> ScalarUDF {
+    let none = ColumnarValue::Scalar(ScalarValue::Int64(None));
+    create_udf(
+        name,
+        vec![DataType::Int32],
+        DataType::Int64,
+        Volatility::Stable,
+        Arc::new(move |_| Ok(none.clone())),
+    )
+}
+
 fn every(name: &str, argument: DataType) -> ScalarUDF {
     let yes = ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)));
     create_udf(
@@ -325,6 +340,9 @@ fn constant_functions(version: &str) -> Vec<ScalarUDF> {
         no_text("pg_get_function_arguments", vec![DataType::Int32]),
         no_text("pg_get_function_identity_arguments", vec![DataType::Int32]),
         every("pg_function_is_visible", DataType::Int32),
+        no_text("pg_size_pretty", vec![DataType::Int64]),
+        no_number("pg_table_size"),
+        no_number("pg_total_relation_size"),
     ]
 }
 
