@@ -18,6 +18,9 @@ use crate::engine::QueryConfig;
 use crate::engine::catalog::CATALOG;
 use crate::engine::single_use::SingleUseRule;
 
+/// Build sides of joins up to this size, divided by the number of tasks, are built once.
+const SHARED_BUILD_BYTES: usize = 512 << 20;
+const SHARED_BUILD_ROWS: usize = 32 << 20;
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(3).expect("three is not zero");
 
 /// The state that every session starts from. Errors: `Storage` where the spill folder cannot be used.
@@ -62,16 +65,20 @@ fn session_config(config: &QueryConfig) -> SessionConfig {
     if config.parallelism > 0 {
         session = session.with_target_partitions(config.parallelism);
     }
-    tune(session.options_mut());
+    let partitions = session.target_partitions();
+    tune(session.options_mut(), partitions);
     session.options_mut().execution.time_zone = Some(config.time_zone.clone());
     session
 }
 
 /// Settings that differ from the engine's defaults, each for a reason.
-fn tune(options: &mut ConfigOptions) {
+fn tune(options: &mut ConfigOptions, partitions: usize) {
     // Positions in error messages.
     options.sql_parser.collect_spans = true;
-    // Filters run while decoding, so that columns of dropped rows are never decoded; cheap ones first.
-    options.execution.parquet.pushdown_filters = true;
+    // Where a scan filters while decoding (it decides by what it looks for), cheap filters run first.
     options.execution.parquet.reorder_filters = true;
+    // One task builds the table of a join for all, unless that is so large that spreading both sides over the tasks
+    // costs less than the others' waiting, which grows with their number.
+    options.optimizer.hash_join_single_partition_threshold = SHARED_BUILD_BYTES / partitions.max(1);
+    options.optimizer.hash_join_single_partition_threshold_rows = SHARED_BUILD_ROWS / partitions.max(1);
 }

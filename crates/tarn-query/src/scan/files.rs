@@ -36,6 +36,8 @@ pub(super) struct FileScan<'a> {
     pub(super) state: &'a dyn Session,
     /// Columns whose statistics matter to this query.
     pub(super) statistics_of: Vec<usize>,
+    /// Filters are evaluated while decoding, not above the scan.
+    pub(super) decodes_filtered: bool,
 }
 
 /// What one leg reads.
@@ -153,10 +155,11 @@ impl FileScan<'_> {
     }
 
     fn leg(&self, leg: Leg) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let options = TableParquetOptions {
+        let mut options = TableParquetOptions {
             global: self.state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
         };
+        options.global.pushdown_filters |= self.decodes_filtered;
         let source = ParquetSource::new(leg.schema)
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(self.reader()));

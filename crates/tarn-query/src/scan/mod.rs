@@ -8,6 +8,7 @@ mod files;
 mod hot;
 mod index;
 mod mapping;
+mod needle;
 mod nested;
 mod opaque;
 mod reader;

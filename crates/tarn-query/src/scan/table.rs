@@ -21,6 +21,7 @@ use super::bounds::is_float;
 use super::equality;
 use super::files::FileScan;
 use super::index::FileIndex;
+use super::needle::looks_for_needle;
 use super::nested::field_id;
 use super::{ScanCounters, ScanShared, hot};
 use crate::QueryError;
@@ -128,6 +129,7 @@ impl TableProvider for LakeTable {
         let projection = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let predicate = self.predicate(state, filters)?;
         let kept = self.kept(predicate.as_ref());
+        let decodes_filtered = looks_for_needle(self, filters, &kept);
         let deletes = &self.view.equality_deletes;
         let (concerned, plain): (Vec<usize>, Vec<usize>) = kept.into_iter().partition(|file| {
             deletes.iter().any(|delete| equality::concerns(delete, &self.view.files[*file]))
@@ -142,7 +144,8 @@ impl TableProvider for LakeTable {
             .copied()
             .chain(predicate.iter().flat_map(collect_columns).map(|column| column.index()))
             .collect();
-        let scan = FileScan { table: self, state, statistics_of: read.into_iter().collect() };
+        let statistics_of = read.into_iter().collect();
+        let scan = FileScan { table: self, state, statistics_of, decodes_filtered };
         let mut legs: Vec<Arc<dyn ExecutionPlan>> = Vec::with_capacity(3);
         if !plain.is_empty() {
             legs.push(scan.plain(&plain, &projection, limit).await?);
