@@ -1,14 +1,18 @@
 //! From metadata to the state that a query sees: live files, deletes by file.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use futures::TryStreamExt;
-use iceberg::spec::{DataContentType, DataFileFormat, ManifestContentType, Snapshot, TableMetadata};
+use iceberg::spec::{
+    DataContentType, DataFile, DataFileFormat, ManifestContentType, Snapshot, TableMetadata,
+};
 use moka::future::Cache;
+use parking_lot::Mutex;
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::async_reader::ParquetObjectReader;
 use roaring::RoaringTreemap;
@@ -22,19 +26,51 @@ use crate::view::{DataFileView, EqualityDeleteView, TableView};
 /// Positions of one delete file, by location of the data file.
 type DeletesByFile = HashMap<String, Arc<RoaringTreemap>>;
 
-/// Delete files kept decoded.
-const DELETE_FILES_MAX: u64 = 10_000;
+/// Bytes of decoded delete files kept.
+const DELETE_BYTES_MAX: u64 = 64 << 20;
+/// Delete files that no view asked for in this time were compacted away, most likely.
+const DELETE_IDLE_MAX: Duration = Duration::from_secs(600);
+/// Memory of a data file's entry in a decoded delete file, beside its path and positions.
+const DELETES_ENTRY_BYTES: usize = 128;
+/// Files remembered before those that no view holds are looked for the first time.
+const FILES_SWEPT_AT: usize = 1_024;
 
 /// Loads views of tables.
 #[derive(Debug)]
 pub struct ViewLoader {
     manifests: ManifestCache,
     deletes: Cache<String, Arc<DeletesByFile>>,
+    files: Mutex<SharedFiles>,
     versions: AtomicU64,
 }
 
+/// The data files that some view holds, by location, so that the views of a table that changes each second share the
+/// files that stay.
+#[derive(Debug)]
+struct SharedFiles {
+    known: HashMap<String, Weak<DataFile>>,
+    sweep_at: usize,
+}
+
+impl SharedFiles {
+    fn share(&mut self, file: &DataFile) -> Arc<DataFile> {
+        if let Some(known) = self.known.get(file.file_path()).and_then(Weak::upgrade)
+            && *known == *file
+        {
+            return known;
+        }
+        if self.known.len() >= self.sweep_at {
+            self.known.retain(|_, file| file.strong_count() > 0);
+            self.sweep_at = (self.known.len() * 2).max(FILES_SWEPT_AT);
+        }
+        let shared = Arc::new(file.clone());
+        self.known.insert(file.file_path().to_string(), Arc::downgrade(&shared));
+        shared
+    }
+}
+
 struct Live {
-    data: Vec<(Arc<iceberg::spec::DataFile>, i64, i32)>,
+    data: Vec<(Arc<DataFile>, i64, i32)>,
     position: Vec<(String, Arc<DeletesByFile>, i64)>,
     equality: Vec<EqualityDeleteView>,
 }
@@ -42,8 +78,19 @@ struct Live {
 impl ViewLoader {
     /// With empty caches.
     pub fn new(manifests: ManifestCache) -> Self {
-        let deletes = Cache::builder().max_capacity(DELETE_FILES_MAX).build();
-        Self { manifests, deletes, versions: AtomicU64::new(1) }
+        let deletes = Cache::builder()
+            .max_capacity(DELETE_BYTES_MAX)
+            .time_to_idle(DELETE_IDLE_MAX)
+            .weigher(|location: &String, deletes: &Arc<DeletesByFile>| {
+                let of = |(path, positions): (&String, &Arc<RoaringTreemap>)| {
+                    path.len() + positions.serialized_size() + DELETES_ENTRY_BYTES
+                };
+                let bytes: usize = deletes.iter().map(of).sum();
+                u32::try_from(location.len() + bytes).unwrap_or(u32::MAX)
+            })
+            .build();
+        let files = Mutex::new(SharedFiles { known: HashMap::new(), sweep_at: FILES_SWEPT_AT });
+        Self { manifests, deletes, files, versions: AtomicU64::new(1) }
     }
 
     /// The manifest cache behind it.
@@ -103,7 +150,7 @@ impl ViewLoader {
             let manifest = self.manifests.manifest(table, file).await?;
             for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
                 let sequence = entry.sequence_number().unwrap_or(0);
-                let data_file = Arc::new(entry.data_file().clone());
+                let data_file = self.files.lock().share(entry.data_file());
                 match (file.content, data_file.content_type()) {
                     (ManifestContentType::Data, _) => {
                         live.data.push((data_file, sequence, file.partition_spec_id))
@@ -134,7 +181,7 @@ impl ViewLoader {
                 by_file.entry(file).or_default().push((positions, *sequence));
             }
         }
-        let view = |(file, sequence, spec): &(Arc<iceberg::spec::DataFile>, i64, i32)| {
+        let view = |(file, sequence, spec): &(Arc<DataFile>, i64, i32)| {
             let applying = by_file.get(file.file_path()).into_iter().flatten().filter(|(_, s)| s >= sequence);
             let mut applying: Vec<&Arc<RoaringTreemap>> = applying.map(|(positions, _)| *positions).collect();
             let deletes = match (applying.pop(), applying.is_empty()) {
@@ -157,11 +204,7 @@ impl ViewLoader {
         live.data.iter().map(view).collect()
     }
 
-    async fn delete_file(
-        &self,
-        table: &str,
-        file: &iceberg::spec::DataFile,
-    ) -> Result<Arc<DeletesByFile>, LakehouseError> {
+    async fn delete_file(&self, table: &str, file: &DataFile) -> Result<Arc<DeletesByFile>, LakehouseError> {
         if let Some(known) = self.deletes.get(file.file_path()).await {
             return Ok(known);
         }
@@ -179,7 +222,7 @@ impl ViewLoader {
         Ok(loaded)
     }
 
-    async fn read_positions(&self, file: &iceberg::spec::DataFile) -> Result<DeletesByFile, LakehouseError> {
+    async fn read_positions(&self, file: &DataFile) -> Result<DeletesByFile, LakehouseError> {
         let warehouse = self.manifests.warehouse();
         let failed = |source| LakehouseError::Parquet { path: file.file_path().into(), source };
         let path = warehouse.path(file.file_path())?;

@@ -1,15 +1,27 @@
-//! Manifests are immutable, so each is read once and kept.
+//! Manifests are immutable, so each is read once and kept while it is used.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use iceberg::spec::{FormatVersion, Manifest, ManifestFile, ManifestList};
+use iceberg::spec::{DataFile, FormatVersion, Manifest, ManifestFile, ManifestList};
 use moka::future::Cache;
 
 use crate::error::LakehouseError;
 use crate::io::Warehouse;
 
-/// Entries of manifests and manifest lists kept in memory.
-const ENTRIES_MAX: u64 = 2_000_000;
+/// Bytes of manifests kept in memory.
+const MANIFEST_BYTES_MAX: u64 = 128 << 20;
+/// Bytes of manifest lists kept in memory.
+const LIST_BYTES_MAX: u64 = 16 << 20;
+/// What nobody asked for in this time goes: a table that changes each second leaves thousands behind in an hour.
+const IDLE_MAX: Duration = Duration::from_secs(120);
+/// Memory of an entry of a manifest list.
+const LIST_ENTRY_BYTES: usize = 512;
+/// Memory of a data file without its figures by column.
+const FILE_BYTES: usize = 768;
+/// Memory of a count of a column in its map, and of a bound, which owns its type.
+const COUNT_BYTES: usize = 24;
+const BOUND_BYTES: usize = 128;
 
 /// Reads manifests of a warehouse through a cache keyed by their location.
 #[derive(Clone, Debug)]
@@ -22,14 +34,21 @@ pub struct ManifestCache {
 impl ManifestCache {
     /// An empty cache.
     pub fn new(warehouse: Warehouse) -> Self {
-        let weigh = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).max(1);
+        let bytes = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
         let manifests = Cache::builder()
-            .max_capacity(ENTRIES_MAX)
-            .weigher(move |_: &String, manifest: &Arc<Manifest>| weigh(manifest.entries().len()))
+            .max_capacity(MANIFEST_BYTES_MAX)
+            .time_to_idle(IDLE_MAX)
+            .weigher(move |location: &String, manifest: &Arc<Manifest>| {
+                let files: usize = manifest.entries().iter().map(|entry| file_bytes(entry.data_file())).sum();
+                bytes(location.len() + files)
+            })
             .build();
         let lists = Cache::builder()
-            .max_capacity(ENTRIES_MAX / 4)
-            .weigher(move |_: &String, list: &Arc<ManifestList>| weigh(list.entries().len()))
+            .max_capacity(LIST_BYTES_MAX)
+            .time_to_idle(IDLE_MAX)
+            .weigher(move |location: &String, list: &Arc<ManifestList>| {
+                bytes(location.len() + list.entries().len() * LIST_ENTRY_BYTES)
+            })
             .build();
         Self { warehouse, manifests, lists }
     }
@@ -72,4 +91,14 @@ impl ManifestCache {
         self.manifests.insert(file.manifest_path.clone(), Arc::clone(&manifest)).await;
         Ok(manifest)
     }
+}
+
+/// About what a data file takes in memory.
+fn file_bytes(file: &DataFile) -> usize {
+    let counts = file.column_sizes().len()
+        + file.value_counts().len()
+        + file.null_value_counts().len()
+        + file.nan_value_counts().len();
+    let bounds = file.lower_bounds().len() + file.upper_bounds().len();
+    FILE_BYTES + file.file_path().len() + counts * COUNT_BYTES + bounds * BOUND_BYTES
 }

@@ -29,6 +29,10 @@ const DELETE_FILES_MAX: usize = 24;
 const TARGET_BYTES: usize = 128 << 20;
 /// A file is rewritten when more than one in this many of its rows is deleted.
 const DELETED_ONE_IN: u64 = 5;
+/// Files below this many bytes count as equally small, and their deleted rows as not worth a rewriting of their own.
+const TINY_BYTES: u64 = 256 << 10;
+/// Fewer small files are not rewritten together.
+const MERGED_MIN: usize = 4;
 /// Bytes rewritten at a time, so that freshness does not suffer.
 const REWRITE_BYTES_MAX: u64 = 512 << 20;
 
@@ -61,8 +65,34 @@ fn is_small(file: &FileState) -> bool {
     file.file.file_size_in_bytes() < SMALL_BYTES
 }
 
+/// Whether its deleted rows alone make it worth rewriting.
 fn is_worn(file: &FileState) -> bool {
     file.deleted.len() * DELETED_ONE_IN > file.file.record_count()
+        && file.file.file_size_in_bytes() >= TINY_BYTES
+}
+
+/// Small files, by number, that go well into one.
+fn mergeable(state: &TableState) -> Vec<u32> {
+    let live = state.files.iter().enumerate().filter_map(|(number, file)| Some((number, file.as_ref()?)));
+    let small = live.filter(|(_, file)| is_small(file));
+    together(
+        small
+            .filter_map(|(number, file)| Some((file.file.file_size_in_bytes(), u32::try_from(number).ok()?))),
+    )
+}
+
+/// Of files given by size and number, the smallest ones, none of which outweighs all that are smaller: then a row is
+/// rewritten as often as its table doubles, not as often as a dozen commits were made (size-tiered compaction).
+fn together(files: impl Iterator<Item = (u64, u32)>) -> Vec<u32> {
+    let mut files: Vec<(u64, u32)> = files.map(|(bytes, number)| (bytes.max(TINY_BYTES), number)).collect();
+    files.sort_unstable();
+    let mut smaller = 0;
+    let fits = |(bytes, number): (u64, u32)| {
+        let fits = smaller == 0 || bytes <= smaller;
+        smaller += bytes;
+        fits.then_some(number)
+    };
+    files.into_iter().map_while(fits).collect()
 }
 
 /// Whether the table has come to a shape that costs its readers.
@@ -70,25 +100,36 @@ pub fn is_due(state: &TableState) -> bool {
     if state.has_equality_deletes || !state.metadata.default_partition_spec().is_unpartitioned() {
         return false;
     }
-    let live = || state.files.iter().flatten();
-    let worn = live().filter(|file| is_worn(file) && !is_small(file)).count();
-    live().filter(|file| is_small(file)).count() > SMALL_FILES_MAX
+    mergeable(state).len() > SMALL_FILES_MAX
         || state.delete_files.len() > DELETE_FILES_MAX
-        || worn > 0
+        || state.files.iter().flatten().any(is_worn)
 }
 
+/// The files to rewrite, by number. `everything`: all small files and all with a deleted row.
 fn chosen(state: &TableState, everything: bool) -> Vec<u32> {
-    let mut bytes = 0;
-    let mut chosen = Vec::new();
-    for (number, file) in state.files.iter().enumerate() {
-        let Some(file) = file else { continue };
-        let wanted = is_worn(file) || is_small(file) || (everything && !file.deleted.is_empty());
-        if wanted && (everything || bytes < REWRITE_BYTES_MAX) {
-            bytes += file.file.file_size_in_bytes();
-            chosen.extend(u32::try_from(number));
-        }
+    let live = state.files.iter().enumerate().filter_map(|(number, file)| Some((number, file.as_ref()?)));
+    if everything {
+        let wanted = live.filter(|(_, file)| is_small(file) || !file.deleted.is_empty());
+        return wanted.filter_map(|(number, _)| u32::try_from(number).ok()).collect();
     }
+    let mut chosen: Vec<u32> =
+        live.filter(|(_, file)| is_worn(file)).filter_map(|(number, _)| u32::try_from(number).ok()).collect();
+    let merged = mergeable(state);
+    if merged.len() >= MERGED_MIN {
+        chosen.extend(merged.into_iter().filter(|number| !is_worn_at(state, *number)));
+    }
+    let mut bytes = 0;
+    chosen.retain(|number| {
+        let wanted = bytes < REWRITE_BYTES_MAX;
+        let file = state.files.get(*number as usize).and_then(Option::as_ref);
+        bytes += file.map_or(0, |file| file.file.file_size_in_bytes());
+        wanted
+    });
     chosen
+}
+
+fn is_worn_at(state: &TableState, number: u32) -> bool {
+    state.files.get(number as usize).and_then(Option::as_ref).is_some_and(is_worn)
 }
 
 impl Committer {
@@ -256,4 +297,46 @@ fn adopt(state: &mut TableState, rewritten: Rewritten) -> Result<(), LakehouseEr
         state.index.put(key, FileRow { file: numbers[file], row });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_rewritten_as_often_as_their_table_doubles() {
+        const COMMITS: u32 = 3_000;
+        const COMMIT_BYTES: u64 = 4 * TINY_BYTES;
+        let mut files: Vec<(u64, u32)> = Vec::new();
+        let (mut rewritten, mut most) = (0, 0);
+        for number in 0..COMMITS {
+            files.push((COMMIT_BYTES, number));
+            most = most.max(files.len());
+            let small = files.iter().copied().filter(|(bytes, _)| *bytes < SMALL_BYTES);
+            let merged = together(small);
+            if merged.len() > SMALL_FILES_MAX {
+                let bytes: u64 =
+                    files.iter().filter(|(_, number)| merged.contains(number)).map(|(bytes, _)| bytes).sum();
+                files.retain(|(_, number)| !merged.contains(number));
+                files.push((bytes, number));
+                rewritten += bytes;
+            }
+        }
+        let written = u64::from(COMMITS) * COMMIT_BYTES;
+        assert_eq!(files.iter().map(|(bytes, _)| bytes).sum::<u64>(), written);
+        assert!(rewritten <= 3 * written, "{}", rewritten as f64 / written as f64);
+        let large = written.div_ceil(SMALL_BYTES) as usize;
+        assert!(most <= large + 3 * SMALL_FILES_MAX, "{most} files");
+    }
+
+    #[test]
+    fn a_file_that_outweighs_all_smaller_ones_stays() {
+        let mib = |sizes: &[u64]| together(sizes.iter().map(|size| size << 20).zip(0..));
+        assert_eq!(mib(&[15, 1, 1, 1]), [1, 2, 3]);
+        let mut tiny = vec![10 << 20];
+        tiny.extend([1_000; 8]);
+        assert_eq!(together(tiny.into_iter().zip(0..)), [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(mib(&[1, 2, 4, 8]), [0], "no two of them");
+        assert_eq!(together([(1, 7), (2, 8)].into_iter()), [7, 8]);
+    }
 }

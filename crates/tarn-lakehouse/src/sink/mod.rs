@@ -128,6 +128,8 @@ struct Open {
     source: Option<(SchemaRef, Conformer)>,
 }
 
+/// Old metadata files that a new table keeps.
+const METADATA_FILES_MAX: &str = "10";
 /// How long a read waits at the tail; commands are looked at in between.
 const TAIL_WAIT: Duration = Duration::from_millis(200);
 /// Pauses after an error, doubled each time up to the last.
@@ -275,6 +277,8 @@ impl Sink {
         self.context.catalog.ensure_namespace(ctx, name.namespace()).await?;
         let mut properties = source.properties;
         properties.insert("tarn.topic".into(), self.spec.topic.to_string());
+        // A commit a second with the default of 100 would keep tens of megabytes of metadata that nobody reads.
+        properties.insert("write.metadata.previous-versions-max".into(), METADATA_FILES_MAX.into());
         let create = CreateTable {
             name: name.clone(),
             schema: source.schema,

@@ -23,6 +23,8 @@ use tracing::debug;
 use super::bounds::{above_zeros, below_zeros, is_float, primitive_scalar, scalar_of};
 
 const INDEXES_KEPT_MAX: usize = 64;
+/// States of one table whose indexes are kept: the newest, and one that a query of the past may ask for.
+const STATES_KEPT_MAX: usize = 2;
 
 /// Bounds of one column in every file; null where nothing is known.
 #[derive(Debug)]
@@ -311,7 +313,11 @@ impl IndexCache {
         }
         let index = Arc::new(FileIndex::new(view, Arc::clone(schema), field_ids.to_vec()));
         let mut kept = self.0.lock();
-        if kept.len() == INDEXES_KEPT_MAX {
+        let oldest = kept.iter().position(|(of, _)| *of == table);
+        let states = kept.iter().filter(|(of, _)| *of == table).count();
+        if let Some(oldest) = oldest.filter(|_| states >= STATES_KEPT_MAX) {
+            kept.remove(oldest);
+        } else if kept.len() == INDEXES_KEPT_MAX {
             kept.pop_front();
         }
         kept.push_back((table, Arc::clone(&index)));

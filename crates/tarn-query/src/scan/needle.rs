@@ -23,13 +23,17 @@ pub(super) fn looks_for_needle(table: &LakeTable, filters: &[Expr], files: &[usi
 /// The column that a filter compares with a few constants.
 fn sought(filter: &Expr) -> Option<&str> {
     match filter {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => match (left.as_ref(), right.as_ref()) {
-            (Expr::Column(column), Expr::Literal(..)) | (Expr::Literal(..), Expr::Column(column)) => {
-                Some(&column.name)
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
+            match (left.as_ref(), right.as_ref()) {
+                (Expr::Column(column), Expr::Literal(..)) | (Expr::Literal(..), Expr::Column(column)) => {
+                    Some(&column.name)
+                }
+                _ => None,
             }
-            _ => None,
-        },
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => sought(left).or_else(|| sought(right)),
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+            sought(left).or_else(|| sought(right))
+        }
         Expr::InList(list) if !list.negated && list.list.len() <= NEEDLES_MAX => match list.expr.as_ref() {
             Expr::Column(column) if list.list.iter().all(|value| matches!(value, Expr::Literal(..))) => {
                 Some(&column.name)
