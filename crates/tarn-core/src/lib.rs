@@ -10,6 +10,7 @@ mod fault;
 mod human;
 mod names;
 mod runtime;
+mod sealed;
 
 pub use change::{ChangeKind, Position};
 pub use context::{Principal, RequestContext, Role, TenantId, TraceId};
@@ -17,3 +18,4 @@ pub use fault::{Fault, FaultKind, FaultReport, chain_text, nearest};
 pub use human::{ByteSize, HumanDuration};
 pub use names::{InvalidName, ResourceName, TableName, TopicName};
 pub use runtime::{Clock, Entropy, Env, Spawner, SystemClock, SystemEntropy};
+pub use sealed::Sealed;

@@ -52,6 +52,11 @@ impl FileFactory {
         Self { warehouse, table: table.into(), env }
     }
 
+    /// Name of the table.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
     fn failed(&self, action: &'static str) -> impl FnOnce(iceberg::Error) -> LakehouseError + use<> {
         let table = self.table.clone();
         move |source| LakehouseError::Format { action, table, source }

@@ -2,6 +2,7 @@
 //! topic's offset in the table's properties.
 
 use std::collections::{BTreeMap, HashMap};
+use std::slice::Chunks;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
@@ -13,9 +14,10 @@ use tarn_core::{Env, RequestContext, TopicName};
 
 use super::collapse::{Origin, PendingRow, Stretch};
 use super::index::{FileRow, KeyHash};
+use super::lane::{Lane, lanes};
 use super::state::TableState;
 use crate::catalog::Catalog;
-use crate::data_file::{DataFileWriter, FileFactory};
+use crate::data_file::FileFactory;
 use crate::error::LakehouseError;
 use crate::load::ViewLoader;
 use crate::snapshot::RowDelta;
@@ -24,8 +26,6 @@ use crate::snapshot::RowDelta;
 const CHUNK_ROWS: usize = 32 * 1024;
 /// Runs of neighbouring rows at least this long on average are copied whole, others row by row.
 const RUN_ROWS_MIN: usize = 64;
-/// Rows after which the next data file starts.
-const FILE_ROWS_MAX: u64 = 4_000_000;
 
 /// Table property: the next offset of a topic partition that the table has not applied.
 pub fn offset_property(topic: &TopicName) -> String {
@@ -110,6 +110,7 @@ impl Committer {
             numbers.push(state.add_file(file)?);
         }
         if state.hasher.is_some() {
+            state.index.reserve(written.places.len());
             for (key, file, row) in written.places {
                 state.index.put(key, FileRow { file: numbers[file], row });
             }
@@ -208,29 +209,46 @@ impl Committer {
         rows: &[(PendingRow, KeyHash)],
     ) -> Result<Written, LakehouseError> {
         let mut written = Written { files: Vec::new(), places: Vec::with_capacity(rows.len()) };
+        if rows.is_empty() {
+            return Ok(written);
+        }
         let borrowed = self.borrowed_rows(state, stretch, rows).await?;
-        let factory = self.factory(state);
-        let mut writer: Option<DataFileWriter> = None;
-        for chunk in rows.chunks(CHUNK_ROWS) {
-            let mut file = match writer.take() {
-                Some(file) => file,
-                None => factory.data(&state.metadata).await?,
-            };
-            let first = file.rows();
-            file.write(&gather(state, stretch, chunk, &borrowed)?).await?;
-            let places = chunk.iter().enumerate();
-            written.places.extend(places.map(|(n, (_, key))| {
-                // A file holds at most FILE_ROWS_MAX plus one chunk.
-                (*key, written.files.len(), u32::try_from(first + n as u64).unwrap_or(u32::MAX))
-            }));
-            if file.rows() >= FILE_ROWS_MAX {
-                written.files.push(file.close().await?);
-            } else {
-                writer = Some(file);
+        let (factory, metadata) = (self.factory(state), &state.metadata);
+        let slice = rows.len().div_ceil(lanes(rows.len()));
+        let mut open: Vec<(Chunks<'_, (PendingRow, KeyHash)>, Lane)> = rows
+            .chunks(slice)
+            .map(|rows| (rows.chunks(CHUNK_ROWS), Lane::open(&factory, metadata, &self.env)))
+            .collect();
+        loop {
+            let mut more = false;
+            let mut failed = None;
+            for (n, (chunks, lane)) in open.iter_mut().enumerate() {
+                let Some(chunk) = chunks.next() else { continue };
+                more = true;
+                if !lane.write(gather(state, stretch, chunk, &borrowed)?).await {
+                    failed = Some(n);
+                    break;
+                }
+            }
+            if let Some(failed) = failed {
+                open.swap_remove(failed).1.close().await?;
+                let table = &state.name;
+                return Err(LakehouseError::Invalid {
+                    what: format!("files of table `{table}` ended early"),
+                });
+            }
+            if !more {
+                break;
             }
         }
-        if let Some(file) = writer {
-            written.files.push(file.close().await?);
+        let mut rows = rows.iter();
+        for (_, lane) in open {
+            for file in lane.close().await? {
+                let places = rows.by_ref().take(usize::try_from(file.record_count()).unwrap_or(usize::MAX));
+                let number = written.files.len();
+                written.places.extend(places.zip(0..).map(|((_, key), row)| (*key, number, row)));
+                written.files.push(file);
+            }
         }
         Ok(written)
     }
@@ -287,7 +305,7 @@ fn gather(
 ) -> Result<RecordBatch, LakehouseError> {
     let arrow = |source| LakehouseError::Arrow { table: state.name.to_string(), source };
     let sent: Vec<(usize, usize)> = chunk.iter().map(|(row, _)| (row.batch, row.row)).collect();
-    let runs = runs(&sent);
+    let runs = if stretch.borrows() { Vec::new() } else { runs(&sent) };
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(state.schema.fields().len());
     for column in 0..state.schema.fields().len() {
         let mut arrays: Vec<&dyn Array> = stretch.column(column);

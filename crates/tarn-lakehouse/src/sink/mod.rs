@@ -8,6 +8,7 @@ mod compact;
 mod expire;
 mod flush;
 mod index;
+mod lane;
 mod state;
 
 use std::sync::Arc;

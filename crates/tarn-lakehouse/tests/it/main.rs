@@ -8,6 +8,7 @@ mod expiry;
 mod faults;
 mod foreign;
 mod history;
+mod large;
 mod mapping;
 mod rows;
 mod world;

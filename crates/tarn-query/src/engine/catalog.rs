@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::TableType;
-use tarn_core::{RequestContext, TableName};
+use tarn_core::{RequestContext, Sealed, TableName};
 use tokio::sync::Mutex;
 
 use crate::engine::EngineCore;
@@ -24,7 +24,7 @@ type Pins = HashMap<(TableName, Option<AsOf>), Arc<LakeTable>>;
 
 /// The tables that one query can see.
 pub(crate) struct QueryCatalog {
-    core: Arc<EngineCore>,
+    core: Sealed<EngineCore>,
     ctx: RequestContext,
     counters: Arc<ScanCounters>,
     names: OnceLock<Names>,
@@ -41,17 +41,17 @@ impl std::fmt::Debug for QueryCatalog {
 impl QueryCatalog {
     /// For one query: every table keeps the state in which it was first seen.
     pub(crate) fn pinned(
-        core: &Arc<EngineCore>,
+        core: &Sealed<EngineCore>,
         ctx: &RequestContext,
         counters: Arc<ScanCounters>,
     ) -> Arc<Self> {
-        let (core, ctx, pins) = (Arc::clone(core), ctx.clone(), Some(Mutex::default()));
+        let (core, ctx, pins) = (core.clone(), ctx.clone(), Some(Mutex::default()));
         Arc::new(Self { core, ctx, counters, names: OnceLock::new(), pins })
     }
 
     /// For a connection that plans by itself: every statement sees the newest state.
-    pub(crate) fn live(core: &Arc<EngineCore>, ctx: &RequestContext) -> Arc<Self> {
-        let (core, ctx, counters) = (Arc::clone(core), ctx.clone(), Arc::default());
+    pub(crate) fn live(core: &Sealed<EngineCore>, ctx: &RequestContext) -> Arc<Self> {
+        let (core, ctx, counters) = (core.clone(), ctx.clone(), Arc::default());
         Arc::new(Self { core, ctx, counters, names: OnceLock::new(), pins: None })
     }
 

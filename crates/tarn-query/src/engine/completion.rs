@@ -1,11 +1,9 @@
 //! What an editor offers: tables with columns, functions, keywords.
 
-use std::sync::Arc;
-
 use datafusion::logical_expr::{Documentation, Signature};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use tarn_core::{RequestContext, TableName};
+use tarn_core::{RequestContext, Sealed, TableName};
 
 use crate::QueryError;
 use crate::engine::EngineCore;
@@ -124,7 +122,10 @@ pub struct Completion {
     pub keywords: Vec<String>,
 }
 
-pub(super) async fn collect(core: &Arc<EngineCore>, ctx: &RequestContext) -> Result<Completion, QueryError> {
+pub(super) async fn collect(
+    core: &Sealed<EngineCore>,
+    ctx: &RequestContext,
+) -> Result<Completion, QueryError> {
     let mut names: Vec<TableName> = Vec::new();
     for namespace in core.tables.namespaces(ctx).await? {
         names.extend(core.tables.tables(ctx, &namespace).await?);

@@ -15,7 +15,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use datafusion::execution::SessionState;
-use tarn_core::{Env, RequestContext};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tarn_core::{Env, RequestContext, Sealed};
 use tokio::sync::Semaphore;
 
 pub use completion::{Completion, CompletionColumn, CompletionFunction, CompletionTable};
@@ -33,7 +35,7 @@ use settings::Settings;
 /// Runs SQL. Cheap to clone; all clones share memory limit, caches, queue and list of queries.
 #[derive(Clone, Debug)]
 pub struct QueryEngine {
-    core: Arc<EngineCore>,
+    core: Sealed<EngineCore>,
 }
 
 pub(crate) struct EngineCore {
@@ -67,13 +69,13 @@ impl QueryEngine {
             config,
             base,
         };
-        Ok(Self { core: Arc::new(core) })
+        Ok(Self { core: Sealed::new(core) })
     }
 
     /// A session for one caller: its settings last as long as it. Cheap to make.
     pub fn session(&self, ctx: &RequestContext) -> Session {
         let settings = Settings::new(&self.core.config, self.core.base.config());
-        Session::new(Arc::clone(&self.core), ctx.clone(), settings)
+        Session::new(self.core.clone(), ctx.clone(), settings)
     }
 
     /// Stops a running query of the caller (of anyone in the tenant, for an admin). Its stream ends with `Cancelled`.
@@ -103,8 +105,11 @@ impl QueryEngine {
     }
 
     /// What an editor can offer while SQL is being typed. Errors: those of the catalog.
-    pub async fn completion(&self, ctx: &RequestContext) -> Result<Completion, QueryError> {
-        completion::collect(&self.core, ctx).await
+    pub fn completion<'a>(
+        &'a self,
+        ctx: &'a RequestContext,
+    ) -> BoxFuture<'a, Result<Completion, QueryError>> {
+        completion::collect(&self.core, ctx).boxed()
     }
 
     /// The limits that the engine was made with.

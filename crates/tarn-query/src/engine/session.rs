@@ -15,8 +15,10 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use parking_lot::RwLock;
-use tarn_core::RequestContext;
+use tarn_core::{RequestContext, Sealed};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +61,7 @@ pub struct Prepared {
 /// What one caller sets and runs. Cheap to clone; clones share the settings.
 #[derive(Clone, Debug)]
 pub struct Session {
-    core: Arc<EngineCore>,
+    core: Sealed<EngineCore>,
     ctx: RequestContext,
     settings: Arc<RwLock<Settings>>,
 }
@@ -80,7 +82,7 @@ struct Guard<'a> {
 }
 
 impl Session {
-    pub(crate) fn new(core: Arc<EngineCore>, ctx: RequestContext, settings: Settings) -> Self {
+    pub(crate) fn new(core: Sealed<EngineCore>, ctx: RequestContext, settings: Settings) -> Self {
         Self { core, ctx, settings: Arc::new(RwLock::new(settings)) }
     }
 
@@ -96,7 +98,15 @@ impl Session {
 
     /// Plans one statement and starts it. Statements that write are refused. Every table has one state throughout.
     /// Errors: all of [`QueryError`]; those of running come through the stream.
-    pub async fn execute(&self, sql: &str, options: QueryOptions) -> Result<QueryStream, QueryError> {
+    pub fn execute<'a>(
+        &'a self,
+        sql: &'a str,
+        options: QueryOptions,
+    ) -> BoxFuture<'a, Result<QueryStream, QueryError>> {
+        self.run(sql, options).boxed()
+    }
+
+    async fn run(&self, sql: &str, options: QueryOptions) -> Result<QueryStream, QueryError> {
         let started = self.core.env.clock.instant();
         let query_id = self.query_id(options.query_id.clone())?;
         let stats = StatsHandle::default();
@@ -121,7 +131,11 @@ impl Session {
 
     /// Plans a statement without running it, for wire protocols that describe before they run. Errors: as
     /// [`Session::execute`].
-    pub async fn prepare(&self, sql: &str) -> Result<Prepared, QueryError> {
+    pub fn prepare<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<Prepared, QueryError>> {
+        self.described(sql).boxed()
+    }
+
+    async fn described(&self, sql: &str) -> Result<Prepared, QueryError> {
         let parsed = parse(sql)?;
         let (Action::Query(statement) | Action::Show(statement)) = parsed.action.clone() else {
             return Ok(Prepared { schema: Arc::new(Schema::empty()), parameters: Vec::new() });
@@ -141,10 +155,13 @@ impl Session {
 
     /// A DataFusion context for protocol libraries that plan by themselves. Each statement sees the newest state of its
     /// tables; limits, list of queries and refusal of writes are the library's business. Errors: the catalog's.
-    pub async fn datafusion(&self) -> Result<SessionContext, QueryError> {
-        let catalog = QueryCatalog::live(&self.core, &self.ctx);
-        catalog.load_names().await?;
-        Ok(SessionContext::new_with_state(self.state(&catalog)))
+    pub fn datafusion(&self) -> BoxFuture<'_, Result<SessionContext, QueryError>> {
+        let planned = async move {
+            let catalog = QueryCatalog::live(&self.core, &self.ctx);
+            catalog.load_names().await?;
+            Ok(SessionContext::new_with_state(self.state(&catalog)))
+        };
+        planned.boxed()
     }
 
     fn query_id(&self, wanted: Option<String>) -> Result<String, QueryError> {

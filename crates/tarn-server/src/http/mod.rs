@@ -18,14 +18,13 @@ mod session;
 mod time;
 
 use std::ops::Deref;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use bytes::Bytes;
 use tarn_access::{AuditEvent, Outcome};
-use tarn_core::{Env, RequestContext};
+use tarn_core::{Env, RequestContext, Sealed};
 use tarn_lakehouse::Catalog;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
@@ -44,7 +43,7 @@ use overview::EventHub;
 
 /// What every handler works with. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct App(Arc<AppInner>);
+pub(crate) struct App(Sealed<AppInner>);
 
 /// See [`App`].
 #[derive(Debug)]
@@ -83,7 +82,7 @@ impl App {
         let hub = EventHub::new(config.http.event_streams_max);
         let meter = RequestMeter::new(&state.metrics, Protocol::Http);
         let document = Bytes::from(openapi_json());
-        Self(Arc::new(AppInner { config, installation, state, env, loopback, stop, hub, meter, document }))
+        Self(Sealed::new(AppInner { config, installation, state, env, loopback, stop, hub, meter, document }))
     }
 
     /// Namespaces and tables.

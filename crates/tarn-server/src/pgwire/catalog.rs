@@ -17,9 +17,9 @@ use datafusion::catalog::{
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::datasource::TableType;
 use datafusion::execution::context::SQLOptions;
-use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{ColumnarValue, LogicalPlan, ScalarUDF, Volatility, create_udf};
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{Expr, FunctionArguments, Statement, Value, VisitMut, VisitorMut};
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
@@ -29,9 +29,11 @@ use datafusion_postgres::datafusion_pg_catalog::pg_catalog::{
 };
 use datafusion_postgres::datafusion_pg_catalog::setup_pg_catalog;
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use pgwire::error::PgWireResult;
-use tarn_core::{RequestContext, TableName, TenantId};
+use tarn_core::{RequestContext, Sealed, TableName, TenantId};
 use tarn_query::{Session, Tables};
 
 use super::error::user_error;
@@ -90,7 +92,15 @@ impl SystemCatalog {
     }
 
     /// Plans a statement for the caller of `session`. `None`: there is nothing to run. Errors: what is wrong with it.
-    pub(crate) async fn plan(&self, session: &Session, piece: &Piece) -> PgWireResult<Option<CatalogPlan>> {
+    pub(crate) fn plan<'a>(
+        &'a self,
+        session: &'a Session,
+        piece: &'a Piece,
+    ) -> BoxFuture<'a, PgWireResult<Option<CatalogPlan>>> {
+        self.planned(session, piece).boxed()
+    }
+
+    async fn planned(&self, session: &Session, piece: &Piece) -> PgWireResult<Option<CatalogPlan>> {
         let statements =
             self.parser.parse(&piece.text).map_err(|error| user_error("42601", error.to_string()))?;
         let Some(mut statement) = statements.into_iter().next() else { return Ok(None) };
@@ -108,7 +118,7 @@ impl SystemCatalog {
         let reads =
             SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         reads.verify_plan(&plan).map_err(|error| planning_error(&error))?;
-        Ok(Some(CatalogPlan { context, plan }))
+        Ok(Some(CatalogPlan(Sealed::new((context, plan)))))
     }
 
     async fn context(&self, session: &Session, with_information: bool) -> PgWireResult<SessionContext> {
@@ -173,14 +183,29 @@ impl VisitorMut for EmptyArrays {
 
 /// A planned statement with the context that runs it.
 #[derive(Clone)]
-pub(crate) struct CatalogPlan {
-    pub context: SessionContext,
-    pub plan: LogicalPlan,
+pub(crate) struct CatalogPlan(Sealed<(SessionContext, LogicalPlan)>);
+
+/// The start of a statement's rows.
+pub(crate) type Started = BoxFuture<'static, Result<SendableRecordBatchStream, DataFusionError>>;
+
+impl CatalogPlan {
+    pub(crate) fn plan(&self) -> &LogicalPlan {
+        &self.0.1
+    }
+
+    /// Binds parameters. Returns the columns of the result and what starts it. Errors: parameters that do not fit.
+    pub(crate) fn bind(&self, params: Vec<ScalarValue>) -> Result<(SchemaRef, Started), DataFusionError> {
+        let plan = self.plan().clone();
+        let bound = if params.is_empty() { plan } else { plan.with_param_values(params)? };
+        let frame = DataFrame::new(self.0.0.state(), bound);
+        let schema = Arc::new(frame.schema().as_arrow().clone());
+        Ok((schema, frame.execute_stream().boxed()))
+    }
 }
 
 impl fmt::Debug for CatalogPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CatalogPlan").field("plan", &self.plan).finish_non_exhaustive()
+        f.debug_struct("CatalogPlan").field("plan", self.plan()).finish_non_exhaustive()
     }
 }
 

@@ -35,7 +35,6 @@ pub(crate) struct PreparedStatement {
 }
 
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "one per statement")]
 enum Planned {
     /// Nothing, or something about the session that gives no rows.
     Control,
@@ -77,7 +76,7 @@ impl Connection {
         if piece.is_about_catalog()
             && let Some(plan) = self.server().catalog.plan(session, piece).await?
         {
-            let types = plan.plan.get_parameter_types().map_err(|error| planning_error(&error))?;
+            let types = plan.plan().get_parameter_types().map_err(|error| planning_error(&error))?;
             return Ok(Planned::Catalog { plan, params: ordered(types) });
         }
         let prepared = session.prepare(&piece.text).await.map_err(|error| of_query(&error, piece))?;
@@ -125,7 +124,7 @@ impl QueryParser for Connection {
             Planned::Control => Ok(Vec::new()),
             Planned::Rows(fields) => Ok(fields.as_ref().clone()),
             Planned::Query { schema, .. } => of(schema),
-            Planned::Catalog { plan, .. } => of(plan.plan.schema().as_arrow()),
+            Planned::Catalog { plan, .. } => of(plan.plan().schema().as_arrow()),
         }
     }
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use pgwire::messages::startup::SecretKey;
 use pgwire::tokio::process_socket;
-use tarn_core::{RequestContext, TenantId};
+use tarn_core::{RequestContext, Sealed, TenantId};
 use tarn_observe::Metric;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -49,7 +49,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct PgServer {
     app: App,
-    catalog: SystemCatalog,
+    catalog: Sealed<SystemCatalog>,
     meter: RequestMeter,
     next_pid: AtomicI32,
     /// By process number: the key that may cancel, and what runs.
@@ -63,6 +63,7 @@ impl PgServer {
         let session = app.state.engine.session(&ctx);
         let tables = Arc::clone(&app.state.tables);
         let catalog = SystemCatalog::new(&session, tables, &app.installation.version).await?;
+        let catalog = Sealed::new(catalog);
         let meter = RequestMeter::new(&app.state.metrics, Protocol::Pgwire);
         let next_pid = AtomicI32::new(FIRST_PID);
         Ok(Arc::new(Self { app, catalog, meter, next_pid, running: Mutex::default() }))

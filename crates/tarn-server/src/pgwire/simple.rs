@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::common::{DataFusionError, ScalarValue};
-use datafusion::prelude::DataFrame;
 use futures::{Sink, StreamExt, TryStreamExt, stream};
 use pgwire::api::portal::Format;
 use pgwire::api::query::SimpleQueryHandler;
@@ -207,16 +206,10 @@ impl Connection {
         formats: Arc<FormatOptions>,
     ) -> PgWireResult<QueryResponse> {
         let busy = self.busy();
-        let bound = match params.is_empty() {
-            true => Ok(plan.plan),
-            false => plan.plan.with_param_values(params),
-        };
-        let bound = bound.map_err(|error| planning_error(&error))?;
+        let (schema, started) = plan.bind(params).map_err(|error| planning_error(&error))?;
         let expired = self.app().env.clock.sleep(limit);
-        let frame = DataFrame::new(plan.context.state(), bound);
-        let schema = Arc::new(frame.schema().as_arrow().clone());
         let rows = tokio::select! {
-            rows = frame.execute_stream() => rows.map_err(|error| planning_error(&error))?,
+            rows = started => rows.map_err(|error| planning_error(&error))?,
             () = busy.token.cancelled() => return Err(PgWireError::QueryCanceled),
         };
         let encoding = Encoding::of(&schema, format, formats)?;
