@@ -15,6 +15,9 @@ const MANIFEST_BYTES_MAX: u64 = 128 << 20;
 const LIST_BYTES_MAX: u64 = 16 << 20;
 /// What nobody asked for in this time goes: a table that changes each second leaves thousands behind in an hour.
 const IDLE_MAX: Duration = Duration::from_secs(120);
+/// Bytes of paths kept for expiry, which looks at the manifests of all snapshots again and again.
+const PATH_BYTES_MAX: u64 = 16 << 20;
+const PATHS_IDLE_MAX: Duration = Duration::from_secs(1_200);
 /// Memory of an entry of a manifest list.
 const LIST_ENTRY_BYTES: usize = 512;
 /// Memory of a data file without its figures by column.
@@ -29,6 +32,16 @@ pub struct ManifestCache {
     warehouse: Warehouse,
     manifests: Cache<String, Arc<Manifest>>,
     lists: Cache<String, Arc<ManifestList>>,
+    paths: Cache<String, Arc<ManifestPaths>>,
+}
+
+/// The files that a manifest speaks of, without their figures.
+#[derive(Debug)]
+pub struct ManifestPaths {
+    /// Files that a snapshot with this manifest holds.
+    pub alive: Vec<String>,
+    /// Files that it says were removed.
+    pub removed: Vec<String>,
 }
 
 impl ManifestCache {
@@ -50,7 +63,15 @@ impl ManifestCache {
                 bytes(location.len() + list.entries().len() * LIST_ENTRY_BYTES)
             })
             .build();
-        Self { warehouse, manifests, lists }
+        let paths = Cache::builder()
+            .max_capacity(PATH_BYTES_MAX)
+            .time_to_idle(PATHS_IDLE_MAX)
+            .weigher(move |location: &String, paths: &Arc<ManifestPaths>| {
+                let all = paths.alive.iter().chain(&paths.removed);
+                bytes(location.len() + all.map(|path| path.len() + size_of::<String>()).sum::<usize>())
+            })
+            .build();
+        Self { warehouse, manifests, lists, paths }
     }
 
     /// The warehouse that is read.
@@ -82,14 +103,40 @@ impl ManifestCache {
         if let Some(manifest) = self.manifests.get(&file.manifest_path).await {
             return Ok(manifest);
         }
+        let manifest = Arc::new(self.load(table, file).await?);
+        self.manifests.insert(file.manifest_path.clone(), Arc::clone(&manifest)).await;
+        Ok(manifest)
+    }
+
+    /// The paths in a manifest. Unlike [`ManifestCache::manifest`] it keeps nothing else of it in memory.
+    pub async fn paths(
+        &self,
+        table: &str,
+        file: &ManifestFile,
+    ) -> Result<Arc<ManifestPaths>, LakehouseError> {
+        if let Some(paths) = self.paths.get(&file.manifest_path).await {
+            return Ok(paths);
+        }
+        let manifest = match self.manifests.get(&file.manifest_path).await {
+            Some(known) => known,
+            None => Arc::new(self.load(table, file).await?),
+        };
+        let of = |is_alive: bool| {
+            let entries = manifest.entries().iter().filter(|entry| entry.is_alive() == is_alive);
+            entries.map(|entry| entry.file_path().to_string()).collect()
+        };
+        let paths = Arc::new(ManifestPaths { alive: of(true), removed: of(false) });
+        self.paths.insert(file.manifest_path.clone(), Arc::clone(&paths)).await;
+        Ok(paths)
+    }
+
+    async fn load(&self, table: &str, file: &ManifestFile) -> Result<Manifest, LakehouseError> {
         let loaded = file.load_manifest(&self.warehouse.file_io()).await;
-        let manifest = Arc::new(loaded.map_err(|source| LakehouseError::Format {
+        loaded.map_err(|source| LakehouseError::Format {
             action: "read a manifest",
             table: table.into(),
             source,
-        })?);
-        self.manifests.insert(file.manifest_path.clone(), Arc::clone(&manifest)).await;
-        Ok(manifest)
+        })
     }
 }
 

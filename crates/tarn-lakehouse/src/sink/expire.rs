@@ -117,16 +117,15 @@ impl Committer {
         }
         let mut candidates = HashSet::new();
         for manifest in &dead_manifests {
-            let manifest = self.loader.manifests().manifest(table, manifest).await?;
-            candidates.extend(manifest.entries().iter().map(|entry| entry.file_path().to_string()));
+            let paths = self.loader.manifests().paths(table, manifest).await?;
+            candidates.extend(paths.alive.iter().chain(&paths.removed).cloned());
         }
         for manifest in &kept {
             if candidates.is_empty() {
                 break;
             }
-            let manifest = self.loader.manifests().manifest(table, manifest).await?;
-            for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
-                candidates.remove(entry.file_path());
+            for alive in &self.loader.manifests().paths(table, manifest).await?.alive {
+                candidates.remove(alive);
             }
         }
         for file in dead_files.into_iter().chain(candidates) {
