@@ -87,9 +87,9 @@ impl QueryEngine {
         self.core.registry.list(ctx)
     }
 
-    /// Counts and run times of all tenants' queries.
-    pub fn latency(&self) -> LatencySummary {
-        self.core.registry.latency()
+    /// How many queries of the caller's tenant run, and how long the last ones took.
+    pub fn latency(&self, ctx: &RequestContext) -> LatencySummary {
+        self.core.registry.latency(ctx)
     }
 
     /// Calls `observer` at the end of each query from now on.
