@@ -4,6 +4,7 @@ mod catalog;
 mod completion;
 mod config;
 mod output;
+mod parameters;
 mod registry;
 mod runtime;
 mod session;
@@ -20,6 +21,7 @@ use tokio::sync::Semaphore;
 
 pub use completion::{Completion, CompletionColumn, CompletionFunction, CompletionTable};
 pub use config::QueryConfig;
+pub use parameters::parameter_types;
 pub use registry::{LatencySummary, QueryObserver, QueryOutcome, QueryRecord, QueryState};
 pub use session::{Prepared, QueryOptions, Session};
 pub use stream::{QueryStats, QueryStream, StatsHandle};
