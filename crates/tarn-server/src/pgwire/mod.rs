@@ -1,5 +1,6 @@
 //! The PostgreSQL wire protocol: a session per connection over the query engine.
 
+mod attributes;
 mod catalog;
 mod connection;
 mod control;
@@ -13,6 +14,7 @@ mod settings;
 mod simple;
 mod split;
 mod startup;
+mod text;
 
 use std::collections::HashMap;
 use std::io;

@@ -150,6 +150,11 @@ async fn settings_are_remembered_by_their_session_alone() {
     assert!(placed.starts_with("2024-05-01 18:00:00") && placed.ends_with("+08"), "{placed}");
     assert_eq!(rows(&other, "SHOW TimeZone").await, ["UTC"]);
     assert_eq!(code(other.simple_query("SELECT count(*) FROM orders").await), "42P01");
+    run(&client, "SET TIME ZONE 'Asia/Kolkata'").await;
+    assert_eq!(
+        rows(&client, "SELECT placed_at FROM orders WHERE id = 1").await,
+        ["2024-05-01 15:30:00+05:30"]
+    );
     run(&client, "RESET ALL").await;
     assert_eq!(rows(&client, "SHOW TimeZone").await, ["UTC"]);
     for (sql, sqlstate) in [
