@@ -13,6 +13,7 @@ use pgwire::api::{ClientInfo, ErrorHandler, PgWireServerHandlers};
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::cancel::CancelRequest;
 use pgwire::messages::startup::SecretKey;
+use tarn_access::ScramLogin;
 use tarn_core::RequestContext;
 use tarn_query::Session;
 use tokio::sync::watch;
@@ -105,6 +106,8 @@ pub(crate) struct Connection {
     session: OnceLock<Session>,
     pid: OnceLock<i32>,
     running: Arc<Running>,
+    /// A login that awaits the client's next message.
+    pub(super) login: Mutex<Option<ScramLogin>>,
     pub(super) cursors: Cursors,
 }
 
@@ -124,6 +127,7 @@ impl Connection {
             session: OnceLock::new(),
             pid: OnceLock::new(),
             running: Running::new(),
+            login: Mutex::default(),
             cursors: Cursors::default(),
         })
     }

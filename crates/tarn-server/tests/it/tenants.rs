@@ -119,7 +119,7 @@ async fn sql_sees_the_callers_tenant_alone_in_every_protocol() {
         let listed = tenants.b.post("/api/v1/query", &sql(listing)).await;
         assert!(!listed.text().contains(MARK), "{listing}: {}", listed.text());
     }
-    let client = tenants.world.pg("anyone", &tenants.key_b).await.unwrap();
+    let client = tenants.world.pg("key", &tenants.key_b).await.unwrap();
     assert_eq!(code(client.simple_query(read).await), "42P01");
     for listing in [
         "SELECT relname FROM pg_catalog.pg_class",

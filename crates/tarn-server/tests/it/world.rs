@@ -170,7 +170,12 @@ async fn state(folder: &Path, env: &Env) -> ServerState {
         types: SOURCES,
     });
     // The least that argon2 takes, to test rules and not the machine.
-    let access = AccessConfig { hash_memory: ByteSize(8 << 10), hash_passes: 1, ..AccessConfig::default() };
+    let access = AccessConfig {
+        hash_memory: ByteSize(8 << 10),
+        hash_passes: 1,
+        scram_iterations: 4_096,
+        ..AccessConfig::default()
+    };
     let key = SecretKey::load(&data, env.entropy.as_ref()).unwrap();
     ServerState {
         access: Access::new(Arc::clone(&meta), env.clone(), access).unwrap(),
