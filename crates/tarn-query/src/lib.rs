@@ -18,4 +18,4 @@ pub use engine::{
 };
 pub use error::{QueryError, SqlPosition};
 pub use scan::{LakeTable, ScanStats};
-pub use tables::{AsOf, Tables};
+pub use tables::{AsOf, LakeTables, Tables};
