@@ -1,7 +1,7 @@
 //! The service that holds users, keys, sessions and the audit log together.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -29,6 +29,8 @@ pub(crate) struct Inner {
     /// Passwords that were right a moment ago, by a keyed hash.
     pub(crate) verified: Mutex<HashMap<[u8; 32], Instant>>,
     pub(crate) mark_key: [u8; 32],
+    /// See `scram_login.rs`; kept in the store.
+    pub(crate) mock_secret: OnceLock<Vec<u8>>,
     /// When the last use of a key was noted; as many as there are keys.
     pub(crate) key_uses: Mutex<HashMap<String, i64>>,
 }
@@ -53,6 +55,7 @@ impl Access {
             backoff: Backoff::default(),
             verified: Mutex::new(HashMap::new()),
             mark_key,
+            mock_secret: OnceLock::new(),
             key_uses: Mutex::new(HashMap::new()),
         };
         Ok(Self { inner: Arc::new(inner) })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tarn_core::{Role, TenantId, TraceId};
-use tarn_meta::SecretValue;
+use tarn_meta::{Expected, SecretValue};
 
 use crate::access::Access;
 use crate::audit::{AuditEvent, Outcome};
@@ -15,7 +15,7 @@ use crate::record::{KEYS, USERS, UserRecord, context};
 // HTTP Basic repeats the password at every request; within this time it is not hashed again.
 const VERIFIED_FOR: Duration = Duration::from_secs(60);
 const VERIFIED_MAX: usize = 1_024;
-const USER_CHARS_MAX: usize = 128;
+pub(crate) const USER_CHARS_MAX: usize = 128;
 
 impl Access {
     /// Finds out who asks.
@@ -76,6 +76,7 @@ impl Access {
         };
         let name_fits = user.chars().count() <= USER_CHARS_MAX;
         let record = if name_fits { self.record::<UserRecord>(USERS, user).await? } else { None };
+        let version = record.as_ref().map_or(0, |stored| stored.version);
         let record = record.map(|stored| stored.record);
         let mark = record.as_ref().map(|record| self.mark(user, record, password));
         if let (Some(record), Some(mark)) = (&record, &mark)
@@ -84,24 +85,44 @@ impl Access {
             return Ok((identity_of(user, record), record.clone()));
         }
         let _turn = self.inner.passwords.turn().await?;
-        let clock = &self.inner.env.clock;
-        if let Some(wait) = self.inner.backoff.wait(user, peer.network(), clock.instant()) {
-            return Err(AccessError::TooManyAttempts { retry_after_s: wait.as_secs().max(1) });
-        }
+        self.check_backoff(user, peer)?;
         let hash = record.as_ref().map(|record| record.password_hash.as_str());
         let is_right = self.inner.passwords.verify(hash, password).await?;
         let (true, Some(record), Some(mark)) = (is_right, &record, mark) else {
-            self.inner.backoff.failed(user, peer.network(), clock.instant());
+            self.inner.backoff.failed(user, peer.network(), self.inner.env.clock.instant());
             self.audit_failure(user, record.as_ref().map(|record| record.tenant.as_str())).await?;
             return Err(AccessError::WrongCredentials { what: "user or password" });
         };
         self.inner.backoff.succeeded(user, peer.network());
         self.remember(mark);
+        if record.scram.is_none() {
+            self.add_verifier(user, record, version, password).await;
+        }
         Ok((identity_of(user, record), record.clone()))
     }
 
+    /// Errors: `TooManyAttempts` after failures.
+    pub(crate) fn check_backoff(&self, user: &str, peer: &Peer) -> Result<(), AccessError> {
+        match self.inner.backoff.wait(user, peer.network(), self.inner.env.clock.instant()) {
+            Some(wait) => Err(AccessError::TooManyAttempts { retry_after_s: wait.as_secs().max(1) }),
+            None => Ok(()),
+        }
+    }
+
+    // Of a password that was set before verifiers were kept. The next login does it when this fails.
+    async fn add_verifier(&self, user: &str, record: &UserRecord, version: u64, password: &SecretValue) {
+        let added = async {
+            let scram = Some(self.inner.passwords.verifier(password).await?);
+            let record = UserRecord { scram, ..record.clone() };
+            self.put_record(USERS, user, &record, Expected::Version(version)).await
+        };
+        if let Err(error) = added.await {
+            tracing::debug!(user, %error, "no SCRAM verifier was added");
+        }
+    }
+
     // What was typed may be a password in the wrong field: only names that exist are written down.
-    async fn audit_failure(&self, user: &str, tenant: Option<&str>) -> Result<(), AccessError> {
+    pub(crate) async fn audit_failure(&self, user: &str, tenant: Option<&str>) -> Result<(), AccessError> {
         let (tenant, target) = match tenant {
             Some(tenant) => (TenantId::new(tenant), user),
             None => (TenantId::default(), "unknown user"),
@@ -144,7 +165,7 @@ impl Access {
     }
 }
 
-fn identity_of(user: &str, record: &UserRecord) -> Identity {
+pub(crate) fn identity_of(user: &str, record: &UserRecord) -> Identity {
     Identity::new(user, record.role, &record.tenant, Method::Password)
 }
 

@@ -18,6 +18,10 @@ pub struct AccessConfig {
     pub hash_memory: ByteSize,
     /// Passes over that memory, at least 1.
     pub hash_passes: u32,
+    /// Rounds of the hash by which PostgreSQL clients prove that they know a password (SCRAM-SHA-256), at least 4096.
+    /// More makes guessing from a stolen store dearer, and each login of a client slower. For passwords set from then
+    /// on.
+    pub scram_iterations: u32,
 }
 
 impl Default for AccessConfig {
@@ -29,6 +33,8 @@ impl Default for AccessConfig {
             // What OWASP recommends for argon2id.
             hash_memory: ByteSize(19 << 20),
             hash_passes: 2,
+            // Some tens of milliseconds of a client.
+            scram_iterations: 100_000,
         }
     }
 }

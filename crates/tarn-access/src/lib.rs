@@ -10,6 +10,8 @@ mod error;
 mod key;
 mod password;
 mod record;
+mod scram;
+mod scram_login;
 mod session;
 mod user;
 
@@ -19,5 +21,6 @@ pub use config::AccessConfig;
 pub use credentials::{Credentials, Identity, Method, Peer, require};
 pub use error::AccessError;
 pub use key::{KeyView, NewKey};
+pub use scram_login::ScramLogin;
 pub use session::NewSession;
 pub use user::UserView;

@@ -1,5 +1,6 @@
 //! Passwords: argon2id off the async threads, a few at a time.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
@@ -10,14 +11,18 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::config::AccessConfig;
 use crate::error::AccessError;
+use crate::scram::{SALT_BYTES as SCRAM_SALT_BYTES, Verifier};
 
 /// Each check takes tens of megabytes and a core for tens of milliseconds.
 const CHECKS_AT_ONCE: usize = 4;
 const PASSWORD_BYTES_MAX: usize = 1_024;
 const SALT_BYTES: usize = 16;
+/// What RFC 7677 asks for at least.
+const SCRAM_ITERATIONS_MIN: u32 = 4_096;
 
 pub(crate) struct Passwords {
     params: Params,
+    iterations: NonZeroU32,
     length_min: usize,
     slots: Semaphore,
     spawner: Spawner,
@@ -31,8 +36,14 @@ impl Passwords {
         let params = Params::new(kib, config.hash_passes, 1, None).map_err(|error| AccessError::Invalid {
             what: format!("`access.hash_memory` or `hash_passes`: {error}"),
         })?;
+        let iterations = NonZeroU32::new(config.scram_iterations)
+            .filter(|iterations| iterations.get() >= SCRAM_ITERATIONS_MIN)
+            .ok_or_else(|| AccessError::Invalid {
+                what: format!("`access.scram_iterations` must be at least {SCRAM_ITERATIONS_MIN}"),
+            })?;
         Ok(Self {
             params,
+            iterations,
             length_min: config.password_length_min.max(8),
             slots: Semaphore::new(CHECKS_AT_ONCE),
             spawner: env.spawner.clone(),
@@ -66,6 +77,21 @@ impl Passwords {
             hasher(params).hash_password(password.expose().as_bytes(), &salt).map(|hash| hash.to_string())
         });
         finished(work.await)
+    }
+
+    /// Rounds of new SCRAM verifiers.
+    pub(crate) fn iterations(&self) -> NonZeroU32 {
+        self.iterations
+    }
+
+    /// What SCRAM-SHA-256 keeps of a password.
+    pub(crate) async fn verifier(&self, password: &SecretValue) -> Result<String, AccessError> {
+        let mut salt = [0; SCRAM_SALT_BYTES];
+        self.entropy.fill(&mut salt);
+        let (iterations, password) = (self.iterations, password.clone());
+        let work =
+            self.spawner.spawn_blocking(move || Verifier::of(password.expose(), &salt, iterations).to_text());
+        work.await.map_err(|error| AccessError::Hash { what: error.to_string() })
     }
 
     /// Whether a password has this hash. Without a hash it takes as long and gives `false`, so that the time does

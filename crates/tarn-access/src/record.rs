@@ -13,6 +13,8 @@ use crate::error::AccessError;
 pub(crate) const USERS: &str = "access.users";
 pub(crate) const KEYS: &str = "access.keys";
 pub(crate) const KEY_USES: &str = "access.key_uses";
+/// What SCRAM needs beside the users.
+pub(crate) const SCRAM: &str = "access.scram";
 pub(crate) const SESSIONS: &str = "access.sessions";
 
 // No tenant can have this name.
@@ -24,6 +26,9 @@ pub(crate) struct UserRecord {
     pub(crate) role: Role,
     /// argon2id, in PHC form.
     pub(crate) password_hash: String,
+    /// SCRAM-SHA-256, as PostgreSQL keeps it. `None`: the password was set before it was kept.
+    #[serde(default)]
+    pub(crate) scram: Option<String>,
     /// Changes with the password and is never used twice, so that old sessions end with it.
     pub(crate) generation: u64,
     pub(crate) created_ms: i64,

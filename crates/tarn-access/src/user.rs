@@ -12,7 +12,7 @@ use crate::record::{KEYS, KeyRecord, Stored, USERS, UserRecord};
 
 const NAME_CHARS_MAX: usize = 128;
 // Names of principals that are no users.
-const RESERVED: [&str; 3] = ["local", "system", "anonymous"];
+const RESERVED: [&str; 4] = ["local", "system", "anonymous", "key"];
 
 /// A user as admins see them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -86,6 +86,7 @@ impl Access {
             tenant: ctx.tenant.to_string(),
             role,
             password_hash: self.inner.passwords.hash(password).await?,
+            scram: Some(self.inner.passwords.verifier(password).await?),
             generation: self.inner.env.entropy.next_u64(),
             created_ms: self.inner.env.clock.now_ms(),
         };
@@ -122,6 +123,7 @@ impl Access {
         let user = self.own_user(ctx, name).await?;
         let record = UserRecord {
             password_hash: self.inner.passwords.hash(password).await?,
+            scram: Some(self.inner.passwords.verifier(password).await?),
             generation: self.inner.env.entropy.next_u64(),
             ..user.record
         };

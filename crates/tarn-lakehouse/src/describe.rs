@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat};
-use iceberg::spec::{Schema, Snapshot, TableMetadata};
+use iceberg::spec::{Operation, Schema, Snapshot, TableMetadata};
 use serde::Serialize;
 use tarn_core::{RequestContext, TableName};
 
@@ -121,9 +121,9 @@ pub struct SnapshotEntry {
     pub at: String,
     /// append, overwrite, delete or replace.
     pub operation: String,
-    /// Rows added.
+    /// Rows added; none by a rewrite of files, which changes no rows.
     pub added_rows: u64,
-    /// Rows deleted, by delete files and with data files.
+    /// Rows deleted, by delete files and with data files; none by a rewrite.
     pub deleted_rows: u64,
     /// Data files added.
     pub added_files: u64,
@@ -166,8 +166,8 @@ pub struct FileEntry {
     pub rows: u64,
     /// Its size.
     pub bytes: u64,
-    /// Its partition, such as `day=2013-01-01`; empty without partitioning.
-    pub partition: String,
+    /// Its partition, such as `day=2013-01-01`; `None` without partitioning and of delete files.
+    pub partition: Option<String>,
     /// Rows of it that are deleted.
     pub deleted_rows: u64,
 }
@@ -197,13 +197,16 @@ fn columns(schema: &Schema, key: &[String]) -> Vec<ColumnDetail> {
 
 fn snapshot(snapshot: &Snapshot) -> SnapshotEntry {
     let summary = &snapshot.summary().additional_properties;
+    // Its summary counts each row of the new files as added, and each of the old ones as deleted.
+    let is_rewrite = snapshot.summary().operation == Operation::Replace;
+    let changed = |key: &str| if is_rewrite { 0 } else { number(summary, key) };
     SnapshotEntry {
         id: snapshot.snapshot_id().to_string(),
         parent_id: snapshot.parent_snapshot_id().map(|id| id.to_string()),
         at: iso(snapshot.timestamp_ms()),
         operation: snapshot.summary().operation.as_str().to_string(),
-        added_rows: number(summary, "added-records"),
-        deleted_rows: number(summary, "deleted-records") + number(summary, "added-position-deletes"),
+        added_rows: changed("added-records"),
+        deleted_rows: changed("deleted-records") + changed("added-position-deletes"),
         added_files: number(summary, "added-data-files"),
         total_rows: number(summary, "total-records"),
         summary: summary.clone().into_iter().collect(),
@@ -330,7 +333,7 @@ impl Lakehouse {
                 content: "position_deletes",
                 rows: file.record_count(),
                 bytes: file.file_size_in_bytes(),
-                partition: String::new(),
+                partition: None,
                 deleted_rows: 0,
             });
         }
@@ -340,12 +343,9 @@ impl Lakehouse {
     }
 }
 
-fn partition_text(metadata: &TableMetadata, spec_id: i32, values: &iceberg::spec::Struct) -> String {
-    let Some(spec) = metadata.partition_spec_by_id(spec_id) else { return String::new() };
-    if spec.is_unpartitioned() {
-        return String::new();
-    }
-    spec.partition_to_path(values, metadata.current_schema().clone())
+fn partition_text(metadata: &TableMetadata, spec_id: i32, values: &iceberg::spec::Struct) -> Option<String> {
+    let spec = metadata.partition_spec_by_id(spec_id).filter(|spec| !spec.is_unpartitioned())?;
+    Some(spec.partition_to_path(values, metadata.current_schema().clone()))
 }
 
 fn unreadable(name: &TableName, error: &LakehouseError) -> TableSummary {

@@ -20,7 +20,7 @@ use tarn_core::TableName;
 
 use crate::error::LakehouseError;
 use crate::manifest::ManifestCache;
-use crate::types::arrow_schema;
+use crate::types::shown_schema;
 use crate::view::{DataFileView, EqualityDeleteView, TableView};
 
 /// Positions of one delete file, by location of the data file.
@@ -126,7 +126,7 @@ impl ViewLoader {
         let files = self.with_deletes(&live)?;
         Ok(TableView {
             name: name.clone(),
-            schema: arrow_schema(&table, &schema)?,
+            schema: shown_schema(&table, &schema)?,
             metadata_location: metadata_location.into(),
             snapshot_id: snapshot.map(|s| s.snapshot_id()),
             metadata,

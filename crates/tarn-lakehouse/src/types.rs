@@ -414,3 +414,17 @@ pub fn arrow_schema(table: &str, schema: &Schema) -> Result<ArrowSchemaRef, Lake
         source,
     })
 }
+
+/// The same for those who read the table: UUIDs are marked as such, which Arrow has no type for.
+pub fn shown_schema(table: &str, schema: &Schema) -> Result<ArrowSchemaRef, LakehouseError> {
+    let plain = arrow_schema(table, schema)?;
+    let marked = plain.fields().iter().zip(schema.as_struct().fields()).map(|(field, column)| {
+        if *column.field_type != Type::Primitive(PrimitiveType::Uuid) {
+            return Arc::clone(field);
+        }
+        let mut metadata = field.metadata().clone();
+        metadata.insert(EXTENSION_NAME.to_string(), "arrow.uuid".to_string());
+        Arc::new(field.as_ref().clone().with_metadata(metadata))
+    });
+    Ok(Arc::new(ArrowSchema::new_with_metadata(marked.collect::<Vec<_>>(), plain.metadata().clone())))
+}

@@ -1,13 +1,13 @@
-//! What is wrong right now, for people: one note per subject and code.
+//! What is wrong right now, for people: one note per subject and code, each on the board of its tenant.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use tarn_core::{Clock, Fault, FaultReport};
+use tarn_core::{Clock, Fault, FaultReport, TenantId};
 
-/// Notes held at most; the oldest makes room.
+/// Notes of a tenant held at most; the oldest makes room.
 const NOTES_MAX: usize = 500;
 
 /// How bad it is.
@@ -83,23 +83,33 @@ pub struct CurrentFault {
     pub note: FaultNote,
 }
 
-/// The board.
+type Notes = BTreeMap<(SubjectKind, String, &'static str), (i64, FaultNote)>;
+
+/// The board of each tenant.
 #[derive(Debug)]
 pub struct FaultBoard {
     clock: Arc<dyn Clock>,
-    notes: Mutex<BTreeMap<(SubjectKind, String, &'static str), (i64, FaultNote)>>,
+    of_tenant: Mutex<BTreeMap<TenantId, Notes>>,
 }
 
 impl FaultBoard {
     /// Empty.
     pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { clock, notes: Mutex::new(BTreeMap::new()) })
+        Arc::new(Self { clock, of_tenant: Mutex::default() })
     }
 
     /// Puts up a note, or changes the one of that subject and code; an unchanged note keeps its time.
-    pub fn set(&self, kind: SubjectKind, subject: &str, code: &'static str, note: FaultNote) {
+    pub fn set(
+        &self,
+        tenant: &TenantId,
+        kind: SubjectKind,
+        subject: &str,
+        code: &'static str,
+        note: FaultNote,
+    ) {
         let now_ms = self.clock.now_ms();
-        let mut notes = self.notes.lock();
+        let mut of_tenant = self.of_tenant.lock();
+        let notes = of_tenant.entry(tenant.clone()).or_default();
         let key = (kind, subject.to_string(), code);
         match notes.get_mut(&key) {
             Some((_, old)) if old.message == note.message => *old = note,
@@ -114,20 +124,26 @@ impl FaultBoard {
     }
 
     /// Takes down one note.
-    pub fn clear(&self, kind: SubjectKind, subject: &str, code: &'static str) {
-        self.notes.lock().remove(&(kind, subject.to_string(), code));
+    pub fn clear(&self, tenant: &TenantId, kind: SubjectKind, subject: &str, code: &'static str) {
+        if let Some(notes) = self.of_tenant.lock().get_mut(tenant) {
+            notes.remove(&(kind, subject.to_string(), code));
+        }
     }
 
     /// Takes down all notes of a subject.
-    pub fn clear_subject(&self, kind: SubjectKind, subject: &str) {
-        self.notes.lock().retain(|(k, s, _), _| *k != kind || s != subject);
+    pub fn clear_subject(&self, tenant: &TenantId, kind: SubjectKind, subject: &str) {
+        if let Some(notes) = self.of_tenant.lock().get_mut(tenant) {
+            notes.retain(|(k, s, _), _| *k != kind || s != subject);
+        }
     }
 
-    /// All notes, newest first.
-    pub fn list(&self) -> Vec<CurrentFault> {
-        let notes = self.notes.lock();
-        let mut faults: Vec<CurrentFault> = notes
-            .iter()
+    /// All notes of a tenant, newest first.
+    pub fn list(&self, tenant: &TenantId) -> Vec<CurrentFault> {
+        let of_tenant = self.of_tenant.lock();
+        let mut faults: Vec<CurrentFault> = of_tenant
+            .get(tenant)
+            .into_iter()
+            .flatten()
             .map(|((subject_kind, subject, code), (since_ms, note))| CurrentFault {
                 since_ms: *since_ms,
                 subject_kind: *subject_kind,
@@ -182,26 +198,43 @@ mod tests {
         }
     }
 
+    fn subjects(board: &FaultBoard, tenant: &TenantId) -> Vec<String> {
+        board.list(tenant).into_iter().map(|fault| fault.subject).collect()
+    }
+
     #[test]
     fn the_newest_stands_first_and_an_unchanged_note_keeps_its_time() {
+        let (board, main) = (FaultBoard::new(Arc::new(StepClock::default())), TenantId::default());
+        board.set(&main, SubjectKind::Source, "a", "run", note("down"));
+        board.set(&main, SubjectKind::Source, "b", "run", note("down"));
+        board.set(&main, SubjectKind::Source, "a", "run", note("down"));
+        assert_eq!(subjects(&board, &main), ["b", "a"]);
+        board.set(&main, SubjectKind::Source, "a", "run", note("still down"));
+        assert_eq!(subjects(&board, &main), ["a", "b"]);
+        board.clear(&main, SubjectKind::Source, "a", "run");
+        board.clear_subject(&main, SubjectKind::Source, "b");
+        assert!(board.list(&main).is_empty());
+    }
+
+    #[test]
+    fn each_tenant_has_a_board_of_its_own() {
         let board = FaultBoard::new(Arc::new(StepClock::default()));
-        board.set(SubjectKind::Source, "a", "run", note("down"));
-        board.set(SubjectKind::Source, "b", "run", note("down"));
-        board.set(SubjectKind::Source, "a", "run", note("down"));
-        let subjects = |board: &FaultBoard| board.list().into_iter().map(|f| f.subject).collect::<Vec<_>>();
-        assert_eq!(subjects(&board), ["b", "a"]);
-        board.set(SubjectKind::Source, "a", "run", note("still down"));
-        assert_eq!(subjects(&board), ["a", "b"]);
-        board.clear(SubjectKind::Source, "a", "run");
-        board.clear_subject(SubjectKind::Source, "b");
-        assert!(board.list().is_empty());
+        let (a, b) = (TenantId::new("a"), TenantId::new("b"));
+        board.set(&a, SubjectKind::Source, "shop", "run", note("down"));
+        assert!(board.list(&b).is_empty());
+        board.clear(&b, SubjectKind::Source, "shop", "run");
+        board.clear_subject(&b, SubjectKind::Source, "shop");
+        (0..NOTES_MAX).for_each(|n| board.set(&b, SubjectKind::Table, &n.to_string(), "commit", note("x")));
+        assert_eq!(subjects(&board, &a), ["shop"]);
     }
 
     #[test]
     fn the_board_is_bounded() {
-        let board = FaultBoard::new(Arc::new(StepClock::default()));
-        (0..NOTES_MAX + 10).for_each(|n| board.set(SubjectKind::Table, &n.to_string(), "commit", note("x")));
-        assert_eq!(board.list().len(), NOTES_MAX);
-        assert!(board.list().iter().all(|fault| fault.subject != "9"));
+        let (board, main) = (FaultBoard::new(Arc::new(StepClock::default())), TenantId::default());
+        for n in 0..NOTES_MAX + 10 {
+            board.set(&main, SubjectKind::Table, &n.to_string(), "commit", note("x"));
+        }
+        assert_eq!(board.list(&main).len(), NOTES_MAX);
+        assert!(board.list(&main).iter().all(|fault| fault.subject != "9"));
     }
 }

@@ -11,8 +11,8 @@ mod window;
 
 pub use fault_board::{CurrentFault, FaultAction, FaultBoard, FaultNote, Severity, SubjectKind};
 pub use logging::{LogConfig, LogError, init_logging};
-pub use metric::{Label, Metric, MetricKind};
-pub use metrics::{Counter, Gauge, Histogram, Metrics};
+pub use metric::{Label, Metric, MetricKind, Scope};
+pub use metrics::{Counter, Gauge, Histogram, Metrics, TenantMetrics};
 pub use process::{DiskSpace, disk_space, folder_bytes, memory_bytes};
 pub use rate_history::{RateHistory, RatePoint};
 pub use window::Quantiles;

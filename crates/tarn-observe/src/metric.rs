@@ -28,6 +28,15 @@ impl Label {
     }
 }
 
+/// Whose figures a metric holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Those of the process, which everybody may see who may see figures.
+    Process,
+    /// Those of one tenant, which nobody else may see.
+    Tenant,
+}
+
 /// How a metric is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MetricKind {
@@ -50,9 +59,9 @@ impl MetricKind {
     }
 }
 
-/// Name, kind, label and help of every metric: one row each, so that the list and the texts cannot drift apart.
+/// Scope, kind, label, name and help of every metric: one row each, so that the list and the texts cannot drift apart.
 macro_rules! metrics {
-    ($($variant:ident, $kind:ident, $label:ident, $name:literal, $help:literal;)*) => {
+    ($($variant:ident, $scope:ident, $kind:ident, $label:ident, $name:literal, $help:literal;)*) => {
         /// Everything that is counted.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Metric {
@@ -73,6 +82,11 @@ macro_rules! metrics {
                 match self { $(Self::$variant => $help,)* }
             }
 
+            /// Whose figures it holds.
+            pub fn scope(self) -> Scope {
+                match self { $(Self::$variant => Scope::$scope,)* }
+            }
+
             /// How it is counted.
             pub fn kind(self) -> MetricKind {
                 match self { $(Self::$variant => MetricKind::$kind,)* }
@@ -87,31 +101,30 @@ macro_rules! metrics {
 }
 
 metrics! {
-    IngestRows, Counter, Source, "tarn_ingest_rows_total", "Change rows that a source made durable.";
-    IngestBytes, Counter, Source, "tarn_ingest_bytes_total", "Bytes of change rows that a source made durable, in memory.";
-    IngestTableRows, Counter, Topic, "tarn_ingest_table_rows_total", "Change rows that a source made durable in a topic.";
-    IngestDeadLetters, Counter, Source, "tarn_ingest_dead_letters_total", "Records of a source that could not be used.";
-    IngestRestarts, Counter, Source, "tarn_ingest_restarts_total", "Times that a source was started again after a fault.";
-    IngestLagMs, Gauge, Source, "tarn_ingest_lag_milliseconds", "Age of the newest durable change of a source when it became durable.";
-    IngestLagBytes, Gauge, Source, "tarn_ingest_lag_bytes", "Bytes that a source's system holds and that were not read yet.";
-    IngestInFlightBytes, Gauge, Source, "tarn_ingest_in_flight_bytes", "Bytes read from a source that are not durable yet.";
-    IngestAppendMs, Histogram, Source, "tarn_ingest_append_milliseconds", "Time until an append of a source was durable.";
-    EventlogRows, Counter, Topic, "tarn_eventlog_rows_total", "Rows appended to a topic.";
-    LakehouseCommits, Counter, Table, "tarn_lakehouse_commits_total", "Snapshots committed to a table.";
-    LakehouseRows, Counter, Table, "tarn_lakehouse_rows_total", "Change rows applied to a table.";
-    LakehouseFreshnessMs, Gauge, Table, "tarn_lakehouse_freshness_milliseconds", "Age of the newest change of a table that queries cannot see yet.";
-    LakehouseCompactions, Counter, Table, "tarn_lakehouse_compactions_total", "Times that files of a table were rewritten.";
-    Queries, Counter, Protocol, "tarn_query_total", "Queries that ended.";
-    QueryFaults, Counter, Protocol, "tarn_query_faults_total", "Queries that ended with an error.";
-    QueryMs, Histogram, Protocol, "tarn_query_milliseconds", "Time from a query's arrival to its last row.";
-    QueriesRunning, Gauge, None, "tarn_query_running", "Queries that run now.";
-    QueryRows, Counter, Protocol, "tarn_query_rows_total", "Rows returned by queries.";
-    QueryBytesScanned, Counter, None, "tarn_query_bytes_scanned_total", "Bytes of data files read by queries.";
-    ServerRequests, Counter, Protocol, "tarn_server_requests_total", "Requests answered; of the PostgreSQL protocol, statements.";
-    ServerFaults, Counter, Protocol, "tarn_server_faults_total", "Requests answered with a fault of the server.";
-    ServerMs, Histogram, Protocol, "tarn_server_request_milliseconds", "Time from a request's arrival to the first byte of its answer.";
-    ServerConnections, Gauge, Protocol, "tarn_server_connections", "Open connections.";
-    ProcessMemoryBytes, Gauge, None, "tarn_process_memory_bytes", "Resident memory of the process.";
-    DiskBytes, Gauge, None, "tarn_disk_used_bytes", "Bytes in the data folder.";
-    DiskFreeBytes, Gauge, None, "tarn_disk_free_bytes", "Free bytes on the disk of the data folder.";
+    IngestRows, Tenant, Counter, Source, "tarn_ingest_rows_total", "Change rows that a source made durable.";
+    IngestBytes, Tenant, Counter, Source, "tarn_ingest_bytes_total", "Bytes of change rows that a source made durable, in memory.";
+    IngestTableRows, Tenant, Counter, Topic, "tarn_ingest_table_rows_total", "Change rows that a source made durable in a topic.";
+    IngestDeadLetters, Tenant, Counter, Source, "tarn_ingest_dead_letters_total", "Records of a source that could not be used.";
+    IngestRestarts, Tenant, Counter, Source, "tarn_ingest_restarts_total", "Times that a source was started again after a fault.";
+    IngestLagMs, Tenant, Gauge, Source, "tarn_ingest_lag_milliseconds", "Age of the newest durable change of a source when it became durable.";
+    IngestLagBytes, Tenant, Gauge, Source, "tarn_ingest_lag_bytes", "Bytes that a source's system holds and that were not read yet.";
+    IngestInFlightBytes, Tenant, Gauge, Source, "tarn_ingest_in_flight_bytes", "Bytes read from a source that are not durable yet.";
+    IngestAppendMs, Tenant, Histogram, Source, "tarn_ingest_append_milliseconds", "Time until an append of a source was durable.";
+    LakehouseCommits, Tenant, Counter, Table, "tarn_lakehouse_commits_total", "Snapshots committed to a table.";
+    LakehouseRows, Tenant, Counter, Table, "tarn_lakehouse_rows_total", "Change rows applied to a table.";
+    LakehouseFreshnessMs, Tenant, Gauge, Table, "tarn_lakehouse_freshness_milliseconds", "Age of the newest change of a table that queries cannot see yet.";
+    LakehouseCompactions, Tenant, Counter, Table, "tarn_lakehouse_compactions_total", "Times that files of a table were rewritten.";
+    Queries, Tenant, Counter, Protocol, "tarn_query_total", "Queries that ended.";
+    QueryFaults, Tenant, Counter, Protocol, "tarn_query_faults_total", "Queries that ended with an error.";
+    QueryMs, Tenant, Histogram, Protocol, "tarn_query_milliseconds", "Time from a query's arrival to its last row.";
+    QueriesRunning, Tenant, Gauge, None, "tarn_query_running", "Queries that run now.";
+    QueryRows, Tenant, Counter, Protocol, "tarn_query_rows_total", "Rows returned by queries.";
+    QueryBytesScanned, Tenant, Counter, None, "tarn_query_bytes_scanned_total", "Bytes of data files read by queries.";
+    ServerRequests, Process, Counter, Protocol, "tarn_server_requests_total", "Requests answered; of the PostgreSQL protocol, statements.";
+    ServerFaults, Process, Counter, Protocol, "tarn_server_faults_total", "Requests answered with a fault of the server.";
+    ServerMs, Process, Histogram, Protocol, "tarn_server_request_milliseconds", "Time from a request's arrival to the first byte of its answer.";
+    ServerConnections, Process, Gauge, Protocol, "tarn_server_connections", "Open connections.";
+    ProcessMemoryBytes, Process, Gauge, None, "tarn_process_memory_bytes", "Resident memory of the process.";
+    DiskBytes, Process, Gauge, None, "tarn_disk_used_bytes", "Bytes in the data folder.";
+    DiskFreeBytes, Process, Gauge, None, "tarn_disk_free_bytes", "Free bytes on the disk of the data folder.";
 }

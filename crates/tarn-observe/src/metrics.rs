@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
-use tarn_core::Clock;
+use tarn_core::{Clock, TenantId};
 
-use crate::metric::{Label, Metric, MetricKind};
+use crate::metric::{Label, Metric, MetricKind, Scope};
 use crate::rate::Rate;
 use crate::window::{Counts, Quantiles, Window};
 
-/// Series per metric; further label values are counted together under [`OTHER`].
+/// Series per metric and tenant; further label values are counted together under [`OTHER`].
 const SERIES_MAX: usize = 1_000;
 /// The label value of series beyond the bound.
 const OTHER: &str = "other";
@@ -115,10 +115,20 @@ impl Histogram {
     }
 }
 
+/// Metric, tenant if the metric is of one, and label value.
+type SeriesKey = (Metric, Option<TenantId>, Arc<str>);
+
 /// All series of a process.
 pub struct Metrics {
     clock: Arc<dyn Clock>,
-    series: RwLock<BTreeMap<(Metric, Arc<str>), Cell>>,
+    series: RwLock<BTreeMap<SeriesKey, Cell>>,
+}
+
+/// The series of one tenant.
+#[derive(Clone, Debug)]
+pub struct TenantMetrics {
+    metrics: Arc<Metrics>,
+    tenant: TenantId,
 }
 
 impl fmt::Debug for Metrics {
@@ -148,97 +158,124 @@ impl Metrics {
         }
     }
 
-    fn cell(&self, metric: Metric, label: &str) -> Cell {
+    /// A metric in the wrong scope would show figures of a tenant to others.
+    fn cell(&self, metric: Metric, tenant: Option<&TenantId>, label: &str) -> Cell {
+        assert_eq!(metric.scope() == Scope::Tenant, tenant.is_some(), "{metric:?} is of a tenant or is not");
         let label = if metric.label() == Label::None { "" } else { label };
-        let key = (metric, Arc::from(label));
+        let key = (metric, tenant.cloned(), Arc::from(label));
         if let Some(cell) = self.series.read().get(&key) {
             return cell.clone();
         }
         let mut series = self.series.write();
-        let of_metric =
-            series.range((metric, Arc::from(""))..).take_while(|((m, _), _)| *m == metric).count();
-        let key = if of_metric < SERIES_MAX || series.contains_key(&key) {
-            key
-        } else {
-            (metric, Arc::from(OTHER))
+        let siblings = series
+            .range((metric, tenant.cloned(), Arc::from(""))..)
+            .take_while(|((m, t, _), _)| *m == metric && t.as_ref() == tenant)
+            .count();
+        let key = match siblings < SERIES_MAX || series.contains_key(&key) {
+            true => key,
+            false => (metric, tenant.cloned(), Arc::from(OTHER)),
         };
         series.entry(key).or_insert_with(|| self.new_cell(metric)).clone()
     }
 
-    /// The counter of a label value; `""` for a metric without label. Keep it where it is used often.
-    pub fn counter(&self, metric: Metric, label: &str) -> Counter {
-        match self.cell(metric, label) {
+    fn counter_in(&self, metric: Metric, tenant: Option<&TenantId>, label: &str) -> Counter {
+        match self.cell(metric, tenant, label) {
             Cell::Counter(cell) => Counter { cell, clock: Arc::clone(&self.clock) },
             Cell::Gauge(_) | Cell::Histogram(_) => panic!("{metric:?} is not a counter"),
         }
     }
 
-    /// The gauge of a label value; `""` for a metric without label.
-    pub fn gauge(&self, metric: Metric, label: &str) -> Gauge {
-        match self.cell(metric, label) {
+    fn gauge_in(&self, metric: Metric, tenant: Option<&TenantId>, label: &str) -> Gauge {
+        match self.cell(metric, tenant, label) {
             Cell::Gauge(bits) => Gauge { bits },
             Cell::Counter(_) | Cell::Histogram(_) => panic!("{metric:?} is not a gauge"),
         }
     }
 
-    /// The histogram of a label value; `""` for a metric without label.
-    pub fn histogram(&self, metric: Metric, label: &str) -> Histogram {
-        match self.cell(metric, label) {
+    fn histogram_in(&self, metric: Metric, tenant: Option<&TenantId>, label: &str) -> Histogram {
+        match self.cell(metric, tenant, label) {
             Cell::Histogram(cell) => Histogram { cell, clock: Arc::clone(&self.clock) },
             Cell::Counter(_) | Cell::Gauge(_) => panic!("{metric:?} is not a histogram"),
         }
     }
 
-    fn cells(&self, metric: Metric) -> Vec<Cell> {
+    /// The counter of a label value of the process; `""` for a metric without label. Keep it where it is used often.
+    pub fn counter(&self, metric: Metric, label: &str) -> Counter {
+        self.counter_in(metric, None, label)
+    }
+
+    /// The gauge of a label value of the process; `""` for a metric without label.
+    pub fn gauge(&self, metric: Metric, label: &str) -> Gauge {
+        self.gauge_in(metric, None, label)
+    }
+
+    /// The histogram of a label value of the process; `""` for a metric without label.
+    pub fn histogram(&self, metric: Metric, label: &str) -> Histogram {
+        self.histogram_in(metric, None, label)
+    }
+
+    /// The series of a tenant.
+    pub fn of(self: &Arc<Self>, tenant: &TenantId) -> TenantMetrics {
+        TenantMetrics { metrics: Arc::clone(self), tenant: tenant.clone() }
+    }
+
+    /// Series of a metric; those of all tenants, or of one.
+    fn cells(&self, metric: Metric, tenant: Option<&TenantId>) -> Vec<Cell> {
         let series = self.series.read();
-        let of_metric = series.range((metric, Arc::from(""))..).take_while(|((m, _), _)| *m == metric);
+        let of_metric = series
+            .range((metric, tenant.cloned(), Arc::from(""))..)
+            .take_while(|((m, t, _), _)| *m == metric && (tenant.is_none() || t.as_ref() == tenant));
         of_metric.map(|(_, cell)| cell.clone()).collect()
     }
 
-    /// The sum of a counter over all its label values.
-    pub fn total(&self, metric: Metric) -> u64 {
-        let totals = self.cells(metric).into_iter().filter_map(|cell| match cell {
-            Cell::Counter(cell) => Some(cell.total.load(Ordering::Relaxed)),
-            Cell::Gauge(_) | Cell::Histogram(_) => None,
-        });
-        totals.sum()
+    fn total_in(&self, metric: Metric, tenant: Option<&TenantId>) -> u64 {
+        self.cells(metric, tenant).iter().map(counted).sum()
     }
 
-    /// The rate of a counter over all its label values, per second over the last ten seconds.
-    pub fn per_second(&self, metric: Metric) -> f64 {
+    fn per_second_in(&self, metric: Metric, tenant: Option<&TenantId>) -> f64 {
         let now_ms = self.clock.now_ms();
-        let rates = self.cells(metric).into_iter().filter_map(|cell| match cell {
+        let rates = self.cells(metric, tenant).into_iter().filter_map(|cell| match cell {
             Cell::Counter(cell) => Some(cell.rate.lock().per_second(now_ms)),
             Cell::Gauge(_) | Cell::Histogram(_) => None,
         });
-        rates.sum()
+        // The sum of no numbers at all is -0.0.
+        rates.fold(0.0, |sum, rate| sum + rate)
     }
 
-    /// The quantiles of a histogram over all its label values, of the last minute.
-    pub fn quantiles(&self, metric: Metric) -> Quantiles {
-        let now_ms = self.clock.now_ms();
-        let mut counts = Counts::new();
-        for cell in self.cells(metric) {
-            if let Cell::Histogram(cell) = cell {
-                cell.window.lock().add_to(now_ms, &mut counts);
-            }
-        }
-        counts.quantiles()
+    /// The sum of a counter over all its label values and tenants.
+    pub fn total(&self, metric: Metric) -> u64 {
+        self.total_in(metric, None)
     }
 
-    /// Forgets the series of a thing that is gone.
-    pub fn remove(&self, label: Label, value: &str) {
-        self.series.write().retain(|(metric, series_value), _| {
-            metric.label() != label || &**series_value != value || label == Label::None
+    /// A counter by tenant and label value.
+    pub(crate) fn totals(&self, metric: Metric) -> BTreeMap<(TenantId, Arc<str>), u64> {
+        let series = self.series.read();
+        let of_metric =
+            series.range((metric, None, Arc::from(""))..).take_while(|((m, _, _), _)| *m == metric);
+        let totals = of_metric.filter_map(|((_, tenant, label), cell)| {
+            Some(((tenant.clone()?, Arc::clone(label)), counted(cell)))
         });
+        totals.collect()
     }
 
-    /// All series as Prometheus text, version 0.0.4.
+    /// The rate of a counter over all its label values and tenants, per second over the last ten seconds.
+    pub fn per_second(&self, metric: Metric) -> f64 {
+        self.per_second_in(metric, None)
+    }
+
+    /// The series of the process as Prometheus text, version 0.0.4.
     pub fn render(&self) -> String {
+        self.render_for(None)
+    }
+
+    fn render_for(&self, viewer: Option<&TenantId>) -> String {
         let series = self.series.read().clone();
         let mut text = String::new();
         let mut last = None;
-        for ((metric, label), cell) in &series {
+        for ((metric, tenant, label), cell) in &series {
+            if tenant.is_some() && tenant.as_ref() != viewer {
+                continue;
+            }
             if last != Some(*metric) {
                 let (name, kind) = (metric.name(), metric.kind().as_str());
                 let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} {kind}", metric.help());
@@ -247,6 +284,62 @@ impl Metrics {
             write_cell(&mut text, *metric, label, cell);
         }
         text
+    }
+}
+
+impl TenantMetrics {
+    /// The counter of a label value; `""` for a metric without label. Keep it where it is used often.
+    pub fn counter(&self, metric: Metric, label: &str) -> Counter {
+        self.metrics.counter_in(metric, Some(&self.tenant), label)
+    }
+
+    /// The gauge of a label value; `""` for a metric without label.
+    pub fn gauge(&self, metric: Metric, label: &str) -> Gauge {
+        self.metrics.gauge_in(metric, Some(&self.tenant), label)
+    }
+
+    /// The histogram of a label value; `""` for a metric without label.
+    pub fn histogram(&self, metric: Metric, label: &str) -> Histogram {
+        self.metrics.histogram_in(metric, Some(&self.tenant), label)
+    }
+
+    /// The sum of a counter over all its label values.
+    pub fn total(&self, metric: Metric) -> u64 {
+        self.metrics.total_in(metric, Some(&self.tenant))
+    }
+
+    /// The rate of a counter over all its label values, per second over the last ten seconds.
+    pub fn per_second(&self, metric: Metric) -> f64 {
+        self.metrics.per_second_in(metric, Some(&self.tenant))
+    }
+
+    /// The rate of a counter of one label value; 0 when nothing was counted for it.
+    pub fn per_second_of(&self, metric: Metric, label: &str) -> f64 {
+        let key = (metric, Some(self.tenant.clone()), Arc::from(label));
+        match self.metrics.series.read().get(&key) {
+            Some(Cell::Counter(cell)) => cell.rate.lock().per_second(self.metrics.clock.now_ms()),
+            _ => 0.0,
+        }
+    }
+
+    /// Forgets the series of a thing that is gone.
+    pub fn remove(&self, label: Label, value: &str) {
+        self.metrics.series.write().retain(|(metric, tenant, series_value), _| {
+            let is_of_it = metric.label() == label && &**series_value == value && label != Label::None;
+            !is_of_it || tenant.as_ref() != Some(&self.tenant)
+        });
+    }
+
+    /// What somebody of the tenant may see as Prometheus text, version 0.0.4: its series and those of the process.
+    pub fn render(&self) -> String {
+        self.metrics.render_for(Some(&self.tenant))
+    }
+}
+
+fn counted(cell: &Cell) -> u64 {
+    match cell {
+        Cell::Counter(cell) => cell.total.load(Ordering::Relaxed),
+        Cell::Gauge(_) | Cell::Histogram(_) => 0,
     }
 }
 
@@ -294,8 +387,8 @@ mod tests {
     use super::*;
     use tarn_core::SystemClock;
 
-    fn metrics() -> Arc<Metrics> {
-        Metrics::new(Arc::new(SystemClock))
+    fn metrics() -> TenantMetrics {
+        Metrics::new(Arc::new(SystemClock)).of(&TenantId::default())
     }
 
     #[test]
@@ -342,11 +435,12 @@ mod tests {
         for n in 0..SERIES_MAX + 50 {
             metrics.counter(Metric::IngestTableRows, &format!("t{n}")).add(1);
         }
-        assert_eq!(metrics.cells(Metric::IngestTableRows).len(), SERIES_MAX + 1);
+        let series = || metrics.metrics.cells(Metric::IngestTableRows, None).len();
+        assert_eq!(series(), SERIES_MAX + 1);
         assert_eq!(metrics.counter(Metric::IngestTableRows, OTHER).total(), 50);
         assert_eq!(metrics.total(Metric::IngestTableRows), SERIES_MAX as u64 + 50);
         metrics.remove(Label::Topic, "t0");
-        assert_eq!(metrics.cells(Metric::IngestTableRows).len(), SERIES_MAX);
+        assert_eq!(series(), SERIES_MAX);
     }
 
     #[test]
@@ -356,8 +450,35 @@ mod tests {
         metrics.counter(Metric::Queries, "postgres").add(10);
         assert_eq!(metrics.total(Metric::Queries), 40);
         assert!(metrics.per_second(Metric::Queries) > 0.0);
-        metrics.histogram(Metric::QueryMs, "http").record(Duration::from_millis(10));
-        metrics.histogram(Metric::QueryMs, "postgres").record(Duration::from_millis(20));
-        assert_eq!(metrics.quantiles(Metric::QueryMs).count, 2);
+    }
+
+    #[test]
+    fn nothing_per_second_is_no_negative_zero() {
+        assert!(metrics().per_second(Metric::Queries).is_sign_positive());
+    }
+
+    #[test]
+    fn a_tenant_sees_its_own_series_and_those_of_the_process() {
+        let all = Metrics::new(Arc::new(SystemClock));
+        let (a, b) = (all.of(&TenantId::new("a")), all.of(&TenantId::new("b")));
+        a.counter(Metric::IngestRows, "shop").add(7);
+        b.counter(Metric::IngestRows, "shop").add(1);
+        all.counter(Metric::ServerRequests, "http").add(3);
+        let lines = |text: String| {
+            text.lines().filter(|line| !line.starts_with('#')).map(str::to_string).collect::<Vec<_>>()
+        };
+        let requests = r#"tarn_server_requests_total{protocol="http"} 3"#;
+        assert_eq!(lines(a.render()), [r#"tarn_ingest_rows_total{source="shop"} 7"#, requests]);
+        assert_eq!(lines(b.render()), [r#"tarn_ingest_rows_total{source="shop"} 1"#, requests]);
+        assert_eq!(lines(all.render()), [requests]);
+        assert_eq!((a.total(Metric::IngestRows), all.total(Metric::IngestRows)), (7, 8));
+        b.remove(Label::Source, "shop");
+        assert_eq!((a.total(Metric::IngestRows), b.total(Metric::IngestRows)), (7, 0));
+    }
+
+    #[test]
+    #[should_panic(expected = "is of a tenant or is not")]
+    fn a_series_of_a_tenant_is_not_made_for_the_process() {
+        Metrics::new(Arc::new(SystemClock)).counter(Metric::IngestRows, "shop");
     }
 }

@@ -1,12 +1,12 @@
-//! The last five minutes of the two rates that the overview draws.
+//! The last five minutes of the rates that the console draws: rows by tenant and source, queries by tenant.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use tarn_core::Env;
+use tarn_core::{Env, TenantId};
 
 use crate::metric::Metric;
 use crate::metrics::Metrics;
@@ -27,55 +27,87 @@ pub struct RatePoint {
     pub queries_per_s: f64,
 }
 
+type Totals = BTreeMap<(TenantId, Arc<str>), u64>;
+type Rates = BTreeMap<(TenantId, Arc<str>), f64>;
+
 #[derive(Debug)]
 struct Last {
     at_ms: i64,
-    rows: u64,
-    queries: u64,
+    rows: Totals,
+    queries: Totals,
 }
 
-/// A ring of points.
+impl Last {
+    fn of(metrics: &Metrics, at_ms: i64) -> Self {
+        Self { at_ms, rows: metrics.totals(Metric::IngestRows), queries: metrics.totals(Metric::Queries) }
+    }
+}
+
+/// What happened in the time up to a moment; what has no entry did nothing.
+#[derive(Debug)]
+struct Step {
+    at_ms: i64,
+    /// By source.
+    rows_per_s: Rates,
+    /// By protocol.
+    queries_per_s: Rates,
+}
+
+/// A ring of steps.
 #[derive(Debug)]
 pub struct RateHistory {
     metrics: Arc<Metrics>,
-    points: Mutex<(Last, VecDeque<RatePoint>)>,
+    steps: Mutex<(Last, VecDeque<Step>)>,
 }
 
 impl RateHistory {
     /// Empty; the first point counts from `now_ms`.
     pub fn new(metrics: Arc<Metrics>, now_ms: i64) -> Arc<Self> {
-        let last = Last {
-            at_ms: now_ms,
-            rows: metrics.total(Metric::IngestRows),
-            queries: metrics.total(Metric::Queries),
-        };
-        Arc::new(Self { metrics, points: Mutex::new((last, VecDeque::with_capacity(POINTS_MAX))) })
+        let last = Last::of(&metrics, now_ms);
+        Arc::new(Self { metrics, steps: Mutex::new((last, VecDeque::with_capacity(POINTS_MAX))) })
     }
 
     /// Adds the point that ends now.
     pub fn record(&self, now_ms: i64) {
-        let (rows, queries) = (self.metrics.total(Metric::IngestRows), self.metrics.total(Metric::Queries));
-        let mut state = self.points.lock();
-        let (last, points) = &mut *state;
+        let now = Last::of(&self.metrics, now_ms);
+        let mut state = self.steps.lock();
+        let (last, steps) = &mut *state;
         let seconds = (now_ms - last.at_ms) as f64 / 1_000.0;
         if seconds <= 0.0 {
             return;
         }
-        if points.len() == POINTS_MAX {
-            points.pop_front();
+        if steps.len() == POINTS_MAX {
+            steps.pop_front();
         }
-        // A removed series takes its total along, so a sum may shrink.
-        points.push_back(RatePoint {
+        steps.push_back(Step {
             at_ms: now_ms,
-            rows_per_s: rows.saturating_sub(last.rows) as f64 / seconds,
-            queries_per_s: queries.saturating_sub(last.queries) as f64 / seconds,
+            rows_per_s: rates(&last.rows, &now.rows, seconds),
+            queries_per_s: rates(&last.queries, &now.queries, seconds),
         });
-        *last = Last { at_ms: now_ms, rows, queries };
+        *last = now;
     }
 
-    /// The points, oldest first.
-    pub fn points(&self) -> Vec<RatePoint> {
-        self.points.lock().1.iter().copied().collect()
+    /// The points of a tenant, oldest first.
+    pub fn points(&self, tenant: &TenantId) -> Vec<RatePoint> {
+        let of = |rates: &Rates| {
+            let own = rates.range((tenant.clone(), Arc::from(""))..).take_while(|((t, _), _)| t == tenant);
+            own.fold(0.0, |sum, (_, rate)| sum + rate)
+        };
+        let steps = self.steps.lock();
+        let points = steps.1.iter().map(|step| RatePoint {
+            at_ms: step.at_ms,
+            rows_per_s: of(&step.rows_per_s),
+            queries_per_s: of(&step.queries_per_s),
+        });
+        points.collect()
+    }
+
+    /// Rows per second of one source with the ends of the two seconds, oldest first.
+    pub fn rows_of(&self, tenant: &TenantId, source: &str) -> Vec<(i64, f64)> {
+        let key = (tenant.clone(), Arc::from(source));
+        let steps = self.steps.lock();
+        let points = steps.1.iter();
+        points.map(|step| (step.at_ms, step.rows_per_s.get(&key).copied().unwrap_or_default())).collect()
     }
 
     /// Records a point each two seconds until shutdown.
@@ -89,6 +121,15 @@ impl RateHistory {
     }
 }
 
+/// Rates of those for whom something happened. A series that was removed and made again starts at zero.
+fn rates(before: &Totals, now: &Totals, seconds: f64) -> Rates {
+    let grown = now.iter().map(|(key, total)| {
+        let grown = total.saturating_sub(before.get(key).copied().unwrap_or_default());
+        (key.clone(), grown)
+    });
+    grown.filter(|(_, grown)| *grown > 0).map(|(key, grown)| (key, grown as f64 / seconds)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,17 +139,22 @@ mod tests {
     fn a_point_holds_what_happened_since_the_last_one() {
         let metrics = Metrics::new(Arc::new(SystemClock));
         let history = RateHistory::new(Arc::clone(&metrics), 0);
-        metrics.counter(Metric::IngestRows, "a").add(100);
+        let main = TenantId::default();
+        let own = metrics.of(&main);
+        own.counter(Metric::IngestRows, "a").add(100);
+        metrics.of(&TenantId::new("other")).counter(Metric::IngestRows, "a").add(7);
         history.record(2_000);
         history.record(2_000);
-        metrics.counter(Metric::Queries, "http").add(10);
+        own.counter(Metric::Queries, "http").add(10);
         history.record(4_000);
         let expected = [
             RatePoint { at_ms: 2_000, rows_per_s: 50.0, queries_per_s: 0.0 },
             RatePoint { at_ms: 4_000, rows_per_s: 0.0, queries_per_s: 5.0 },
         ];
-        assert_eq!(history.points(), expected);
+        assert_eq!(history.points(&main), expected);
+        assert_eq!(history.rows_of(&main, "a"), [(2_000, 50.0), (4_000, 0.0)]);
+        assert_eq!(history.rows_of(&main, "b"), [(2_000, 0.0), (4_000, 0.0)]);
         (0..1_000).for_each(|n| history.record(5_000 + n * 2_000));
-        assert_eq!(history.points().len(), POINTS_MAX);
+        assert_eq!(history.points(&main).len(), POINTS_MAX);
     }
 }

@@ -14,8 +14,8 @@ pub mod tpch;
 pub use engine::{
     Completion, CompletionColumn, CompletionFunction, CompletionTable, LatencySummary, Prepared, QueryConfig,
     QueryEngine, QueryObserver, QueryOptions, QueryOutcome, QueryRecord, QueryState, QueryStats, QueryStream,
-    Session, StatsHandle,
+    Session, StatsHandle, parameter_types,
 };
 pub use error::{QueryError, SqlPosition};
 pub use scan::{LakeTable, ScanStats};
-pub use tables::{AsOf, Tables};
+pub use tables::{AsOf, LakeTables, Tables};

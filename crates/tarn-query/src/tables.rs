@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tarn_core::{RequestContext, TableName};
-use tarn_lakehouse::TableView;
+use tarn_lakehouse::{Lakehouse, LakehouseError, TableView};
 
 use crate::QueryError;
 
@@ -42,4 +42,64 @@ pub trait Tables: Send + Sync + Debug {
         name: &TableName,
         as_of: AsOf,
     ) -> Result<Option<Arc<TableView>>, QueryError>;
+}
+
+/// The port over a lakehouse.
+#[derive(Debug)]
+pub struct LakeTables {
+    lakehouse: Arc<Lakehouse>,
+}
+
+impl LakeTables {
+    /// Over a lakehouse.
+    pub fn new(lakehouse: Arc<Lakehouse>) -> Self {
+        Self { lakehouse }
+    }
+}
+
+fn found(result: Result<Arc<TableView>, LakehouseError>) -> Result<Option<Arc<TableView>>, QueryError> {
+    match result {
+        Ok(view) => Ok(Some(view)),
+        Err(LakehouseError::TableNotFound { .. }) => Ok(None),
+        Err(error @ LakehouseError::SnapshotNotFound { .. }) => Err(QueryError::Plan {
+            message: error.to_string(),
+            position: None,
+            hint: Some("the table's page lists the snapshots that are kept".into()),
+        }),
+        Err(error) => Err(QueryError::from_fault(&error)),
+    }
+}
+
+#[async_trait]
+impl Tables for LakeTables {
+    async fn namespaces(&self, ctx: &RequestContext) -> Result<Vec<String>, QueryError> {
+        self.lakehouse.catalog().list_namespaces(ctx).await.map_err(|error| QueryError::from_fault(&error))
+    }
+
+    async fn tables(&self, ctx: &RequestContext, namespace: &str) -> Result<Vec<TableName>, QueryError> {
+        match self.lakehouse.catalog().list_tables(ctx, namespace).await {
+            Err(LakehouseError::NamespaceNotFound { .. }) => Ok(Vec::new()),
+            listed => listed.map_err(|error| QueryError::from_fault(&error)),
+        }
+    }
+
+    async fn view(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+    ) -> Result<Option<Arc<TableView>>, QueryError> {
+        found(self.lakehouse.view(ctx, name).await)
+    }
+
+    async fn view_at(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        as_of: AsOf,
+    ) -> Result<Option<Arc<TableView>>, QueryError> {
+        found(match as_of {
+            AsOf::Snapshot(id) => self.lakehouse.view_at_snapshot(ctx, name, id).await,
+            AsOf::TimestampMs(ms) => self.lakehouse.view_at_time(ctx, name, ms).await,
+        })
+    }
 }

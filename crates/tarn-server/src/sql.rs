@@ -52,13 +52,14 @@ pub(crate) struct QueryMeter(pub Arc<Metrics>);
 
 impl QueryObserver for QueryMeter {
     fn finished(&self, outcome: &QueryOutcome) {
+        let metrics = self.0.of(&outcome.tenant);
         let label = Protocol::of(&outcome.record.query_id).as_str();
-        self.0.counter(Metric::Queries, label).add(1);
-        self.0.histogram(Metric::QueryMs, label).record(outcome.elapsed);
-        self.0.counter(Metric::QueryRows, label).add(outcome.record.rows);
-        self.0.counter(Metric::QueryBytesScanned, "").add(outcome.stats.scan.bytes_scanned);
+        metrics.counter(Metric::Queries, label).add(1);
+        metrics.histogram(Metric::QueryMs, label).record(outcome.elapsed);
+        metrics.counter(Metric::QueryRows, label).add(outcome.record.rows);
+        metrics.counter(Metric::QueryBytesScanned, "").add(outcome.stats.scan.bytes_scanned);
         if outcome.record.state == QueryState::Failed {
-            self.0.counter(Metric::QueryFaults, label).add(1);
+            metrics.counter(Metric::QueryFaults, label).add(1);
         }
     }
 }

@@ -4,6 +4,7 @@
 mod audit;
 mod keys;
 mod rules;
+mod scram;
 mod sessions;
 mod users;
 mod world;

@@ -52,7 +52,12 @@ pub const PASSWORD: &str = "correct horse battery";
 
 pub fn config() -> AccessConfig {
     // The least that argon2 takes, to test rules and not the machine.
-    AccessConfig { hash_memory: ByteSize(8 << 10), hash_passes: 1, ..AccessConfig::default() }
+    AccessConfig {
+        hash_memory: ByteSize(8 << 10),
+        hash_passes: 1,
+        scram_iterations: 4_096,
+        ..AccessConfig::default()
+    }
 }
 
 pub async fn world() -> World {

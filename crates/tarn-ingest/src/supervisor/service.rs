@@ -161,7 +161,7 @@ impl Ingest {
         let real_time = built.as_ref().map_or(true, |connector| connector.is_in_real_time());
         let status = match &previous {
             Some(entry) if entry.instance.source_type == instance.source_type => Arc::clone(&entry.status),
-            _ => Arc::new(StatusCell::new(instance.name.clone(), real_time, self.status_ports())),
+            _ => Arc::new(StatusCell::new(instance.name.clone(), real_time, self.status_ports(&ctx.tenant))),
         };
         let old_task = previous.and_then(|entry| entry.task);
         if instance.into.is_some() {
@@ -185,10 +185,11 @@ impl Ingest {
         Ok(())
     }
 
-    fn status_ports(&self) -> StatusPorts {
+    fn status_ports(&self, tenant: &TenantId) -> StatusPorts {
         StatusPorts {
             clock: Arc::clone(&self.ports.env.clock),
-            metrics: Arc::clone(&self.ports.metrics),
+            tenant: tenant.clone(),
+            metrics: self.ports.metrics.of(tenant),
             faults: Arc::clone(&self.ports.faults),
             changed: Arc::clone(&self.changed),
         }
@@ -322,8 +323,8 @@ impl Ingest {
         self.announce();
         let result = self.clean_up(ctx, entry, drop_topics).await;
         self.claims.release(&ctx.tenant, name);
-        self.ports.faults.clear_subject(SubjectKind::Source, name.as_str());
-        self.ports.metrics.remove(Label::Source, name.as_str());
+        self.ports.faults.clear_subject(&ctx.tenant, SubjectKind::Source, name.as_str());
+        self.ports.metrics.of(&ctx.tenant).remove(Label::Source, name.as_str());
         self.registry.lock().leaving.remove(&key);
         result
     }

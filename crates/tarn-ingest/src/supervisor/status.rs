@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use tarn_core::{Clock, Fault, FaultKind, FaultReport, ResourceName};
+use tarn_core::{Clock, Fault, FaultKind, FaultReport, ResourceName, TenantId};
 use tarn_observe::{
-    Counter, FaultAction, FaultBoard, FaultNote, Gauge, Histogram, Metric, Metrics, Severity, SubjectKind,
+    Counter, FaultAction, FaultBoard, FaultNote, Gauge, Histogram, Metric, Severity, SubjectKind,
+    TenantMetrics,
 };
 use tokio::sync::watch;
 
@@ -186,7 +187,8 @@ pub(crate) struct StatusCell {
     name: ResourceName,
     real_time: bool,
     clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
+    tenant: TenantId,
+    metrics: TenantMetrics,
     faults: Arc<FaultBoard>,
     changed: Arc<watch::Sender<u64>>,
     rows: Counter,
@@ -206,7 +208,8 @@ pub(crate) fn iso(ms: i64) -> String {
 #[derive(Clone, Debug)]
 pub(crate) struct StatusPorts {
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tenant: TenantId,
+    pub(crate) metrics: TenantMetrics,
     pub(crate) faults: Arc<FaultBoard>,
     pub(crate) changed: Arc<watch::Sender<u64>>,
 }
@@ -236,6 +239,7 @@ impl StatusCell {
             append_ms: ports.metrics.histogram(Metric::IngestAppendMs, label),
             in_flight: ports.metrics.gauge(Metric::IngestInFlightBytes, label),
             clock: ports.clock,
+            tenant: ports.tenant,
             metrics: ports.metrics,
             faults: ports.faults,
             changed: ports.changed,
@@ -275,7 +279,7 @@ impl StatusCell {
             live.history.push_front(HistoryEntry { at: iso(now_ms), state, message });
         }
         if !matches!(state, SourceState::BackingOff | SourceState::Failed | SourceState::Starting) {
-            self.faults.clear(SubjectKind::Source, self.name.as_str(), "run");
+            self.faults.clear(&self.tenant, SubjectKind::Source, self.name.as_str(), "run");
         }
         self.announce();
     }
@@ -284,7 +288,7 @@ impl StatusCell {
     pub(crate) fn fail(&self, state: SourceState, fault: &dyn Fault) {
         let severity = if state == SourceState::Failed { Severity::Error } else { Severity::Warning };
         let note = FaultNote::of(severity, fault, FaultAction::Restart);
-        self.faults.set(SubjectKind::Source, self.name.as_str(), "run", note);
+        self.faults.set(&self.tenant, SubjectKind::Source, self.name.as_str(), "run", note);
         self.enter_because(state, Some(FaultReport::of(fault)));
     }
 
@@ -335,7 +339,7 @@ impl StatusCell {
     /// Puts declared tables that are not there on the board, or takes them off it.
     pub(crate) fn set_missing(&self, tables: &[MissingTable]) {
         let Some(first) = tables.first() else {
-            self.faults.clear(SubjectKind::Source, self.name.as_str(), "missing");
+            self.faults.clear(&self.tenant, SubjectKind::Source, self.name.as_str(), "missing");
             return;
         };
         let names: Vec<String> = tables.iter().map(|table| format!("`{}`", table.table)).collect();
@@ -349,7 +353,7 @@ impl StatusCell {
             }),
             action: FaultAction::Open,
         };
-        self.faults.set(SubjectKind::Source, self.name.as_str(), "missing", note);
+        self.faults.set(&self.tenant, SubjectKind::Source, self.name.as_str(), "missing", note);
     }
 
     pub(crate) fn set_dead_letters(&self, count: u64) {
@@ -366,7 +370,7 @@ impl StatusCell {
             hint: Some("look at the dead letters; each says what was wrong with it".to_string()),
             action: FaultAction::Open,
         };
-        self.faults.set(SubjectKind::Source, self.name.as_str(), "dead_letters", note);
+        self.faults.set(&self.tenant, SubjectKind::Source, self.name.as_str(), "dead_letters", note);
         self.announce();
     }
 

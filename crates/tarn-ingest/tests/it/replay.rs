@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use tarn_ingest::sources::replay::SPEC;
-use tarn_ingest::{SOURCES, SourceState};
+use tarn_ingest::{SOURCES, SourceState, TablePhase};
 
 use crate::bed::{Bed, name, timed_rows_text, write_parquet, yaml};
 use crate::conformance::{Subject, check_source};
@@ -92,11 +92,17 @@ async fn a_restart_plays_the_very_next_event_and_the_clock_stood_still() {
     assert_eq!(bed.count("air.flights").await, before + 1, "the clock stood still meanwhile");
     bed.until_state("air", SourceState::Done).await;
     assert_eq!((bed.count("air.airlines").await, bed.count("air.flights").await), (2, 7));
+    let phases = |bed: &Bed| {
+        let tables = bed.ingest.tables(&bed.ctx, &name("air")).expect("exists");
+        tables.iter().map(|table| table.phase).collect::<Vec<_>>()
+    };
+    assert_eq!(phases(&bed), [TablePhase::Done; 2]);
     // Played to its end, it has nothing to add.
     bed.restart().await;
     bed.apply("air", "replay", CONFIG);
     bed.until_state("air", SourceState::Done).await;
     assert_eq!(bed.count("air.flights").await, 7);
+    assert_eq!(phases(&bed), [TablePhase::Done; 2]);
 }
 
 #[tokio::test]

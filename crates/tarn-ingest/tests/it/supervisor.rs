@@ -94,13 +94,13 @@ async fn a_passing_fault_is_waited_out_and_nothing_is_lost_or_doubled() {
     });
     bed.apply("flaky", "scripted", "script: flaky");
     bed.until_state("flaky", SourceState::BackingOff).await;
-    assert_eq!(bed.faults.list().len(), 1);
-    assert_eq!(bed.faults.list()[0].note.message, "could not reach the test: no answer");
+    assert_eq!(bed.faults.list(&bed.ctx.tenant).len(), 1);
+    assert_eq!(bed.faults.list(&bed.ctx.tenant)[0].note.message, "could not reach the test: no answer");
     bed.until_state("flaky", SourceState::Done).await;
     assert_eq!(bed.rows("flaky.a").await, numbers(1..=15));
     assert_eq!(played.opened(), 5);
     assert_eq!(bed.ingest.status(&bed.ctx, &name("flaky")).expect("exists").restarts, 4);
-    assert!(bed.faults.list().is_empty(), "the fault is over");
+    assert!(bed.faults.list(&bed.ctx.tenant).is_empty(), "the fault is over");
 }
 
 #[tokio::test]

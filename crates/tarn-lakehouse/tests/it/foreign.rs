@@ -215,6 +215,12 @@ async fn a_row_that_another_engine_deleted_does_not_come_back_and_can_be_made_ag
     rig.world.lake.compact(&rig.world.ctx, &table()).await.unwrap();
     let parts = [(0..3, "old"), (4..5, "new"), (6..10, "old"), (11..20, "old")];
     assert_eq!(rig.rows().await, expected(&parts));
+    let detail = rig.world.lake.table(&rig.world.ctx, &table()).await.unwrap();
+    let rewrite = detail.snapshot_list.iter().find(|snapshot| snapshot.operation == "replace").unwrap();
+    assert_eq!((rewrite.added_rows, rewrite.deleted_rows), (0, 0), "a rewrite changes no rows");
+    assert_ne!(rewrite.summary["added-records"], "0", "what its writer noted stays");
+    let files = rig.world.lake.files(&rig.world.ctx, &table(), 10).await.unwrap();
+    assert!(files.iter().all(|file| file.partition.is_none()), "{files:?}");
     rig.world.crash().await;
 }
 

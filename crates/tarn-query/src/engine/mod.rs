@@ -4,6 +4,7 @@ mod catalog;
 mod completion;
 mod config;
 mod output;
+mod parameters;
 mod registry;
 mod runtime;
 mod session;
@@ -22,6 +23,7 @@ use tokio::sync::Semaphore;
 
 pub use completion::{Completion, CompletionColumn, CompletionFunction, CompletionTable};
 pub use config::QueryConfig;
+pub use parameters::parameter_types;
 pub use registry::{LatencySummary, QueryObserver, QueryOutcome, QueryRecord, QueryState};
 pub use session::{Prepared, QueryOptions, Session};
 pub use stream::{QueryStats, QueryStream, StatsHandle};
@@ -89,9 +91,9 @@ impl QueryEngine {
         self.core.registry.list(ctx)
     }
 
-    /// Counts and run times of all tenants' queries.
-    pub fn latency(&self) -> LatencySummary {
-        self.core.registry.latency()
+    /// How many queries of the caller's tenant run, and how long the last ones took.
+    pub fn latency(&self, ctx: &RequestContext) -> LatencySummary {
+        self.core.registry.latency(ctx)
     }
 
     /// Calls `observer` at the end of each query from now on.

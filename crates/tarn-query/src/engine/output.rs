@@ -8,6 +8,8 @@ use arrow::compute::{can_cast_types, cast};
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
+use crate::sql::ShownNames;
+
 /// Turns the engine's batches into those that leave it.
 #[derive(Clone, Debug)]
 pub(crate) struct OutputTypes {
@@ -16,21 +18,25 @@ pub(crate) struct OutputTypes {
 }
 
 impl OutputTypes {
-    /// For rows of `inner`, shown in a time zone, `None` for the one that they have.
-    pub(crate) fn of(inner: &Schema, zone: Option<&str>) -> Self {
+    /// For rows of `inner`, shown in a time zone, `None` for the one that they have, and by other names.
+    pub(crate) fn of(inner: &Schema, zone: Option<&str>, names: &ShownNames) -> Self {
         let zone: Option<Arc<str>> = zone.filter(|zone| !is_utc(zone)).map(Arc::from);
         let mut casts = Vec::with_capacity(inner.fields().len());
         let fields: Vec<FieldRef> = inner
             .fields()
             .iter()
             .map(|field| {
+                let shown = match names.get(field.name()) {
+                    Some(name) => Arc::new(field.as_ref().clone().with_name(name)),
+                    None => Arc::clone(field),
+                };
                 let plain = plain_type(field.data_type(), zone.as_ref());
                 if plain == *field.data_type() || !can_cast_types(field.data_type(), &plain) {
                     casts.push(None);
-                    return Arc::clone(field);
+                    return shown;
                 }
                 casts.push(Some(plain.clone()));
-                Arc::new(field.as_ref().clone().with_data_type(plain))
+                Arc::new(shown.as_ref().clone().with_data_type(plain))
             })
             .collect();
         Self { schema: Arc::new(Schema::new_with_metadata(fields, inner.metadata().clone())), casts }

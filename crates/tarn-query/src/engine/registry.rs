@@ -73,13 +73,9 @@ pub trait QueryObserver: Send + Sync + std::fmt::Debug {
     fn finished(&self, outcome: &QueryOutcome);
 }
 
-/// Run times of the last queries (at most 1,024).
+/// A tenant's queries, with the run times of those among the last 1,024 of the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatencySummary {
-    /// Queries ended since start.
-    pub queries_total: u64,
-    /// Of them, failed.
-    pub failed_total: u64,
     /// Queries running now.
     pub running: u64,
     /// Median run time; 0 before the first query.
@@ -102,9 +98,7 @@ struct Running {
 struct Shelf {
     running: HashMap<String, Running>,
     finished: VecDeque<(TenantId, QueryRecord)>,
-    latencies_ms: VecDeque<f64>,
-    queries_total: u64,
-    failed_total: u64,
+    latencies_ms: VecDeque<(TenantId, f64)>,
 }
 
 /// The list of queries of an engine.
@@ -183,18 +177,17 @@ impl QueryRegistry {
         running.into_iter().map(|(_, record)| record).chain(finished).collect()
     }
 
-    pub(crate) fn latency(&self) -> LatencySummary {
+    pub(crate) fn latency(&self, ctx: &RequestContext) -> LatencySummary {
         let shelf = self.shelf.lock();
-        let mut sorted: Vec<f64> = shelf.latencies_ms.iter().copied().collect();
+        let own = shelf.latencies_ms.iter().filter(|(tenant, _)| *tenant == ctx.tenant);
+        let mut sorted: Vec<f64> = own.map(|(_, ms)| *ms).collect();
         sorted.sort_by(f64::total_cmp);
         let at = |share: f64| {
             let index = (share * sorted.len() as f64).ceil() as usize;
             sorted.get(index.saturating_sub(1)).copied().unwrap_or_default()
         };
         LatencySummary {
-            queries_total: shelf.queries_total,
-            failed_total: shelf.failed_total,
-            running: shelf.running.len() as u64,
+            running: shelf.running.values().filter(|one| one.ctx.tenant == ctx.tenant).count() as u64,
             p50_ms: at(0.5),
             p99_ms: at(0.99),
         }
@@ -207,12 +200,11 @@ impl QueryRegistry {
             let Some(running) = shelf.running.remove(query_id) else { return };
             let record = running.record(query_id, state, now, message);
             let elapsed = now.saturating_duration_since(running.started);
-            shelf.queries_total += 1;
-            shelf.failed_total += u64::from(state == QueryState::Failed);
             if shelf.latencies_ms.len() == LATENCIES_MAX {
                 shelf.latencies_ms.pop_front();
             }
-            shelf.latencies_ms.push_back(elapsed.as_secs_f64() * 1_000.0);
+            let ms = elapsed.as_secs_f64() * 1_000.0;
+            shelf.latencies_ms.push_back((running.ctx.tenant.clone(), ms));
             if shelf.finished.len() == FINISHED_MAX {
                 shelf.finished.pop_front();
             }

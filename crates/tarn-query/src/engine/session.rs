@@ -1,6 +1,5 @@
 //! A caller's session: settings, and statements one by one.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,11 +25,12 @@ use crate::QueryError;
 use crate::engine::EngineCore;
 use crate::engine::catalog::{LakeCatalogs, QueryCatalog};
 use crate::engine::output::OutputTypes;
+use crate::engine::parameters::parameter_types;
 use crate::engine::registry::QueryTicket;
 use crate::engine::settings::Settings;
 use crate::engine::stream::{Execution, QueryStream, StatsHandle};
 use crate::scan::ScanCounters;
-use crate::sql::{Action, Diagnosis, Parsed, parse};
+use crate::sql::{Action, Diagnosis, Parsed, ShownNames, complete, parse, tell_apart};
 
 const QUERY_ID_CHARS_MAX: usize = 128;
 
@@ -54,7 +54,7 @@ pub struct QueryOptions {
 pub struct Prepared {
     /// Columns of the result.
     pub schema: SchemaRef,
-    /// Parameters such as `$1`, in order, with the type that planning found.
+    /// Parameters such as `$1`, in order, with the type that the statement tells.
     pub parameters: Vec<(String, Option<DataType>)>,
 }
 
@@ -143,13 +143,11 @@ impl Session {
         let catalog = QueryCatalog::pinned(&self.core, &self.ctx, Arc::default());
         let state = self.state(&catalog);
         let diagnosis = Diagnosis::new(parsed.text.clone(), "prepare");
-        let plan = Box::pin(self.logical_plan(&state, &catalog, statement, &parsed, &diagnosis)).await?;
-        let types: HashMap<String, Option<DataType>> =
-            plan.get_parameter_types().map_err(|error| diagnosis.explain(error))?;
-        let mut parameters: Vec<_> = types.into_iter().collect();
-        parameters.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<u32>().unwrap_or(u32::MAX));
+        let planning = self.logical_plan(&state, &catalog, statement, &parsed, &diagnosis);
+        let (plan, names) = Box::pin(planning).await?;
+        let parameters = parameter_types(&plan).map_err(|error| diagnosis.explain(error))?;
         let zone = state.config_options().execution.time_zone.clone();
-        let schema = OutputTypes::of(plan.schema().as_arrow(), zone.as_deref()).schema();
+        let schema = OutputTypes::of(plan.schema().as_arrow(), zone.as_deref(), &names).schema();
         Ok(Prepared { schema, parameters })
     }
 
@@ -211,6 +209,7 @@ impl Session {
                     counters,
                     diagnosis,
                     permit: None,
+                    names: ShownNames::new(),
                 });
             }
             Action::Query(statement) | Action::Show(statement) => statement,
@@ -218,7 +217,7 @@ impl Session {
         let permit = guard.queue().await?;
         let catalog = QueryCatalog::pinned(&self.core, &self.ctx, Arc::clone(&counters));
         let state = self.state(&catalog);
-        let logical = self.logical_plan(&state, &catalog, statement, &parsed, &diagnosis).await?;
+        let (logical, names) = self.logical_plan(&state, &catalog, statement, &parsed, &diagnosis).await?;
         let explain = |error| diagnosis.explain(error);
         let logical = with_params(logical, options).map_err(explain)?;
         let limited = match (&parsed.action, options.rows_max) {
@@ -226,7 +225,7 @@ impl Session {
             _ => logical,
         };
         let plan = state.create_physical_plan(&limited).await.map_err(explain)?;
-        Ok(Planned { plan, state, counters, diagnosis, permit: Some(permit) })
+        Ok(Planned { plan, state, counters, diagnosis, permit: Some(permit), names })
     }
 
     async fn logical_plan(
@@ -236,12 +235,12 @@ impl Session {
         statement: Statement,
         parsed: &Parsed,
         diagnosis: &Diagnosis,
-    ) -> Result<LogicalPlan, QueryError> {
+    ) -> Result<(LogicalPlan, ShownNames), QueryError> {
         if parsed.needs_names {
             catalog.load_names().await?;
         }
-        let plan = match state.statement_to_plan(statement).await {
-            Ok(plan) => plan,
+        let (plan, names) = match plan_statement(state, statement).await {
+            Ok(planned) => planned,
             Err(error) => {
                 let Some(parts) = Diagnosis::unknown_table(&error) else {
                     return Err(diagnosis.explain(error));
@@ -254,7 +253,7 @@ impl Session {
         let options =
             SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         options.verify_plan(&plan).map_err(|error| diagnosis.explain(error))?;
-        Ok(plan)
+        Ok((plan, names))
     }
 
     fn start(
@@ -276,7 +275,7 @@ impl Session {
             }
         };
         let zone = planned.state.config_options().execution.time_zone.clone();
-        let output = OutputTypes::of(&planned.plan.schema(), zone.as_deref());
+        let output = OutputTypes::of(&planned.plan.schema(), zone.as_deref(), &planned.names);
         Ok(QueryStream::new(Execution {
             ticket,
             stats,
@@ -301,6 +300,7 @@ struct Planned {
     counters: Arc<ScanCounters>,
     diagnosis: Diagnosis,
     permit: Option<OwnedSemaphorePermit>,
+    names: ShownNames,
 }
 
 impl Guard<'_> {
@@ -331,6 +331,26 @@ impl Guard<'_> {
                 Err(QueryError::TooManyQueries { running, waited })
             }
         }
+    }
+}
+
+/// Plans a statement; one whose columns have equal names under others, which come along.
+async fn plan_statement(
+    state: &SessionState,
+    statement: Statement,
+) -> Result<(LogicalPlan, ShownNames), DataFusionError> {
+    let refused = match state.statement_to_plan(statement.clone()).await {
+        Ok(plan) => return Ok((plan, ShownNames::new())),
+        Err(error) if Diagnosis::is_equal_names(&error) => error,
+        Err(error) => return Err(error),
+    };
+    let Some((statement, names)) = tell_apart(&statement) else { return Err(refused) };
+    match state.statement_to_plan(statement).await {
+        Ok(plan) => {
+            let names = complete(names, &plan);
+            Ok((plan, names))
+        }
+        Err(_) => Err(refused),
     }
 }
 

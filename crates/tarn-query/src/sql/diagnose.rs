@@ -32,6 +32,18 @@ impl Diagnosis {
         Some(name.split('.').map(|part| part.trim_matches('"').to_string()).collect())
     }
 
+    /// Whether planning met several columns of one name.
+    pub(crate) fn is_equal_names(error: &DataFusionError) -> bool {
+        match root(error) {
+            DataFusionError::Plan(message) => message.contains("require unique expression names"),
+            DataFusionError::SchemaError(schema, _) => matches!(
+                schema.as_ref(),
+                SchemaError::DuplicateQualifiedField { .. } | SchemaError::DuplicateUnqualifiedField { .. }
+            ),
+            _ => false,
+        }
+    }
+
     /// The error for a table that does not exist. `known`: all tables as `namespace.table`.
     pub(crate) fn no_such_table(
         &self,
@@ -62,7 +74,8 @@ impl Diagnosis {
             None if known.is_empty() => "there are no tables yet".into(),
             None => "`SHOW TABLES` lists the tables".into(),
         };
-        let unqualified = shown.first().copied() == Some(default_namespace);
+        let is_default = shown.first().copied() == Some(default_namespace);
+        let unqualified = is_default && !self.text.is_qualified(default_namespace, name);
         let display = if unqualified { name.to_string() } else { wanted };
         QueryError::plan(format!("table `{display}` not found"), self.text.find_table(shown), Some(hint))
     }

@@ -93,6 +93,16 @@ impl SqlText {
         found.and_then(|(_, token)| position(token.span.start))
     }
 
+    /// Whether `name` stands somewhere behind `qualifier` and a point.
+    pub(crate) fn is_qualified(&self, qualifier: &str, name: &str) -> bool {
+        let is = |token: &TokenWithSpan, wanted: &str| {
+            word(token).is_some_and(|word| word.value.eq_ignore_ascii_case(wanted))
+        };
+        self.tokens
+            .windows(3)
+            .any(|three| is(&three[0], qualifier) && three[1].token == Token::Period && is(&three[2], name))
+    }
+
     /// Where the table `parts` (namespace and name, or name) is named after FROM, JOIN or a comma.
     pub(crate) fn find_table(&self, parts: &[&str]) -> Option<SqlPosition> {
         let (name, namespace) = parts.split_last().map(|(name, rest)| (*name, rest.last().copied()))?;

@@ -53,6 +53,15 @@ async fn unknown_names_are_shown_with_the_nearest_known_one() {
     check("SELECT * FROM orders", "table `orders` not found", Some((1, 15)), "`shop.orders`").await;
     check("SELECT * FROM nowhere.at_all", "table `nowhere.at_all` not found", Some((1, 15)), "SHOW TABLES")
         .await;
+    // The default namespace is named where it was written.
+    check(
+        "SELECT * FROM main.custmers",
+        "table `main.custmers` not found",
+        Some((1, 15)),
+        "`main.customers`",
+    )
+    .await;
+    check("SELECT * FROM custmers", "table `custmers` not found", Some((1, 15)), "`main.customers`").await;
     check("SELECT * FROM other.shop.orders", "catalog `other` not found", Some((1, 15)), "namespace.table")
         .await;
     check(

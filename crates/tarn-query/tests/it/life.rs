@@ -7,8 +7,10 @@ use arrow::array::Int64Array;
 use futures::StreamExt;
 use iceberg::spec::PrimitiveType;
 use parking_lot::Mutex;
-use tarn_core::{ByteSize, Fault, FaultKind, HumanDuration, Principal, Role, TenantId};
-use tarn_query::{QueryConfig, QueryError, QueryObserver, QueryOptions, QueryOutcome, QueryState};
+use tarn_core::{ByteSize, Fault, FaultKind, HumanDuration, Principal, RequestContext, Role, TenantId};
+use tarn_query::{
+    LatencySummary, QueryConfig, QueryError, QueryObserver, QueryOptions, QueryOutcome, QueryState,
+};
 
 use crate::lake::{FileOptions, Lake, Table, config, context, engine, engine_with, fails, field, run};
 use crate::oracle::rows_of;
@@ -141,9 +143,11 @@ async fn ended_queries_are_listed_observed_and_timed() {
     let outcomes = seen.0.lock().clone();
     assert_eq!(outcomes[0].stats.scan.files_scanned, 1);
     assert!(outcomes[0].stats.scan.bytes_scanned > 0 && outcomes[0].stats.planning_ms > 0.0);
-    let latency = engine.latency();
-    assert_eq!((latency.queries_total, latency.failed_total, latency.running), (2, 1, 0));
+    let latency = engine.latency(&ctx);
+    assert_eq!(latency.running, 0);
     assert!(latency.p50_ms > 0.0 && latency.p99_ms >= latency.p50_ms);
+    let other = RequestContext::system(TenantId::new("other"), ctx.trace);
+    assert_eq!(engine.latency(&other), LatencySummary::default(), "of another tenant nothing is told");
     for _ in 0..150 {
         run(&session, "SELECT 1").await;
     }

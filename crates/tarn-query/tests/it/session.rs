@@ -153,6 +153,55 @@ async fn parameters_are_bound_and_described() {
 }
 
 #[tokio::test]
+async fn the_place_of_a_parameter_tells_its_type() {
+    use arrow::datatypes::DataType;
+    let session = engine(&lake().await).session(&context());
+    let typed = async |sql: &str| {
+        let prepared = session.prepare(sql).await.unwrap();
+        prepared.parameters.into_iter().map(|(_, data_type)| data_type).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        typed("SELECT $1::bigint, try_cast($2 AS int), $3").await,
+        [Some(DataType::Int64), Some(DataType::Int32), None]
+    );
+    let limited = typed("SELECT id FROM t WHERE id IN (SELECT id FROM t LIMIT $1) LIMIT $2 OFFSET $3").await;
+    assert_eq!(limited, vec![Some(DataType::Int64); 3]);
+    // What it is compared with counts, also when it is used a second time.
+    assert_eq!(typed("SELECT $1, id FROM t WHERE id = $1").await, [Some(DataType::Int64)]);
+    assert_eq!(typed("SELECT id FROM t WHERE id = $1 AND $1 IS NOT NULL").await, [Some(DataType::Int64)]);
+}
+
+#[tokio::test]
+async fn columns_of_a_result_may_have_equal_names() {
+    let session = engine(&lake().await).session(&context());
+    let shown = async |sql: &str| {
+        let stream = session.execute(sql, QueryOptions::default()).await;
+        let stream = stream.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let schema = stream.schema();
+        assert_eq!(schema, session.prepare(sql).await.unwrap().schema, "{sql}");
+        let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+        (names.join(", "), rows_of(&stream.collect().await.unwrap()).join("; "))
+    };
+    for (sql, names, rows) in [
+        ("SELECT 1, 1", "Int64(1), Int64(1)", "1 | 1"),
+        ("SELECT 1 AS a, 2 AS a, 3 AS b", "a, a, b", "1 | 2 | 3"),
+        ("SELECT id, id FROM t ORDER BY id DESC LIMIT 1", "id, id", "9 | 9"),
+        ("SELECT id, id + 1 AS id FROM t ORDER BY 2 DESC LIMIT 1", "id, id", "9 | 10"),
+        ("SELECT DISTINCT id, id FROM t WHERE id = 3", "id, id", "3 | 3"),
+        ("SELECT count(*), count(*) FROM t", "count(*), count(*)", "10 | 10"),
+        ("SELECT max(id) AS m, min(id) AS m FROM t GROUP BY id > 100", "m, m", "9 | 0"),
+        ("SELECT *, t.id AS id FROM (SELECT id FROM t) t ORDER BY 1 LIMIT 1", "id, id", "0 | 0"),
+        ("SELECT 1, 1 UNION ALL SELECT 2, 2 ORDER BY 1", "Int64(1), Int64(1)", "1 | 1; 2 | 2"),
+        ("WITH w AS (SELECT 7 AS x) SELECT x, x FROM w", "x, x", "7 | 7"),
+        ("SELECT x.id, y.id FROM t x JOIN t y ON x.id = y.id WHERE x.id = 4", "id, id", "4 | 4"),
+    ] {
+        assert_eq!(shown(sql).await, (names.to_string(), rows.to_string()), "{sql}");
+    }
+    let error = fails(&session, "SELECT 1 AS a, 2 AS a ORDER BY a").await;
+    assert!(error.to_string().contains("same name"), "{error}");
+}
+
+#[tokio::test]
 async fn a_context_for_protocol_libraries_sees_new_states() {
     let lake = lake().await;
     let session = engine(&lake).session(&context());

@@ -85,10 +85,21 @@ pub struct SourceDetail {
     /// The spec of its resource, secrets as references.
     #[schema(value_type = Object)]
     pub spec: Value,
+    /// The last five minutes, a point per two seconds.
+    pub rates: Vec<SourceRateEntry>,
     /// Its tables.
     pub per_table: Vec<SourceTableEntry>,
     /// Changes of state, newest first.
     pub history: Vec<SourceHistoryEntry>,
+}
+
+/// A point of the rates of a source.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SourceRateEntry {
+    /// When, milliseconds since 1970 UTC.
+    pub at_ms: i64,
+    /// Rows made durable per second.
+    pub rows_per_s: f64,
 }
 
 /// What a table of a source does.

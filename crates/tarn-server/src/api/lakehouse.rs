@@ -120,9 +120,9 @@ pub struct TableSnapshot {
     pub at: String,
     /// Such as `append` or `overwrite`.
     pub operation: String,
-    /// Rows added.
+    /// Rows added; none by a rewrite of files, which changes no rows.
     pub added_rows: u64,
-    /// Rows deleted.
+    /// Rows deleted; none by a rewrite.
     pub deleted_rows: u64,
     /// Files added.
     pub added_files: u64,
@@ -152,8 +152,8 @@ pub struct TableFile {
     pub rows: u64,
     /// Its size.
     pub bytes: u64,
-    /// Partition values.
-    pub partition: String,
+    /// Partition values; null without partitioning.
+    pub partition: Option<String>,
     /// Rows of it that are deleted.
     pub deleted_rows: u64,
 }

@@ -58,7 +58,7 @@ fn summary(
         bytes: sum(|partition| partition.bytes),
         low_offset: topic.partitions.iter().map(|partition| partition.low_offset).min().unwrap_or(0),
         high_offset: topic.partitions.iter().map(|partition| partition.high_offset).max().unwrap_or(0),
-        rows_per_s: app.state.metrics.counter(Metric::EventlogRows, &name).per_second(),
+        rows_per_s: app.state.metrics.of(&ctx.tenant).per_second_of(Metric::IngestTableRows, &name),
         last_append_at: topic.partitions.iter().filter_map(|partition| partition.appended_ms).max().map(iso),
         retention: TopicRetention {
             age: topic.spec.retention.age.map(|age| age.to_string()),

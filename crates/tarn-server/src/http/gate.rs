@@ -1,16 +1,59 @@
-//! What is refused before it reaches a handler: foreign host names, cross-site writes, oversized bodies, and what
-//! takes too long.
+//! What is refused before it reaches a handler: foreign host names, cross-site writes, oversized bodies, what takes too
+//! long, and what the router and the layers refuse by themselves; all in the shape of the protocol that was spoken.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tarn_core::FaultReport;
 
 use super::App;
 use super::error::ApiError;
 use super::identity::Identity;
+use crate::iceberg::{self, IcebergError};
 
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+/// An error in the shape of the protocol that a path belongs to.
+fn refuse(path: &str, error: ApiError) -> Response {
+    let below = path.strip_prefix(iceberg::ROOT);
+    if !below.is_some_and(|below| below.is_empty() || below.starts_with('/')) {
+        return error.into_response();
+    }
+    let (status, detail) = (error.status, error.detail);
+    let report = FaultReport { kind: detail.kind, message: detail.message, hint: detail.hint };
+    IcebergError::of_request(status, &report).into_response()
+}
+
+/// Middleware. The router tells a wrong method, and the decompression an unknown encoding, without a word.
+pub(crate) async fn explain(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_string());
+    let response = next.run(request).await;
+    if response.headers().contains_key(header::CONTENT_TYPE) {
+        return response;
+    }
+    let told = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let (name, value, message, hint) = match response.status() {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let allowed = told(header::ALLOW).unwrap_or_default();
+            let message = format!("`{path}` cannot be asked with {method}");
+            (header::ALLOW, allowed, message, format!("use {}", allowed.replace(',', ", ")))
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            let known = told(header::ACCEPT_ENCODING).unwrap_or("gzip");
+            let message = "the body is compressed in a way that is not known here".to_string();
+            let hint = format!("send it as it is, or with `Content-Encoding: {known}`");
+            (header::ACCEPT_ENCODING, known, message, hint)
+        }
+        _ => return response,
+    };
+    let error = ApiError { status: response.status(), ..ApiError::invalid(message).hint(hint) };
+    let mut explained = refuse(&path, error);
+    if let Ok(value) = HeaderValue::from_str(value) {
+        explained.headers_mut().insert(name, value);
+    }
+    explained
+}
 
 /// Middleware. A page of another site can make a browser resolve its own name to our address (DNS rebinding) and then
 /// read our answers; it cannot make the browser name us rightly.
@@ -22,10 +65,9 @@ pub(crate) async fn check_host(State(app): State<App>, request: Request, next: N
         None => true,
     };
     if !allowed {
-        let name = host.unwrap_or_default();
-        return ApiError::denied(format!("this server is not called `{name}`"))
-            .hint("add the name to `server.http.hosts` in the configuration, or use localhost")
-            .into_response();
+        let error = ApiError::denied(format!("this server is not called `{}`", host.unwrap_or_default()))
+            .hint("add the name to `server.http.hosts` in the configuration, or use localhost");
+        return refuse(request.uri().path(), error);
     }
     next.run(request).await
 }
@@ -60,7 +102,8 @@ pub(crate) async fn check_origin(request: Request, next: Next) -> Response {
     if reads || request.headers().contains_key(header::AUTHORIZATION) || is_same_origin(&request) {
         return next.run(request).await;
     }
-    ApiError::denied("a page of another site may not change anything here").into_response()
+    let error = ApiError::denied("a page of another site may not change anything here");
+    refuse(request.uri().path(), error)
 }
 
 fn is_same_origin(request: &Request) -> bool {
@@ -84,7 +127,7 @@ pub(crate) async fn check_length(State(app): State<App>, request: Request, next:
         false => (http.body_bytes_max.0, "server.http.body_bytes_max"),
     };
     match announced_length(request.headers()) {
-        Some(length) if length > limit => ApiError::too_large(limit, option).into_response(),
+        Some(length) if length > limit => refuse(request.uri().path(), ApiError::too_large(limit, option)),
         _ => next.run(request).await,
     }
 }
@@ -104,7 +147,8 @@ fn lasts(path: &str) -> bool {
 
 /// Middleware. Ends a request after `http.request_timeout`, and tells the work behind it when its caller went away.
 pub(crate) async fn limit_time(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let lasts = lasts(request.uri().path());
+    let path = request.uri().path().to_string();
+    let lasts = lasts(&path);
     let limit = app.config.http.request_timeout.0;
     let mut gone = None;
     if let Some(Identity::Known(ctx)) = request.extensions_mut().get_mut::<Identity>() {
@@ -120,9 +164,10 @@ pub(crate) async fn limit_time(State(app): State<App>, mut request: Request, nex
         tokio::select! {
             response = next.run(request) => response,
             () = app.env.clock.sleep(limit) => {
-                ApiError::unavailable(format!("the request took longer than {}", app.config.http.request_timeout))
-                    .hint("ask for less at once, or raise `server.http.request_timeout` in the configuration")
-                    .into_response()
+                let limit = app.config.http.request_timeout;
+                let error = ApiError::unavailable(format!("the request took longer than {limit}"))
+                    .hint("ask for less at once, or raise `server.http.request_timeout` in the configuration");
+                refuse(&path, error)
             }
         }
     };

@@ -45,25 +45,28 @@ async fn ready(State(app): State<App>) -> Response {
     (code, Json(HealthReport { status, checks })).into_response()
 }
 
-/// Gives all figures in the text format of Prometheus.
+/// Gives the figures of the caller's tenant and those of the process in the text format of Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "health",
     responses((status = 200, body = String, content_type = "text/plain"), (status = "default", body = ErrorBody)))]
-async fn metrics(State(app): State<App>, _caller: Viewer) -> impl IntoResponse {
-    measure(&app).await;
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.state.metrics.render())
+async fn metrics(State(app): State<App>, Viewer(ctx): Viewer) -> impl IntoResponse {
+    measure(&app, &ctx).await;
+    let text = app.state.metrics.of(&ctx.tenant).render();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 
 /// Sets the figures that nothing counts as it happens.
-async fn measure(app: &App) {
+async fn measure(app: &App, ctx: &RequestContext) {
+    let metrics = &app.state.metrics;
+    let running = app.state.engine.latency(ctx).running;
+    metrics.of(&ctx.tenant).gauge(Metric::QueriesRunning, "").set(running as f64);
     let disk = app.hub.disk(app).await;
     let figures = [
-        (Metric::QueriesRunning, app.state.engine.latency().running),
         (Metric::ProcessMemoryBytes, memory_bytes().unwrap_or(0)),
         (Metric::DiskBytes, disk.used_bytes),
         (Metric::DiskFreeBytes, disk.free_bytes),
     ];
     for (metric, value) in figures {
-        app.state.metrics.gauge(metric, "").set(value as f64);
+        metrics.gauge(metric, "").set(value as f64);
     }
 }
 

@@ -20,7 +20,7 @@ use super::extract::{ApiJson, ApiPath, ApiQuery, BodyError, read_body};
 use super::identity::{Editor, Viewer};
 use crate::api::{
     DeadLetterEntry, ErrorBody, Items, PushReport, SourceCheckReport, SourceCheckRequest, SourceCheckStep,
-    SourceDetail, SourceEntry, SourceTypeEntry, SourceTypeExample,
+    SourceDetail, SourceEntry, SourceRateEntry, SourceTypeEntry, SourceTypeExample,
 };
 
 const DEAD_LETTERS_DEFAULT: usize = 100;
@@ -34,6 +34,7 @@ struct Detail {
     #[serde(flatten)]
     summary: SourceSummary,
     spec: Value,
+    rates: Vec<SourceRateEntry>,
     per_table: Vec<TableStatus>,
     history: Vec<HistoryEntry>,
 }
@@ -131,9 +132,11 @@ async fn detail(
     let ingest = &app.state.ingest;
     let summary = ingest.status(&ctx, &name)?;
     let declared = app.state.resources.get(&ctx, &ResourceId::new("source", name.as_str())).await;
+    let rates = app.state.rates.rows_of(&ctx.tenant, name.as_str());
     Ok(Json(Detail {
         // A source that is being removed runs a little longer than it is declared.
         spec: declared.map_or(Value::Null, |declared| declared.spec),
+        rates: rates.into_iter().map(|(at_ms, rows_per_s)| SourceRateEntry { at_ms, rows_per_s }).collect(),
         per_table: ingest.tables(&ctx, &name)?,
         history: ingest.history(&ctx, &name)?,
         summary,

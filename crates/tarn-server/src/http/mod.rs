@@ -149,6 +149,7 @@ pub(crate) fn router(app: App) -> Router {
         .layer(from_fn(gate::check_origin))
         .layer(from_fn_with_state(app.clone(), identity::identify))
         .layer(RequestDecompressionLayer::new())
+        .layer(from_fn(gate::explain))
         .layer(from_fn_with_state(app.clone(), gate::check_length))
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(app.clone(), gate::check_host))

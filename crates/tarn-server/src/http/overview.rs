@@ -63,26 +63,27 @@ async fn glance(app: &App, ctx: &RequestContext) -> Result<Glance, ApiError> {
     let state = &app.state;
     let sources_list = state.ingest.statuses(ctx);
     let tables_list = summaries(app, ctx).await?;
-    let latency = state.engine.latency();
+    let latency = state.engine.latency(ctx);
+    let metrics = state.metrics.of(&ctx.tenant);
     let disk = app.hub.disk(app).await;
     Ok(Glance {
         started_at: iso(app.installation.started_ms),
         uptime_ms: app.env.clock.now_ms() - app.installation.started_ms,
         sources: counts(&sources_list),
-        rows_per_s: state.metrics.per_second(Metric::IngestRows),
-        rows_total: state.metrics.total(Metric::IngestRows),
-        bytes_per_s: state.metrics.per_second(Metric::IngestBytes),
-        queries_per_s: state.metrics.per_second(Metric::Queries),
+        rows_per_s: metrics.per_second(Metric::IngestRows),
+        rows_total: metrics.total(Metric::IngestRows),
+        bytes_per_s: metrics.per_second(Metric::IngestBytes),
+        queries_per_s: metrics.per_second(Metric::Queries),
         query_p50_ms: latency.p50_ms,
         query_p99_ms: latency.p99_ms,
         memory_bytes: memory_bytes().unwrap_or(0),
         disk_bytes: disk.used_bytes,
         disk_free_bytes: disk.free_bytes,
         freshness_ms_max: tables_list.iter().filter_map(|one| one.table.freshness_ms).max(),
-        rates: state.rates.points(),
+        rates: state.rates.points(&ctx.tenant),
         sources_list,
         tables_list,
-        faults: state.faults.list().iter().map(fault).collect(),
+        faults: state.faults.list(&ctx.tenant).iter().map(fault).collect(),
     })
 }
 

@@ -56,6 +56,16 @@ impl IcebergError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "BadRequestException", message)
     }
 
+    /// A fault that was found before the protocol saw the request, with the status that other protocols give it.
+    pub(crate) fn of_request(status: StatusCode, report: &FaultReport) -> Self {
+        let told = Self::of(report);
+        match status {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::too_large(told.message),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self { status, ..told },
+            _ => told,
+        }
+    }
+
     /// No such namespace.
     pub(crate) fn no_namespace(name: &str) -> Self {
         Self::new(

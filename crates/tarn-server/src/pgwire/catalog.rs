@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider,
+    TableProvider,
 };
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::datasource::TableType;
@@ -36,6 +37,7 @@ use pgwire::error::PgWireResult;
 use tarn_core::{RequestContext, Sealed, TableName, TenantId};
 use tarn_query::{Session, Tables};
 
+use super::attributes;
 use super::error::user_error;
 use super::information;
 use super::settings::SERVER_VERSION;
@@ -46,7 +48,7 @@ pub(crate) const DATABASE: &str = "tarn";
 const PG_CATALOG: &str = "pg_catalog";
 const INFORMATION_SCHEMA: &str = "information_schema";
 
-type PgCatalog = PgCatalogSchemaProvider<LakeNames, EmptyContextProvider>;
+pub(super) type PgCatalog = PgCatalogSchemaProvider<LakeNames, EmptyContextProvider>;
 
 /// What all connections share: the constant tables of the catalog, and per tenant the numbers of its tables, which
 /// clients remember between connections.
@@ -135,7 +137,9 @@ impl SystemCatalog {
         };
         let mut state = self.template.clone();
         *state.config_mut() = lake.copied_config().with_information_schema(false);
-        let database = Database { lake: catalog, system: self.system(ctx)?, information };
+        let system =
+            System { emulated: self.system(ctx)?, tables: Arc::clone(&self.tables), ctx: ctx.clone() };
+        let database = Database { lake: catalog, system: Arc::new(system), information };
         state.register_catalog_list(Arc::new(OneDatabase(Arc::new(database))));
         let context = SessionContext::new_with_state(state);
         for function in caller_functions(ctx, &session.namespace()) {
@@ -237,7 +241,7 @@ pub(crate) struct LakeNames {
     ctx: RequestContext,
 }
 
-fn external(error: tarn_query::QueryError) -> DataFusionError {
+pub(super) fn external(error: tarn_query::QueryError) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
@@ -295,11 +299,42 @@ impl CatalogProviderList for OneDatabase {
     }
 }
 
+/// The emulated `pg_catalog`, but for the types of columns.
+struct System {
+    emulated: Arc<PgCatalog>,
+    tables: Arc<dyn Tables>,
+    ctx: RequestContext,
+}
+
+impl fmt::Debug for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("System").finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for System {
+    fn table_names(&self) -> Vec<String> {
+        self.emulated.table_names()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        match name.eq_ignore_ascii_case("pg_attribute") {
+            true => attributes::table(&self.emulated, &self.tables, &self.ctx),
+            false => self.emulated.table(name).await,
+        }
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.emulated.table_exist(name)
+    }
+}
+
 /// The tables of the lakehouse with the two system schemas beside them.
 #[derive(Debug)]
 struct Database {
     lake: Arc<dyn CatalogProvider>,
-    system: Arc<PgCatalog>,
+    system: Arc<System>,
     information: Arc<dyn SchemaProvider>,
 }
 
@@ -355,6 +390,7 @@ fn every(name: &str, argument: DataType) -> ScalarUDF {
 
 fn constant_functions(version: &str) -> Vec<ScalarUDF> {
     vec![
+        attributes::FormatType::function(),
         constant("version", format!("PostgreSQL {SERVER_VERSION} (Tarn {version})")),
         no_text("obj_description", vec![DataType::Int32, DataType::Utf8]),
         no_text("shobj_description", vec![DataType::Int32, DataType::Utf8]),

@@ -1,6 +1,7 @@
 //! One connection: who is connected, what runs, and how it is stopped.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use async_trait::async_trait;
@@ -12,6 +13,7 @@ use pgwire::api::{ClientInfo, ErrorHandler, PgWireServerHandlers};
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::cancel::CancelRequest;
 use pgwire::messages::startup::SecretKey;
+use tarn_access::ScramLogin;
 use tarn_core::RequestContext;
 use tarn_query::Session;
 use tokio::sync::watch;
@@ -26,6 +28,7 @@ use crate::http::App;
 #[derive(Debug)]
 pub(crate) struct Running {
     current: Mutex<Option<Statement>>,
+    is_abandoned: AtomicBool,
     busy: watch::Sender<usize>,
 }
 
@@ -46,13 +49,17 @@ pub(crate) struct Busy {
 
 impl Running {
     fn new() -> Arc<Self> {
-        Arc::new(Self { current: Mutex::default(), busy: watch::Sender::new(0) })
+        let (is_abandoned, busy) = (AtomicBool::new(false), watch::Sender::new(0));
+        Arc::new(Self { current: Mutex::default(), is_abandoned, busy })
     }
 
     /// Notes that a statement starts.
     pub(crate) fn start(self: &Arc<Self>, query_id: String) -> Busy {
         let token = CancellationToken::new();
         *self.current.lock() = Some(Statement { query_id: query_id.clone(), token: token.clone() });
+        if self.is_abandoned.load(Ordering::SeqCst) {
+            token.cancel();
+        }
         self.busy.send_modify(|count| *count += 1);
         Busy { running: Arc::clone(self), query_id, token }
     }
@@ -62,6 +69,14 @@ impl Running {
         let mut busy = self.busy.subscribe();
         // The sender lives in `self`.
         let _ = busy.wait_for(|count| *count == 0).await;
+    }
+
+    /// Stops what runs and what would be started, as nobody waits for it.
+    pub(super) fn abandon(&self) {
+        self.is_abandoned.store(true, Ordering::SeqCst);
+        if let Some(query_id) = self.stop() {
+            tracing::debug!(query_id, "cancelled, its client is gone");
+        }
     }
 
     fn stop(&self) -> Option<String> {
@@ -91,6 +106,8 @@ pub(crate) struct Connection {
     session: OnceLock<Session>,
     pid: OnceLock<i32>,
     running: Arc<Running>,
+    /// A login that awaits the client's next message.
+    pub(super) login: Mutex<Option<ScramLogin>>,
     pub(super) cursors: Cursors,
 }
 
@@ -110,6 +127,7 @@ impl Connection {
             session: OnceLock::new(),
             pid: OnceLock::new(),
             running: Running::new(),
+            login: Mutex::default(),
             cursors: Cursors::default(),
         })
     }

@@ -1,18 +1,23 @@
 //! Rows as PostgreSQL data rows.
 //!
 //! Most types are written by `arrow-pg`. Those it lacks are turned into one that it has: fixed binary into binary, maps
-//! into JSON text; numbers with more than 28 digits are written here.
+//! into text; numbers with more than 28 digits and UUIDs are written here, and texts are put right by [`TextEncoder`].
 
 use std::error::Error;
 use std::sync::Arc;
 
+use arrow::array::timezone::Tz;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{
+    ArrowTimestampType, DataType, Decimal128Type, Field, FieldRef, Schema, SchemaRef, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+};
+use arrow::temporal_conversions::as_datetime_with_timezone;
 use arrow::util::display::{ArrayFormatter, FormatOptions as DisplayOptions};
 use bytes::{BufMut, BytesMut};
-use datafusion_postgres::arrow_pg::datatypes::arrow_schema_to_pg_fields;
-use datafusion_postgres::arrow_pg::encoder::encode_value;
+use datafusion_postgres::arrow_pg::datatypes::{arrow_schema_to_pg_fields, into_pg_type};
+use datafusion_postgres::arrow_pg::encoder::{Encoder, encode_value};
 use futures::{Stream, StreamExt, stream};
 use pgwire::api::portal::Format;
 use pgwire::api::results::{DataRowEncoder, FieldInfo};
@@ -21,8 +26,10 @@ use pgwire::messages::data::DataRow;
 use pgwire::types::ToSqlText;
 use pgwire::types::format::FormatOptions;
 use postgres_types::{IsNull, ToSql, Type, to_sql_checked};
+use uuid::Uuid;
 
 use super::error::user_error;
+use super::text::{Moment, TextEncoder};
 
 /// Column descriptions of a result, and how its batches must be changed before they are written.
 #[derive(Clone, Debug)]
@@ -44,8 +51,7 @@ impl Encoding {
         }
         let schema = Arc::new(Schema::new(columns));
         let fields = arrow_schema_to_pg_fields(&schema, format, Some(options))?;
-        let fields =
-            fields.into_iter().zip(schema.fields()).map(|(info, field)| sized(info, field.data_type()));
+        let fields = fields.into_iter().zip(schema.fields()).map(|(info, field)| described(&info, field));
         Ok(Self { fields: Arc::new(fields.collect()), schema })
     }
 
@@ -57,17 +63,30 @@ impl Encoding {
             .zip(self.schema.fields())
             .map(|(a, f)| convert(a, f))
             .collect::<Result<_, _>>()?;
-        let mut encoder = DataRowEncoder::new(Arc::clone(&self.fields));
+        let zones: Vec<Option<Tz>> = self.schema.fields().iter().map(|field| zone_of(field)).collect();
+        let mut rows_encoder = DataRowEncoder::new(Arc::clone(&self.fields));
+        let mut encoder = TextEncoder::new(&mut rows_encoder);
         let mut rows = Vec::with_capacity(batch.num_rows());
         for row in 0..batch.num_rows() {
-            for ((column, field), info) in columns.iter().zip(self.schema.fields()).zip(self.fields.iter()) {
-                match field.data_type() {
-                    DataType::Decimal128(_, scale) => {
+            let described = self.schema.fields().iter().zip(self.fields.iter()).zip(&zones);
+            for (column, ((field, info), zone)) in columns.iter().zip(described) {
+                match (field.data_type(), zone) {
+                    (DataType::Decimal128(_, scale), _) => {
                         let values = column.as_primitive::<Decimal128Type>();
                         let value = values
                             .is_valid(row)
                             .then(|| Numeric { digits: values.value(row), scale: *scale });
-                        encoder.encode_field(&value)?;
+                        encoder.encode_field(&value, info)?;
+                    }
+                    (DataType::FixedSizeBinary(_), _) => {
+                        let values = column.as_fixed_size_binary();
+                        let value = values.is_valid(row).then(|| Uuid::from_slice(values.value(row)));
+                        let value =
+                            value.transpose().map_err(|error| user_error("XX000", error.to_string()))?;
+                        encoder.encode_field(&value.map(UuidValue), info)?;
+                    }
+                    (DataType::Timestamp(unit, _), Some(zone)) => {
+                        encoder.encode_field(&moment(column, row, *unit, *zone), info)?;
                     }
                     _ => encode_value(&mut encoder, column, row, field, info)?,
                 }
@@ -98,9 +117,34 @@ impl Encoding {
     }
 }
 
+/// The time zone in which a column's instants are shown.
+fn zone_of(field: &Field) -> Option<Tz> {
+    match field.data_type() {
+        DataType::Timestamp(_, Some(zone)) => zone.parse().ok(),
+        _ => None,
+    }
+}
+
+fn moment(column: &ArrayRef, row: usize, unit: TimeUnit, zone: Tz) -> Option<Moment> {
+    fn at<T: ArrowTimestampType>(column: &ArrayRef, row: usize, zone: Tz) -> Option<Moment> {
+        let at = as_datetime_with_timezone::<T>(column.as_primitive::<T>().value(row), zone)?;
+        Some(Moment(at.fixed_offset()))
+    }
+    if column.is_null(row) {
+        return None;
+    }
+    match unit {
+        TimeUnit::Second => at::<TimestampSecondType>(column, row, zone),
+        TimeUnit::Millisecond => at::<TimestampMillisecondType>(column, row, zone),
+        TimeUnit::Microsecond => at::<TimestampMicrosecondType>(column, row, zone),
+        TimeUnit::Nanosecond => at::<TimestampNanosecondType>(column, row, zone),
+    }
+}
+
 /// The same column with a type that can be written.
 fn writable(field: &FieldRef) -> FieldRef {
     let data_type = match field.data_type() {
+        _ if is_uuid(field) => return Arc::clone(field),
         DataType::FixedSizeBinary(_) => DataType::Binary,
         DataType::UInt64 => DataType::Decimal128(20, 0),
         DataType::Float16 => DataType::Float32,
@@ -134,24 +178,76 @@ fn as_text(column: &ArrayRef) -> PgWireResult<ArrayRef> {
     Ok(Arc::new(texts.collect::<arrow::array::StringArray>()))
 }
 
-/// Adds width and modifier, from which drivers learn precision and scale.
-fn sized(info: FieldInfo, data_type: &DataType) -> FieldInfo {
-    let size = match *info.datatype() {
+/// Whether a column holds UUIDs and not just sixteen bytes.
+pub(super) fn is_uuid(field: &Field) -> bool {
+    *field.data_type() == DataType::FixedSizeBinary(16) && field.extension_type_name() == Some("arrow.uuid")
+}
+
+/// The type that a column has on the wire; text, if it has none of its own.
+pub(super) fn column_type(field: &FieldRef) -> Type {
+    match is_uuid(field) {
+        true => Type::UUID,
+        false => into_pg_type(writable(field).data_type()).unwrap_or(Type::TEXT),
+    }
+}
+
+/// From which drivers learn precision and scale.
+pub(super) fn type_modifier(data_type: &DataType) -> Option<i32> {
+    match data_type {
+        DataType::Decimal128(precision, scale) => {
+            Some((i32::from(*precision) << 16) + i32::from((*scale).max(0)) + 4)
+        }
+        DataType::UInt64 => type_modifier(&DataType::Decimal128(20, 0)),
+        _ => None,
+    }
+}
+
+/// The description of a column with type, width and modifier.
+fn described(info: &FieldInfo, field: &FieldRef) -> FieldInfo {
+    let pg_type = if is_uuid(field) { Type::UUID } else { info.datatype().clone() };
+    let size = match pg_type {
         Type::BOOL => 1,
         Type::INT2 => 2,
         Type::INT4 | Type::FLOAT4 | Type::DATE => 4,
         Type::INT8 | Type::FLOAT8 | Type::TIMESTAMP | Type::TIMESTAMPTZ | Type::TIME => 8,
-        Type::INTERVAL => 16,
+        Type::INTERVAL | Type::UUID => 16,
         _ => -1,
     };
-    let info = info.with_type_size(size);
-    match data_type {
-        DataType::Decimal128(precision, scale) => {
-            let modifier = (i32::from(*precision) << 16) + i32::from((*scale).max(0)) + 4;
-            info.with_type_modifier(modifier)
-        }
-        _ => info,
+    let info = FieldInfo::new(info.name().to_string(), None, None, pg_type, info.format())
+        .with_format_options(Arc::clone(info.format_options()))
+        .with_type_size(size);
+    match type_modifier(field.data_type()) {
+        Some(modifier) => info.with_type_modifier(modifier),
+        None => info,
     }
+}
+
+#[derive(Debug)]
+struct UuidValue(Uuid);
+
+impl ToSqlText for UuidValue {
+    fn to_sql_text(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+        _: &FormatOptions,
+    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.put_slice(self.0.hyphenated().to_string().as_bytes());
+        Ok(IsNull::No)
+    }
+}
+
+impl ToSql for UuidValue {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.put_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::UUID
+    }
+
+    to_sql_checked!();
 }
 
 /// `digits` times ten to the power of minus `scale`.

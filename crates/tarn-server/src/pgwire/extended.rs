@@ -16,6 +16,7 @@ use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::extendedquery::Execute;
 use pgwire::messages::response::{EmptyQueryResponse, TransactionStatus};
+use tarn_query::parameter_types;
 
 use super::catalog::{CatalogPlan, planning_error};
 use super::connection::Connection;
@@ -76,7 +77,7 @@ impl Connection {
         if piece.is_about_catalog()
             && let Some(plan) = self.server().catalog.plan(session, piece).await?
         {
-            let types = plan.plan().get_parameter_types().map_err(|error| planning_error(&error))?;
+            let types = parameter_types(plan.plan()).map_err(|error| planning_error(&error))?;
             return Ok(Planned::Catalog { plan, params: ordered(types) });
         }
         let prepared = session.prepare(&piece.text).await.map_err(|error| of_query(&error, piece))?;

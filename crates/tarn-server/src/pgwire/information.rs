@@ -11,7 +11,7 @@ use tarn_core::RequestContext;
 use tarn_query::{QueryError, Tables};
 
 use super::catalog::DATABASE;
-use super::params::wire_type;
+use super::encode::{column_type, is_uuid};
 
 type Texts = Vec<Option<String>>;
 type Numbers = Vec<Option<i32>>;
@@ -181,14 +181,14 @@ fn columns(rows: &[Row]) -> Result<RecordBatch, ArrowError> {
         ("ordinal_position", position),
         ("column_default", texts(std::iter::repeat_n(None, count))),
         ("is_nullable", text(&|row| if row.field.is_nullable() { "YES" } else { "NO" }.to_string())),
-        ("data_type", text(&|row| type_name(row.field.data_type()).to_string())),
+        ("data_type", text(&|row| type_name(&row.field).to_string())),
         ("character_maximum_length", number(|_| None)),
         ("numeric_precision", number(numeric_precision)),
         ("numeric_scale", number(numeric_scale)),
         ("datetime_precision", number(datetime_precision)),
         ("udt_catalog", same(DATABASE, count)),
         ("udt_schema", same("pg_catalog", count)),
-        ("udt_name", text(&|row| wire_type(row.field.data_type()).name().to_string())),
+        ("udt_name", text(&|row| column_type(&row.field).name().to_string())),
         ("is_identity", same("NO", count)),
         ("is_generated", same("NEVER", count)),
         ("is_updatable", same("NO", count)),
@@ -196,8 +196,10 @@ fn columns(rows: &[Row]) -> Result<RecordBatch, ArrowError> {
 }
 
 /// The name that the SQL standard has for a type.
-fn type_name(data_type: &DataType) -> &'static str {
-    match data_type {
+fn type_name(field: &Field) -> &'static str {
+    match field.data_type() {
+        _ if is_uuid(field) => "uuid",
+        DataType::Dictionary(_, value) => type_name(&field.clone().with_data_type(value.as_ref().clone())),
         DataType::Boolean => "boolean",
         DataType::Int8 | DataType::Int16 | DataType::UInt8 => "smallint",
         DataType::Int32 | DataType::UInt16 => "integer",
@@ -214,7 +216,6 @@ fn type_name(data_type: &DataType) -> &'static str {
         DataType::Timestamp(_, None) => "timestamp without time zone",
         DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(_, _) => "ARRAY",
         DataType::Struct(_) => "record",
-        DataType::Dictionary(_, value) => type_name(value),
         _ => "text",
     }
 }

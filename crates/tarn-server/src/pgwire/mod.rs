@@ -1,5 +1,6 @@
 //! The PostgreSQL wire protocol: a session per connection over the query engine.
 
+mod attributes;
 mod catalog;
 mod connection;
 mod control;
@@ -13,8 +14,10 @@ mod settings;
 mod simple;
 mod split;
 mod startup;
+mod text;
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
@@ -24,6 +27,8 @@ use pgwire::messages::startup::SecretKey;
 use pgwire::tokio::process_socket;
 use tarn_core::{RequestContext, Sealed, TenantId};
 use tarn_observe::Metric;
+#[cfg(target_os = "linux")]
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
@@ -125,18 +130,59 @@ async fn serve_connection(
     let gauge =
         connection.server().app.state.metrics.gauge(Metric::ServerConnections, Protocol::Pgwire.as_str());
     let _open = OpenConnection::new(&gauge);
-    let running = connection.running();
-    let serving = process_socket(stream, tls, Arc::new(Handlers(Arc::clone(&connection))));
-    tokio::pin!(serving);
-    let ended = tokio::select! {
-        ended = &mut serving => ended,
-        () = stop.cancelled() => tokio::select! {
-            ended = &mut serving => ended,
-            () = running.idle() => Ok(()),
-        },
-    };
-    connection.close();
-    if let Err(error) = ended {
+    if let Err(error) = speak(&connection, stream, tls, stop).await {
         tracing::debug!(%error, "PostgreSQL connection ended early");
     }
+    connection.close();
+}
+
+async fn speak(
+    connection: &Arc<Connection>,
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let (stream, line) = twice(stream)?;
+    let running = connection.running();
+    let serving = process_socket(stream, tls, Arc::new(Handlers(Arc::clone(connection))));
+    let stopped = async {
+        stop.cancelled().await;
+        running.idle().await;
+    };
+    tokio::pin!(serving, stopped);
+    let mut is_gone = false;
+    loop {
+        tokio::select! {
+            ended = &mut serving => return ended,
+            () = &mut stopped => return Ok(()),
+            // What was sent before is still read: a request to cancel comes on a line that is closed at once.
+            () = hung_up(&line), if !is_gone => {
+                is_gone = true;
+                running.abandon();
+            }
+        }
+    }
+}
+
+/// The same socket twice: one to speak on, one to watch.
+fn twice(stream: TcpStream) -> io::Result<(TcpStream, TcpStream)> {
+    let stream = stream.into_std()?;
+    let line = stream.try_clone()?;
+    Ok((TcpStream::from_std(stream)?, TcpStream::from_std(line)?))
+}
+
+/// Waits until the client has closed its side. Nothing is read, and what arrives is no reason to wake up: of a pipelining
+/// client there is always something to read.
+#[cfg(target_os = "linux")]
+async fn hung_up(line: &TcpStream) {
+    // Urgent data is not part of the protocol, and this interest also ends with the reading side.
+    if line.ready(Interest::PRIORITY).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Elsewhere nothing tells an end from data without reading it; a statement then ends with its next row.
+#[cfg(not(target_os = "linux"))]
+async fn hung_up(_: &TcpStream) {
+    std::future::pending::<()>().await;
 }

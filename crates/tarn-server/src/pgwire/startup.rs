@@ -1,19 +1,20 @@
-//! Logging in: any database name; nobody on a server of this machine without users; else user and password, or an API
-//! key as the password, in clear text only within TLS or on this machine.
+//! Logging in: any database name; nobody on a server of this machine without users; else user and password by
+//! SCRAM-SHA-256, or an API key as the password of the user `key`, in clear text; over a network only within TLS.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 use futures::{Sink, SinkExt};
+use pgwire::api::auth::sasl::SCRAM_SHA_256_METHOD;
 use pgwire::api::auth::{
     ServerParameterProvider, StartupHandler, finish_authentication, protocol_negotiation,
 };
 use pgwire::api::{ClientInfo, METADATA_DATABASE, METADATA_USER, PgWireConnectionState};
 use pgwire::error::{PgWireError, PgWireResult};
-use pgwire::messages::startup::{Authentication, Startup};
+use pgwire::messages::startup::{Authentication, PasswordMessageFamily, Startup};
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion};
-use tarn_access::{AccessError, Credentials, Identity, Peer};
+use tarn_access::{AccessError, Credentials, Identity, Peer, ScramLogin};
 use tarn_core::Fault;
 
 use super::catalog::DATABASE;
@@ -42,6 +43,11 @@ impl StartupHandler for Connection {
         match message {
             PgWireFrontendMessage::Startup(startup) => self.begin(client, &startup).await,
             PgWireFrontendMessage::PasswordMessageFamily(message) => {
+                // The guard must not live in the arms.
+                let login = self.login.lock().take();
+                if let Some(login) = login {
+                    return self.prove(client, login, message).await;
+                }
                 let password = message.into_password()?.password;
                 let user = client.metadata().get(METADATA_USER).cloned().unwrap_or_default();
                 let credentials = Credentials::password(user, password);
@@ -96,8 +102,51 @@ impl Connection {
             let message = "a password may not be sent unencrypted over the network";
             return Err(fatal("28000", message, Some(hint.to_string())));
         }
+        let user = client.metadata().get(METADATA_USER).cloned().unwrap_or_default();
+        let login = self.app().state.access.begin_scram(&user, &peer).await;
+        let login = login.map_err(|error| refused(&error, &user))?;
+        let method = match login {
+            Some(_) => Authentication::SASL(vec![SCRAM_SHA_256_METHOD.to_string()]),
+            None => Authentication::CleartextPassword,
+        };
+        *self.login.lock() = login;
         client.set_state(PgWireConnectionState::AuthenticationInProgress);
-        client.send(PgWireBackendMessage::Authentication(Authentication::CleartextPassword)).await?;
+        client.send(PgWireBackendMessage::Authentication(method)).await?;
+        Ok(())
+    }
+
+    /// Takes the next message of a login by SCRAM.
+    async fn prove<C>(
+        &self,
+        client: &mut C,
+        mut login: ScramLogin,
+        message: PasswordMessageFamily,
+    ) -> PgWireResult<()>
+    where
+        C: ClientInfo + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let user = client.metadata().get(METADATA_USER).cloned().unwrap_or_default();
+        let access = &self.app().state.access;
+        if login.is_answered() {
+            let message = message.into_sasl_response()?;
+            let proven = access.finish_scram(&login, &message.data, &peer_of(client)).await;
+            let (identity, proof) = proven.map_err(|error| refused(&error, &user))?;
+            let proof = Authentication::SASLFinal(proof.into());
+            client.feed(PgWireBackendMessage::Authentication(proof)).await?;
+            return self.welcome(client, &identity).await;
+        }
+        let message = message.into_sasl_initial_response()?;
+        if message.auth_method != SCRAM_SHA_256_METHOD {
+            let method = message.auth_method;
+            return Err(fatal("28000", format!("the authentication method {method} was not offered"), None));
+        }
+        let answer = access.answer_scram(&mut login, message.data.as_deref().unwrap_or_default());
+        let answer = answer.map_err(|error| refused(&error, &user))?;
+        *self.login.lock() = Some(login);
+        let answer = Authentication::SASLContinue(answer.into());
+        client.send(PgWireBackendMessage::Authentication(answer)).await?;
         Ok(())
     }
 
@@ -130,8 +179,10 @@ fn peer_of<C: ClientInfo + ?Sized>(client: &C) -> Peer {
 fn refused(error: &AccessError, user: &str) -> PgWireError {
     match error {
         AccessError::WrongCredentials { .. } => {
-            fatal("28P01", format!("password authentication failed for user \"{user}\""), error.hint())
+            let hint = error.hint().map(|hint| format!("{hint}; an API key goes with the user name `key`"));
+            fatal("28P01", format!("password authentication failed for user \"{user}\""), hint)
         }
+        AccessError::Invalid { .. } => fatal("08P01", error.to_string(), None),
         AccessError::TooManyAttempts { .. } => fatal("28000", error.to_string(), error.hint()),
         other if other.is_unauthenticated() => fatal("28000", other.to_string(), other.hint()),
         other => fatal("58000", tarn_core::chain_text(other), other.hint()),

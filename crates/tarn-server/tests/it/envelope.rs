@@ -196,3 +196,20 @@ async fn a_foreign_host_name_is_not_answered() {
     let own = converse(named.server.http_addr.unwrap(), &ask("LAKE.example")).await;
     assert!(own.starts_with("HTTP/1.1 200 "), "{own}");
 }
+
+#[tokio::test]
+async fn a_wrong_method_is_told_in_the_same_shape_with_the_right_ones() {
+    let world = World::start().await;
+    let caller = world.caller();
+    for (method, path, allowed) in [
+        ("PUT", "/api/v1/query", "POST"),
+        ("GET", "/api/v1/ingest/shop/push", "POST"),
+        ("DELETE", "/api/v1/lakehouse", "GET"),
+        ("POST", "/healthz", "GET"),
+    ] {
+        let answer = caller.send(method, path, None).await;
+        assert_eq!(answer.status, 405, "{method} {path}");
+        assert!(answer.header("allow").contains(allowed), "{method} {path}: {:?}", answer.headers);
+        answer.refused(405, "invalid");
+    }
+}

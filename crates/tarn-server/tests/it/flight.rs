@@ -269,6 +269,35 @@ async fn a_query_is_cancelled_through_its_flight() {
     assert_eq!(status.code(), Code::Cancelled, "{status:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_away_stops_its_query() {
+    let world = World::start().await;
+    let caller = world.caller();
+    let counts = "SELECT count(*) FROM generate_series(1, 1000000000000) AS t(n) WHERE n % 7 = 3";
+    let rows = "SELECT value, repeat('x', 1000) FROM generate_series(1, 1000000000000)";
+    // Before the first row, and among them.
+    for sql in [counts, rows] {
+        let mut client = connect(&world).await;
+        let asked = world.env.spawner.spawn(async move { query(&mut client, sql).await.map(|_| ()) });
+        let becomes = async |state: &str| {
+            let reached = async {
+                loop {
+                    let list = caller.get("/api/v1/query").await.ok();
+                    let newest = &list["items"][0];
+                    if newest["state"] == state && newest["sql"] == sql {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            };
+            crate::lake::within(&format!("{sql} becomes {state}"), reached).await;
+        };
+        becomes("running").await;
+        asked.abort();
+        becomes("cancelled").await;
+    }
+}
+
 #[tokio::test]
 async fn an_unknown_command_is_refused() {
     let world = World::start().await;

@@ -99,6 +99,12 @@ async fn the_overview_shows_what_is_there() {
     assert_eq!(overview["tables_list"][0]["source"], "shop");
     assert_eq!(overview["rows_total"], 3);
     assert_eq!(overview["faults"], json!([]));
+    assert!(overview["queries_per_s"].as_f64().unwrap().is_sign_positive(), "{overview}");
+    let topics = world.caller().get("/api/v1/eventlog").await.ok();
+    assert!(topics["items"][0]["rows_per_s"].as_f64().unwrap() > 0.0, "{topics}");
+    world.state.rates.record(world.env.clock.now_ms() + 2_000);
+    let source = world.caller().get("/api/v1/ingest/shop").await.ok();
+    assert_eq!(source["rates"][0]["rows_per_s"], 1.5, "{source}");
     let sum: u64 = overview["sources"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
     assert_eq!(sum, 1, "{}", overview["sources"]);
     assert!(overview["disk_bytes"].as_u64().unwrap() > 0);

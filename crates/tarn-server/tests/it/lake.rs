@@ -1,65 +1,13 @@
-//! Tables of the lakehouse as the query engine sees them, and rows for them.
+//! Tables of the lakehouse, and rows for them.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use serde_json::{Value, json};
-use tarn_core::{HumanDuration, RequestContext, ResourceName, TableName};
+use tarn_core::{HumanDuration, RequestContext, ResourceName};
 use tarn_ingest::{Push, SourceInstance};
-use tarn_lakehouse::{Lakehouse, LakehouseError, SinkConfig, SinkSpec, TableView};
-use tarn_query::{AsOf, QueryError, Tables};
+use tarn_lakehouse::{SinkConfig, SinkSpec};
 
 use crate::world::World;
-
-/// The port of the query engine over the lakehouse, as the program wires it.
-#[derive(Debug)]
-pub struct LakeTables(pub Arc<Lakehouse>);
-
-fn found(result: Result<Arc<TableView>, LakehouseError>) -> Result<Option<Arc<TableView>>, QueryError> {
-    match result {
-        Ok(view) => Ok(Some(view)),
-        Err(LakehouseError::TableNotFound { .. }) => Ok(None),
-        Err(error @ LakehouseError::SnapshotNotFound { .. }) => {
-            Err(QueryError::Plan { message: error.to_string(), position: None, hint: None })
-        }
-        Err(error) => Err(QueryError::from_fault(&error)),
-    }
-}
-
-#[async_trait]
-impl Tables for LakeTables {
-    async fn namespaces(&self, ctx: &RequestContext) -> Result<Vec<String>, QueryError> {
-        self.0.catalog().list_namespaces(ctx).await.map_err(|error| QueryError::from_fault(&error))
-    }
-
-    async fn tables(&self, ctx: &RequestContext, namespace: &str) -> Result<Vec<TableName>, QueryError> {
-        match self.0.catalog().list_tables(ctx, namespace).await {
-            Err(LakehouseError::NamespaceNotFound { .. }) => Ok(Vec::new()),
-            listed => listed.map_err(|error| QueryError::from_fault(&error)),
-        }
-    }
-
-    async fn view(
-        &self,
-        ctx: &RequestContext,
-        name: &TableName,
-    ) -> Result<Option<Arc<TableView>>, QueryError> {
-        found(self.0.view(ctx, name).await)
-    }
-
-    async fn view_at(
-        &self,
-        ctx: &RequestContext,
-        name: &TableName,
-        as_of: AsOf,
-    ) -> Result<Option<Arc<TableView>>, QueryError> {
-        found(match as_of {
-            AsOf::Snapshot(id) => self.0.view_at_snapshot(ctx, name, id).await,
-            AsOf::TimestampMs(ms) => self.0.view_at_time(ctx, name, ms).await,
-        })
-    }
-}
 
 /// Columns of `orders`.
 pub fn order_columns() -> Value {

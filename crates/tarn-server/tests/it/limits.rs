@@ -141,3 +141,27 @@ async fn a_line_beyond_the_limit_of_a_body_is_refused_though_the_push_may_be_lar
     let error = caller.send_bytes("POST", push, &lines, long).await.refused(413, "exhausted");
     assert!(error["hint"].as_str().unwrap().contains("a single line is that long"), "{error}");
 }
+
+#[tokio::test]
+async fn a_body_that_cannot_be_unpacked_is_refused_in_the_shape_of_the_api() {
+    let world = World::start().await;
+    let caller = world.caller();
+    let json = ("content-type", "application/json");
+    let broken = caller
+        .send_bytes("POST", "/api/v1/query", &[json, ("content-encoding", "gzip")], "not gzip at all")
+        .await;
+    broken.refused(400, "invalid");
+    let unknown = caller
+        .send_bytes("POST", "/api/v1/query", &[json, ("content-encoding", "br")], r#"{"sql": "SELECT 1"}"#)
+        .await;
+    unknown.refused(415, "invalid");
+}
+
+#[tokio::test]
+async fn a_long_body_for_the_catalog_is_refused_in_the_shape_of_the_catalog() {
+    let (_world, caller) = small().await;
+    let body = vec![b' '; usize::try_from(BODY_MAX).unwrap() + 1];
+    let json = [("content-type", "application/json")];
+    let answer = caller.send_bytes("POST", "/iceberg/v1/namespaces", &json, body).await;
+    answer.refused_by_catalog(413, "BadRequestException");
+}

@@ -1,5 +1,7 @@
 //! Clients of the PostgreSQL port.
 
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_postgres::error::{DbError, ErrorPosition};
 use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
@@ -37,6 +39,13 @@ impl World {
         change(&mut config);
         let (client, connection) = config.connect(NoTls).await?;
         Ok((client, self.env.spawner.spawn(connection)))
+    }
+
+    /// Asks to stop what runs on a connection, and waits until the server has done so: then it closes the line.
+    pub async fn cancel(&self, client: &Client) {
+        let mut line = TcpStream::connect(self.server.pgwire_addr.unwrap()).await.unwrap();
+        client.cancel_token().cancel_query_raw(&mut line, NoTls).await.unwrap();
+        assert_eq!(line.read_to_end(&mut Vec::new()).await.unwrap(), 0, "a request to cancel has no answer");
     }
 
     /// A client of an open server.

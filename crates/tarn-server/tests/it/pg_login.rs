@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use tarn_core::{HumanDuration, Role};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_postgres::NoTls;
 
 use crate::pg_client::{code, rows, told};
@@ -73,20 +75,20 @@ async fn a_key_is_taken_as_the_password_until_it_ends() {
     let access = &world.state.access;
     let hour = Some(HumanDuration::from_secs(3_600));
     let key = access.create_key(&system("main"), "board", Role::Viewer, hour).await.unwrap();
-    let client = world.pg("anyone", &key.key).await.unwrap();
+    let client = world.pg("key", &key.key).await.unwrap();
     assert_eq!(rows(&client, "SELECT current_user").await, ["key/board"]);
     world.clock.advance(Duration::from_secs(3_600));
-    let expired = told(world.pg("anyone", &key.key).await);
+    let expired = told(world.pg("key", &key.key).await);
     assert_eq!(expired.code().code(), "28000");
     assert!(
         expired.message().contains("has expired") && !expired.message().contains(&key.key),
         "{expired:?}"
     );
     let other = world.key("main", "other", Role::Viewer).await;
-    world.pg("anyone", &other).await.unwrap();
+    world.pg("key/other", &other).await.unwrap();
     let id = other.split('_').nth(1).unwrap();
     access.delete_key(&system("main"), id).await.unwrap();
-    assert_eq!(code(world.pg("anyone", &other).await), "28P01");
+    assert_eq!(code(world.pg("key/other", &other).await), "28P01");
 }
 
 #[tokio::test]
@@ -135,4 +137,33 @@ async fn the_start_tells_what_drivers_ask_for() {
     assert_eq!(shown("TimeZone").await, "UTC");
     assert_eq!(shown("is_superuser").await, "off");
     assert_eq!(code(client.simple_query("SHOW nonsense").await), "42704");
+}
+
+/// The code of what a client that names a user is asked for: 3 is the password, 10 a proof by SASL.
+async fn asked_for(world: &World, user: &str) -> u32 {
+    let mut line = TcpStream::connect(world.server.pgwire_addr.unwrap()).await.unwrap();
+    let parameters = format!("user\0{user}\0\0");
+    let length = u32::try_from(8 + parameters.len()).unwrap();
+    let start = [&length.to_be_bytes()[..], &196_608_u32.to_be_bytes(), parameters.as_bytes()].concat();
+    line.write_all(&start).await.unwrap();
+    assert_eq!(line.read_u8().await.unwrap(), b'R');
+    line.read_u32().await.unwrap();
+    line.read_u32().await.unwrap()
+}
+
+#[tokio::test]
+async fn users_prove_their_password_and_do_not_send_it() {
+    let world = guarded().await;
+    assert_eq!(asked_for(&world, "ada").await, 10);
+    assert_eq!(asked_for(&world, "nobody").await, 10, "a name without user is not told apart");
+    assert_eq!(asked_for(&world, "key").await, 3);
+    let access = &world.state.access;
+    let new = tarn_meta::SecretValue::new("another p\u{e4}ssword");
+    access.set_password(&system("main"), "ada", &new).await.unwrap();
+    assert_eq!(code(world.pg("ada", PASSWORD).await), "28P01");
+    world.pg("ada", "another p\u{e4}ssword").await.unwrap();
+    // The same characters written in another way are the same password.
+    world.pg("ada", "another pa\u{308}ssword").await.unwrap();
+    let error = told(world.pg("ada", &world.key("main", "board", Role::Viewer).await).await);
+    assert!(error.hint().unwrap().contains("user name `key`"), "{error:?}");
 }

@@ -178,3 +178,15 @@ async fn a_large_result_is_whole() {
     let found = client.query("SELECT value FROM generate_series(1, 100000)", &[]).await.unwrap();
     assert_eq!(found.iter().map(|row| row.get::<_, i64>(0)).sum::<i64>(), (1..=100_000_i64).sum::<i64>());
 }
+
+#[tokio::test]
+async fn columns_with_equal_names_are_given_in_order() {
+    let (_world, client) = shop().await;
+    assert_eq!(rows(&client, "SELECT 1, 1").await, ["1 | 1"]);
+    assert_eq!(rows(&client, "SELECT 2; SELECT 1 AS a, 2 AS a").await, ["2", "1 | 2"]);
+    let statement = client.prepare("SELECT id, item AS id FROM shop.orders WHERE id = $1").await.unwrap();
+    let names: Vec<&str> = statement.columns().iter().map(|column| column.name()).collect();
+    assert_eq!(names, ["id", "id"]);
+    let row = client.query_one(&statement, &[&1_i64]).await.unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, &str>(1)), (1, "tea"));
+}

@@ -119,21 +119,21 @@ async fn a_cancel_request_stops_the_statement_of_its_connection_alone() {
                 }
             })
         };
-        let running = asked(&client, ENDLESS.to_string());
-        let bystander = asked(&other, format!("{ENDLESS} AND n > 0"));
-        runs(&world, "= 3").await;
-        runs(&world, "n > 0").await;
-        client.cancel_token().cancel_query(tokio_postgres::NoTls).await.unwrap();
+        let running = asked(&client, format!("{ENDLESS} AND n > 1"));
+        let bystander = asked(&other, format!("{ENDLESS} AND n > 2"));
+        runs(&world, "n > 1").await;
+        runs(&world, "n > 2").await;
+        world.cancel(&client).await;
         let ended = within("the statement ends", running).await.unwrap();
         let error = told(ended);
         assert_eq!(error.code().code(), "57014", "{error:?}");
         assert!(!bystander.is_finished());
         assert_eq!(rows(&client, "SELECT 1").await, ["1"], "the connection lives on");
-        other.cancel_token().cancel_query(tokio_postgres::NoTls).await.unwrap();
+        world.cancel(&other).await;
         assert_eq!(code(within("the statement ends", bystander).await.unwrap()), "57014");
     }
     // Nothing runs: nothing happens.
-    client.cancel_token().cancel_query(tokio_postgres::NoTls).await.unwrap();
+    world.cancel(&client).await;
     assert_eq!(rows(&client, "SELECT 1").await, ["1"]);
 }
 
@@ -150,6 +150,11 @@ async fn settings_are_remembered_by_their_session_alone() {
     assert!(placed.starts_with("2024-05-01 18:00:00") && placed.ends_with("+08"), "{placed}");
     assert_eq!(rows(&other, "SHOW TimeZone").await, ["UTC"]);
     assert_eq!(code(other.simple_query("SELECT count(*) FROM orders").await), "42P01");
+    run(&client, "SET TIME ZONE 'Asia/Kolkata'").await;
+    assert_eq!(
+        rows(&client, "SELECT placed_at FROM orders WHERE id = 1").await,
+        ["2024-05-01 15:30:00+05:30"]
+    );
     run(&client, "RESET ALL").await;
     assert_eq!(rows(&client, "SHOW TimeZone").await, ["UTC"]);
     for (sql, sqlstate) in [
@@ -163,4 +168,34 @@ async fn settings_are_remembered_by_their_session_alone() {
     }
     assert_eq!(rows(&client, "SHOW TimeZone").await, ["UTC"], "a refused value is not kept");
     run(&client, "DISCARD ALL; DEALLOCATE ALL; UNLISTEN *").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_away_stops_its_statement() {
+    let world = World::start().await;
+    let caller = world.caller();
+    for sql in [ENDLESS.to_string(), format!("SELECT 1; {ENDLESS}")] {
+        let (client, line) = world.pg_line("tarn", "", |_| {}).await.unwrap();
+        let waiting = world.env.spawner.spawn(async move { client.simple_query(&sql).await.map(|_| ()) });
+        runs(&world, "= 3").await;
+        line.abort();
+        assert!(waiting.await.unwrap().is_err());
+        let ended = async {
+            while caller.get("/api/v1/query").await.ok()["items"][0]["state"] != "cancelled" {
+                tokio::task::yield_now().await;
+            }
+        };
+        within("the query is cancelled", ended).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_sends_more_while_a_statement_runs_is_not_taken_for_gone() {
+    let world = World::start().await;
+    let client = world.psql().await;
+    // The statements are sent at once, and answered one after the other.
+    let long = "SELECT count(*) FROM generate_series(1, 3000000) AS t(n) WHERE n % 7 = 3";
+    let texts = [long, "SELECT 2", long, "SELECT 4"];
+    let answers = futures::future::join_all(texts.map(|sql| rows(&client, sql))).await;
+    assert_eq!(answers.concat(), ["428571", "2", "428571", "4"]);
 }

@@ -164,3 +164,61 @@ async fn a_wrong_number_of_values_is_refused_and_the_connection_lives_on() {
     assert!(refused.starts_with("22"), "{refused}");
     assert_eq!(rows(&client, "SELECT 1").await, ["1"]);
 }
+
+#[tokio::test]
+async fn a_cast_says_what_type_a_parameter_has() {
+    let (_world, client) = client().await;
+    for (sql_type, wire) in [
+        ("boolean", Type::BOOL),
+        ("int", Type::INT4),
+        ("bigint", Type::INT8),
+        ("double precision", Type::FLOAT8),
+        ("date", Type::DATE),
+        ("timestamptz", Type::TIMESTAMPTZ),
+        ("bytea", Type::BYTEA),
+        ("text", Type::TEXT),
+    ] {
+        let statement = client.prepare(&format!("SELECT $1::{sql_type}")).await.unwrap();
+        assert_eq!(statement.params(), [wire], "{sql_type}");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_takes_whole_numbers_as_parameters() {
+    let (world, client) = client().await;
+    world.fill_shop().await;
+    let limited = client.prepare("SELECT id FROM shop.orders ORDER BY id LIMIT $1 OFFSET $2").await.unwrap();
+    assert_eq!(limited.params(), [Type::INT8, Type::INT8]);
+    let found = client.query(&limited, &[&1_i64, &1_i64]).await.unwrap();
+    assert_eq!(found.iter().map(|row| row.get::<_, i64>(0)).collect::<Vec<_>>(), [2]);
+}
+
+#[tokio::test]
+async fn texts_of_values_are_those_of_postgresql() {
+    let (_world, client) = client().await;
+    let mut wrong = Vec::new();
+    for (sql, text) in [
+        ("SELECT true", "t"),
+        ("SELECT false", "f"),
+        ("SELECT 1.5::double", "1.5"),
+        ("SELECT 0.1::real", "0.1"),
+        ("SELECT 1e300::double", "1e+300"),
+        ("SELECT 'NaN'::double", "NaN"),
+        ("SELECT '-Infinity'::double", "-Infinity"),
+        ("SELECT X'00ff'", "\\x00ff"),
+        ("SELECT DATE '2024-02-29'", "2024-02-29"),
+        ("SELECT TIME '01:02:03'", "01:02:03"),
+        ("SELECT TIMESTAMP '2024-02-29 01:02:03'", "2024-02-29 01:02:03"),
+        ("SELECT TIMESTAMP '2024-02-29 01:02:03.5'", "2024-02-29 01:02:03.5"),
+        ("SELECT TIMESTAMP '2024-02-29 01:02:03.123456'", "2024-02-29 01:02:03.123456"),
+        ("SELECT '2024-02-29T01:02:03Z'::timestamptz", "2024-02-29 01:02:03+00"),
+        ("SELECT 'it''s'", "it's"),
+        ("SELECT [1, 2, NULL]", "{1,2,NULL}"),
+    ] {
+        let found = rows(&client, sql).await.concat();
+        if found != text {
+            wrong.push(format!("{sql}: {found}, not {text}"));
+        }
+    }
+    assert_eq!(wrong, [] as [String; 0]);
+}

@@ -118,6 +118,20 @@ async fn an_empty_result_has_its_columns_in_every_format() {
 }
 
 #[tokio::test]
+async fn columns_with_equal_names_stand_in_their_order_in_every_format() {
+    let (_world, caller) = shop().await;
+    let sql = "SELECT id AS n, item AS n, id AS n FROM shop.orders WHERE id = 1";
+    let json = ask(&caller, "json", sql).await.json();
+    let names: Vec<&str> =
+        json["columns"].as_array().unwrap().iter().map(|column| column["name"].as_str().unwrap()).collect();
+    assert_eq!((names.join(" "), &json["rows"]), ("n n n".to_string(), &json!([[1, "tea", 1]])));
+    assert_eq!(ask(&caller, "csv", sql).await.text(), "n,n,n\r\n1,tea,1\r\n");
+    let batch = batch_of(&ask(&caller, "arrow", sql).await);
+    assert_eq!(batch.schema().fields().iter().map(|field| field.name()).collect::<Vec<_>>(), ["n"; 3]);
+    assert_eq!(batch.column(1).as_string::<i32>().value(0), "tea");
+}
+
+#[tokio::test]
 async fn large_results_are_whole_in_every_format() {
     let world = World::start().await;
     let caller = world.caller();

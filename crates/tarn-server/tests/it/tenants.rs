@@ -119,7 +119,7 @@ async fn sql_sees_the_callers_tenant_alone_in_every_protocol() {
         let listed = tenants.b.post("/api/v1/query", &sql(listing)).await;
         assert!(!listed.text().contains(MARK), "{listing}: {}", listed.text());
     }
-    let client = tenants.world.pg("anyone", &tenants.key_b).await.unwrap();
+    let client = tenants.world.pg("key", &tenants.key_b).await.unwrap();
     assert_eq!(code(client.simple_query(read).await), "42P01");
     for listing in [
         "SELECT relname FROM pg_catalog.pg_class",
@@ -206,4 +206,64 @@ async fn an_admin_of_one_tenant_is_none_in_another() {
     let users: Value = tenants.b.get("/api/v1/access/users").await.ok();
     assert_eq!(users["items"].as_array().unwrap().len(), 1, "{users}");
     assert_eq!(tenants.b.get("/api/v1/session").await.ok()["tenant"], "b");
+}
+
+/// Every list of the API.
+const LISTS: [&str; 16] = [
+    "/api/v1/session",
+    "/api/v1/overview",
+    "/api/v1/ingest",
+    "/api/v1/eventlog",
+    "/api/v1/lakehouse",
+    "/api/v1/query",
+    "/api/v1/query/completion",
+    "/api/v1/resource",
+    "/api/v1/resource/revisions",
+    "/api/v1/resource/export",
+    "/api/v1/access/users",
+    "/api/v1/access/keys",
+    "/api/v1/access/audit",
+    "/api/v1/access/secrets",
+    "/iceberg/v1/namespaces",
+    "/iceberg/v1/config",
+];
+
+#[tokio::test]
+async fn lists_of_the_api_hold_the_callers_tenant_alone() {
+    let tenants = tenants().await;
+    let mut shown = 0;
+    for path in LISTS {
+        let own = tenants.a.get(path).await;
+        assert_eq!(own.status, 200, "{path}: {}", own.text());
+        shown += usize::from(own.text().contains(MARK));
+        let foreign = tenants.b.get(path).await;
+        assert_eq!(foreign.status, 200, "{path}");
+        assert!(!foreign.text().contains(MARK), "{path}: {}", foreign.text());
+    }
+    assert!(shown >= 14, "the mark is in what the tenant itself sees: {shown}");
+}
+
+#[tokio::test]
+async fn figures_do_not_name_what_other_tenants_have() {
+    let tenants = tenants().await;
+    let metrics = tenants.b.get("/metrics").await;
+    assert!(!metrics.text().contains(MARK), "{}", metrics.text());
+}
+
+#[tokio::test]
+async fn faults_of_a_tenant_are_not_shown_to_another() {
+    let tenants = tenants().await;
+    let instance = tarn_ingest::SourceInstance {
+        name: tarn_core::ResourceName::parse("acme_broken").unwrap(),
+        source_type: "http_push".to_string(),
+        config: json!({ "tabel": "acme" }),
+        into: None,
+        paused: false,
+        revision: 1,
+    };
+    tenants.world.state.ingest.apply(&system("a"), instance).unwrap();
+    let own = tenants.a.get("/api/v1/overview").await.ok();
+    assert_eq!(own["faults"][0]["subject"], "acme_broken", "{own}");
+    let foreign = tenants.b.get("/api/v1/overview").await.ok();
+    assert_eq!(foreign["faults"], json!([]));
 }

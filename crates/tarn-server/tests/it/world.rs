@@ -18,13 +18,12 @@ use tarn_meta::{
     Variants,
 };
 use tarn_observe::{FaultBoard, Metrics, RateHistory};
-use tarn_query::{QueryConfig, QueryEngine, Tables};
+use tarn_query::{LakeTables, QueryConfig, QueryEngine, Tables};
 use tarn_server::{Installation, Listen, RunningServer, Server, ServerConfig, ServerState};
 use tarn_storage::Store;
 
 use crate::answer::Caller;
 use crate::clock::TestClock;
-use crate::lake::LakeTables;
 
 /// Password of every user.
 pub const PASSWORD: &str = "correct horse battery";
@@ -156,7 +155,7 @@ async fn state(folder: &Path, env: &Env) -> ServerState {
     let eventlog: Arc<dyn EventLog> = log;
     let warehouse = Warehouse::new(Store::open_folder(&data.join("lake")).unwrap());
     let lakehouse = Lakehouse::new(Arc::clone(&meta), warehouse, Arc::clone(&eventlog), env.clone());
-    let tables: Arc<dyn Tables> = Arc::new(LakeTables(Arc::clone(&lakehouse)));
+    let tables: Arc<dyn Tables> = Arc::new(LakeTables::new(Arc::clone(&lakehouse)));
     let query =
         QueryConfig { parallelism: 2, spill_folder: spill.display().to_string(), ..QueryConfig::default() };
     let metrics = Metrics::new(Arc::clone(&env.clock));
@@ -170,7 +169,12 @@ async fn state(folder: &Path, env: &Env) -> ServerState {
         types: SOURCES,
     });
     // The least that argon2 takes, to test rules and not the machine.
-    let access = AccessConfig { hash_memory: ByteSize(8 << 10), hash_passes: 1, ..AccessConfig::default() };
+    let access = AccessConfig {
+        hash_memory: ByteSize(8 << 10),
+        hash_passes: 1,
+        scram_iterations: 4_096,
+        ..AccessConfig::default()
+    };
     let key = SecretKey::load(&data, env.entropy.as_ref()).unwrap();
     ServerState {
         access: Access::new(Arc::clone(&meta), env.clone(), access).unwrap(),

@@ -197,7 +197,7 @@ impl Bed<'_> {
 
     async fn pause(&self, started: Instant, what: &str) -> Result<(), Failure> {
         if self.since(started) > PATIENCE.as_secs_f64() {
-            let faults = serde_json::json!(self.platform.state.faults.list());
+            let faults = serde_json::json!(self.platform.state.faults.list(&self.platform.ctx.tenant));
             return Err(Failure::internal(format!("waited {PATIENCE:?} for {what}; faults: {faults}")));
         }
         self.env.clock.sleep(LOOK).await;

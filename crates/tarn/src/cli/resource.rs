@@ -1,13 +1,13 @@
 //! `tarn plan | apply | rollback | export | resource`: declared resources and their revisions.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::output::{items, print_items, print_json, text};
+use super::output::{items, print_items, print_json, print_line, print_text, text};
 use super::{Failure, Global, io_failure};
 use crate::project::resource_files;
 
@@ -138,9 +138,9 @@ fn print_problems(problems: &Value, documents: Option<&Documents>) -> usize {
     for problem in problems.as_array().into_iter().flatten() {
         errors += usize::from(problem["severity"] == "error");
         let place = documents.map(|documents| documents.place(&problem["line"])).unwrap_or_default();
-        println!("  {}: {place}{}", text(&problem["severity"]), text(&problem["message"]));
+        print_line(format_args!("  {}: {place}{}", text(&problem["severity"]), text(&problem["message"])));
         if problem["hint"].is_string() {
-            println!("    hint: {}", text(&problem["hint"]));
+            print_line(format_args!("    hint: {}", text(&problem["hint"])));
         }
     }
     errors
@@ -154,9 +154,9 @@ fn print_changes(answer: &Value, documents: Option<&Documents>) -> (usize, usize
         let action = text(&change["action"]);
         if action != "none" {
             changed += 1;
-            println!("{action} {} `{}`", text(&change["kind"]), text(&change["name"]));
+            print_line(format_args!("{action} {} `{}`", text(&change["kind"]), text(&change["name"])));
             for line in text(&change["diff"]).lines().filter(|_| change["diff"].is_string()) {
-                println!("    {line}");
+                print_line(format_args!("    {line}"));
             }
         }
         errors += print_problems(&change["problems"], documents);
@@ -203,9 +203,9 @@ pub async fn plan(global: &Global, args: PlanArgs) -> Result<(), Failure> {
     let planned = planned(global, &client, &args).await?;
     match (global.json, planned.changed) {
         (true, _) => print_json(&planned.answer),
-        (_, 0) => println!("nothing to change"),
-        (_, 1) => println!("\none change; `tarn apply` makes it"),
-        (_, n) => println!("\n{n} changes; `tarn apply` makes them"),
+        (_, 0) => print_line("nothing to change"),
+        (_, 1) => print_line("\none change; `tarn apply` makes it"),
+        (_, n) => print_line(format_args!("\n{n} changes; `tarn apply` makes them")),
     }
     Ok(())
 }
@@ -215,11 +215,11 @@ pub async fn apply(global: &Global, args: ApplyArgs) -> Result<(), Failure> {
     let client = Client::new(global)?;
     let Planned { mut body, answer: plan, changed } = planned(global, &client, &args.plan).await?;
     if changed == 0 {
-        println!("nothing to change");
+        print_line("nothing to change");
         return Ok(());
     }
     if !args.yes && !global.json && std::io::stdin().is_terminal() && !confirmed()? {
-        println!("nothing was changed");
+        print_line("nothing was changed");
         return Ok(());
     }
     body["base_revision"] = plan["base_revision"].clone();
@@ -227,15 +227,14 @@ pub async fn apply(global: &Global, args: ApplyArgs) -> Result<(), Failure> {
     let answer = client.post("/api/v1/resource/apply", &body).await?;
     match global.json {
         true => print_json(&answer),
-        false => println!("revision {}", text(&answer["revision"])),
+        false => print_line(format_args!("revision {}", text(&answer["revision"]))),
     }
     Ok(())
 }
 
 fn confirmed() -> Result<bool, Failure> {
-    print!("\napply? [y/N] ");
+    print_text("\napply? [y/N] ");
     let failed = |error: std::io::Error| Failure::internal(format!("could not ask: {error}"));
-    std::io::stdout().flush().map_err(failed)?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(failed)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
@@ -250,7 +249,11 @@ pub async fn rollback(global: &Global, args: RollbackArgs) -> Result<(), Failure
         return Ok(());
     }
     print_changes(&answer, None);
-    println!("revision {}: as it was at revision {}", text(&answer["revision"]), args.revision);
+    print_line(format_args!(
+        "revision {}: as it was at revision {}",
+        text(&answer["revision"]),
+        args.revision
+    ));
     Ok(())
 }
 
@@ -260,11 +263,11 @@ pub async fn export(global: &Global, args: ExportArgs) -> Result<(), Failure> {
     if args.write {
         let answer = client.post("/api/v1/resource/write-back", &json!({})).await?;
         for file in answer["files"].as_array().into_iter().flatten() {
-            println!("{}", text(file));
+            print_line(text(file));
         }
         return Ok(());
     }
-    print!("{}", client.get_text("/api/v1/resource/export").await?);
+    print_text(client.get_text("/api/v1/resource/export").await?);
     Ok(())
 }
 

@@ -3,7 +3,6 @@
 mod kinds;
 mod sinks;
 mod sources;
-mod tables;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -80,7 +79,8 @@ impl Platform {
         if query.spill_folder.is_empty() {
             query.spill_folder = spill_folder(data)?;
         }
-        let tables: Arc<dyn tarn_query::Tables> = Arc::new(tables::LakeTables::new(Arc::clone(&lakehouse)));
+        let tables: Arc<dyn tarn_query::Tables> =
+            Arc::new(tarn_query::LakeTables::new(Arc::clone(&lakehouse)));
         let engine = QueryEngine::new(env.clone(), Arc::clone(&tables), query)?;
         let key = SecretKey::load(data.path(), env.entropy.as_ref())?;
         let ingest = Ingest::new(IngestPorts {

@@ -105,11 +105,13 @@ impl Follower {
 
     /// Shows faults of tables and counts what they did.
     fn look(&mut self) {
+        let tenant = &self.ctx.tenant;
         for (spec, status) in self.state.lakehouse.sinks(&self.ctx) {
             let name = spec.table.to_string();
             match &status.fault {
-                None => self.state.faults.clear(SubjectKind::Table, &name, "run"),
+                None => self.state.faults.clear(tenant, SubjectKind::Table, &name, "run"),
                 Some(fault) => self.state.faults.set(
+                    tenant,
                     SubjectKind::Table,
                     &name,
                     "run",
@@ -127,7 +129,7 @@ impl Follower {
     }
 
     fn count(&self, name: &str, before: Option<&SinkStatus>, now: &SinkStatus) {
-        let metrics = &self.state.metrics;
+        let metrics = self.state.metrics.of(&self.ctx.tenant);
         let grown = |field: fn(&SinkStatus) -> u64| field(now).saturating_sub(before.map_or(0, field));
         metrics.counter(Metric::LakehouseRows, name).add(grown(|s| s.applied_offset));
         metrics.counter(Metric::LakehouseCompactions, name).add(grown(|s| s.compactions));
