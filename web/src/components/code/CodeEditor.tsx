@@ -72,7 +72,7 @@ export default function CodeEditor(props: CodeEditorProps) {
           editorTheme,
           EditorView.lineWrapping,
           EditorState.readOnly.of(first.readOnly),
-          EditorView.contentAttributes.of({ "aria-label": first.label, lang: "en" }),
+          EditorView.contentAttributes.of({ "aria-label": first.label, lang: "en", tabindex: "0" }),
           EditorView.theme({ ".cm-scroller": { minHeight: first.minHeight, maxHeight: first.maxHeight } }),
           EditorView.updateListener.of((update) => {
             if (update.docChanged) handlers.current.onChange?.(update.state.doc.toString());
