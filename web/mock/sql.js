@@ -40,6 +40,12 @@ export function answer(sql, explain) {
     const first = /^\s*(\S+)/.exec(sql)?.[1] ?? "";
     throw new SqlError(`expected a statement such as SELECT, found \`${first}\``, "Only queries can be run here.", positionOf(sql, sql.indexOf(first)));
   }
+  const [series, first, last] = /generate_series\((\d+), (\d+)\)/i.exec(sql) ?? [];
+  if (series) {
+    const values = Array.from({ length: Number(last) - Number(first) + 1 }, (_, index) => Number(first) + index);
+    const squares = /square/.test(sql);
+    return { columns: ["value", ...(squares ? ["square"] : [])].map((name) => ({ name, type: "bigint" })), rows: values.map((value) => (squares ? [value, value * value] : [value])), plan: explain ? "GenerateSeriesExec" : undefined };
+  }
   for (const match of sql.matchAll(/\b(?:from|join)\s+([\w.]+)/gi)) {
     const [, name] = match;
     const table = name.replace(/^nyc\./, "");

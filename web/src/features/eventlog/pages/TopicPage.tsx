@@ -21,10 +21,11 @@ export default function TopicPage() {
   const t = useT();
   const { name } = useParams({ strict: false }) as { name: string };
   const topic = useQuery(queries.topic(name));
+  const parent = { label: t("nav.topics"), href: paths.topics() };
   return (
     <>
-      <PageHeader title={name} parent={{ label: t("nav.topics"), href: paths.topics() }} />
-      <Load query={topic} lines={10}>
+      <PageHeader title={name} parent={parent} />
+      <Load query={topic} lines={10} place={{ ...parent, of: paths.topic }}>
         {(data) => <TopicBody topic={data} />}
       </Load>
     </>

@@ -28,11 +28,12 @@ export default function SourcePage() {
   const t = useT();
   const { name } = useParams({ strict: false }) as { name: string };
   const source = useQuery(queries.source(name));
+  const parent = { label: t("nav.sources"), href: paths.sources() };
   return (
     <>
       <PageHeader
         title={name}
-        parent={{ label: t("nav.sources"), href: paths.sources() }}
+        parent={parent}
         badge={source.data && <SourceStateBadge state={source.data.state} />}
         lead={source.data && <SourceTitle source={source.data} />}
         actions={
@@ -47,7 +48,7 @@ export default function SourcePage() {
           )
         }
       />
-      <Load query={source} lines={10}>
+      <Load query={source} lines={10} place={{ ...parent, of: paths.source }}>
         {(data) => <SourceBody source={data} />}
       </Load>
     </>
