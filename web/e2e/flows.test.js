@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { axeFaults, isMock, launch } from "./browser.js";
+import { axeFaults, isMock, launch, visit } from "./browser.js";
 
 /** Long enough to be cancelled before it ends. */
 const SLOW = isMock
@@ -16,15 +16,7 @@ before(async () => {
 after(() => browser.close());
 
 /** Opens a page, does something, and asks that the console said nothing but `expected`. */
-async function on(path, look, work, expected = /^$/) {
-  const { page, errors, close } = await browser.open(path, look);
-  try {
-    await work(page);
-    assert.deepEqual(errors.filter((error) => !expected.test(error)), []);
-  } finally {
-    await close();
-  }
-}
+const on = (path, look, work, expected) => visit(browser, path, look, work, expected);
 
 test("the command palette goes to a table by keyboard alone", () =>
   on("/", {}, async (page) => {

@@ -61,7 +61,7 @@ export function answer(sql, explain) {
   if (/count\(\*\)/i.test(sql)) return { columns: [{ name: "count(*)", type: "int64" }], rows: [[data[from].total]], plan };
   const [, limit] = /\blimit\s+(\d+)/i.exec(sql) ?? [];
   const { columns, rows } = shaped(data[from]);
-  const all = Array.from({ length: Math.min(Number(limit ?? 10_000), data[from].total, 10_000) }, (_, index) => rows[index % rows.length]);
+  const all = Array.from({ length: Math.min(Number(limit ?? 10_000), data[from].total, 100_000) }, (_, index) => rows[index % rows.length]);
   return { columns, rows: all, plan };
 }
 

@@ -41,7 +41,7 @@ export function Audit() {
               },
               { key: "hash", header: t("access.hash"), cell: (r) => <span className="mono" title={r.hash}>{r.hash.slice(0, 10)}</span> },
             ]}
-            empty={<EmptyState title={view.q ? t("common.no_match") : t("access.no_audit")} />}
+            empty={view.q ? <EmptyState title={t("common.no_match")} /> : <EmptyState title={t("access.no_audit")} text={t("access.no_audit_hint")} />}
           />
         )}
       </Load>

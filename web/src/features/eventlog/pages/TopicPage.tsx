@@ -24,7 +24,7 @@ export default function TopicPage() {
   const parent = { label: t("nav.topics"), href: paths.topics() };
   return (
     <>
-      <PageHeader title={name} parent={parent} />
+      <PageHeader title={name} copyable={topic.data !== undefined} parent={parent} />
       <Load query={topic} lines={10} place={{ ...parent, of: paths.topic }}>
         {(data) => <TopicBody topic={data} />}
       </Load>
@@ -75,7 +75,7 @@ function Schema({ topic }: { topic: TopicDetail }) {
         rowKey={(field) => field.name}
         columns={[
           { key: "name", header: t("topic.column"), cell: (field) => <span className="mono">{field.name}</span> },
-          { key: "type", header: t("col.type"), cell: (field) => <span className="mono">{field.type}</span> },
+          { key: "type", header: t("col.type"), cell: (field) => <span className="mono nowrap">{field.type}</span> },
           { key: "nullable", header: t("topic.nullable"), cell: (field) => (field.nullable ? t("common.yes") : t("common.no")) },
           { key: "key", header: t("topic.key"), grow: true, cell: (field) => (topic.key.includes(field.name) ? t("common.yes") : "") },
         ]}

@@ -82,7 +82,7 @@ export function SourceHistory({ source }: { source: SourceDetail }) {
         columns={[
           { key: "at", header: t("col.at"), cell: (event) => <When at={event.at} /> },
           { key: "state", header: t("col.state"), cell: (event) => <SourceStateBadge state={event.state} /> },
-          { key: "message", header: t("col.message"), grow: true, cell: (event) => <span lang="en"><Prose text={event.message} /></span> },
+          { key: "message", header: t("col.message"), grow: true, cell: (event) => (event.message ? <span lang="en"><Prose text={event.message} /></span> : <span className="dim">–</span>) },
         ]}
         empty={<EmptyState title={t("source.no_history")} />}
       />

@@ -35,6 +35,7 @@ export default function TablePage() {
     <>
       <PageHeader
         title={name}
+        copyable={detail.data !== undefined}
         parent={parent}
         badge={detail.data && <TableStateBadge state={detail.data.state} />}
         actions={
