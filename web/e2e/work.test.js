@@ -137,6 +137,19 @@ test("on a phone the chosen tab is in sight, and a card has no empty line", () =
     assert.equal(empty, 0);
   }));
 
+test("a short Chinese word in a table stands in one line", () =>
+  on("/tables/nyc/flights?tab=files", { language: "zh-CN" }, async (page) => {
+    await page.getByRole("cell", { name: "数据", exact: true }).first().waitFor();
+    const lines = await page.getByRole("cell", { name: /^(数据|删除标记)$/ }).evaluateAll((cells) =>
+      cells.map((cell) => {
+        const range = document.createRange();
+        range.selectNodeContents(cell);
+        return new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size;
+      }),
+    );
+    assert.deepEqual([...new Set(lines)], [1]);
+  }));
+
 test("before the first query there is no query time", { skip: !isMock }, () =>
   on("/", { world: "empty" }, async (page) => {
     const figure = page.getByRole("navigation", { name: "Figures" }).getByRole("link", { name: /Query time/ });

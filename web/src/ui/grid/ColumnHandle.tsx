@@ -21,10 +21,14 @@ export function ColumnHandle({ name, width, onResize }: Props) {
   const from = useRef<{ x: number; width: number } | null>(null);
   const grab = (event: PointerEvent<HTMLSpanElement>) => {
     event.currentTarget.setPointerCapture(event.pointerId);
+    event.currentTarget.focus();
     from.current = { x: event.clientX, width };
   };
   const move = (event: PointerEvent<HTMLSpanElement>) => {
     if (from.current) onResize(within(from.current.width + event.clientX - from.current.x));
+  };
+  const drop = () => {
+    from.current = null;
   };
   const onKey = (event: KeyboardEvent) => {
     const step = event.key === "ArrowRight" ? KEY_PX : event.key === "ArrowLeft" ? -KEY_PX : 0;
@@ -45,7 +49,10 @@ export function ColumnHandle({ name, width, onResize }: Props) {
       className={classes.handle}
       onPointerDown={grab}
       onPointerMove={move}
-      onPointerUp={() => (from.current = null)}
+      onPointerUp={drop}
+      onPointerCancel={drop}
+      // A selected text would be dragged away instead of the edge.
+      onMouseDown={(event) => event.preventDefault()}
       onDoubleClick={() => onResize(undefined)}
       onKeyDown={onKey}
     />
