@@ -1,4 +1,5 @@
 // A real Chromium before a real page. `TARN_URL` names the server; without it each test file starts its own mock.
+import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
@@ -43,6 +44,17 @@ export async function launch() {
       for (const mock of mocks.values()) mock.stop();
     },
   };
+}
+
+/** Opens a page, does something, and asks that the console said nothing but `expected`. */
+export async function visit(browser, path, look, work, expected = /^$/) {
+  const { page, errors, close } = await browser.open(path, look);
+  try {
+    await work(page);
+    assert.deepEqual(errors.filter((error) => !expected.test(error)), []);
+  } finally {
+    await close();
+  }
 }
 
 /** A browser profile with a language, a theme and a size. */

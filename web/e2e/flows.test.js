@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
-import { axeFaults, isMock, launch } from "./browser.js";
+import { axeFaults, isMock, launch, visit } from "./browser.js";
 
 /** Long enough to be cancelled before it ends. */
 const SLOW = isMock
@@ -16,15 +16,7 @@ before(async () => {
 after(() => browser.close());
 
 /** Opens a page, does something, and asks that the console said nothing but `expected`. */
-async function on(path, look, work, expected = /^$/) {
-  const { page, errors, close } = await browser.open(path, look);
-  try {
-    await work(page);
-    assert.deepEqual(errors.filter((error) => !expected.test(error)), []);
-  } finally {
-    await close();
-  }
-}
+const on = (path, look, work, expected) => visit(browser, path, look, work, expected);
 
 test("the command palette goes to a table by keyboard alone", () =>
   on("/", {}, async (page) => {
@@ -223,6 +215,56 @@ test("what is wrong offers one action", { skip: !isMock }, () =>
     await page.getByRole("alert").getByRole("link", { name: "shop" }).click();
     await page.getByRole("heading", { level: 1, name: "shop" }).waitFor();
   }));
+
+for (const [world, source, sets] of [["empty", "inbox", true], ["inbox", "inbox", false]]) {
+  test(`a project without rows (${world}) says how to begin, and each step leads on`, { skip: !isMock }, async () => {
+    const { page, errors, close } = await browser.open("/", { world, fresh: true });
+    try {
+      const steps = page.locator("section", { has: page.getByRole("heading", { name: "First steps" }) });
+      const code = await steps.getByLabel("Push a row").innerText();
+      assert.match(code, new RegExp(`curl ${page.url()}api/v1/ingest/${source}/push`));
+      assert.equal(/resource\/apply/.test(code), sets);
+      const places = await steps.getByRole("link").evaluateAll((links) => links.map((link) => link.getAttribute("href")));
+      assert.deepEqual(places.slice(0, 2), [sets ? "/sources/new?type=http_push" : `/sources/${source}`, "/sources/new"]);
+      if (!sets) {
+        await steps.getByRole("link", { name: "Open inbox" }).click();
+        await page.getByText(`/api/v1/ingest/${source}/push`).waitFor();
+        await page.goBack();
+      }
+      await steps.getByRole("link", { name: "Run a query" }).click();
+      await page.getByRole("grid", { name: "Result" }).getByRole("gridcell", { name: "100", exact: true }).waitFor();
+      assert.deepEqual(errors, []);
+    } finally {
+      await close();
+    }
+  });
+}
+
+/** Pages of things that are not there: what they are called, and what is alike. */
+const MISSING = [
+  { path: "/sources/nycc", list: "Sources", alike: "nyc" },
+  { path: "/topics/nyc.fligths", list: "Topics", alike: "nyc.flights" },
+  { path: "/tables/nyc/fligths", list: "Tables", alike: "nyc.flights" },
+  { path: "/sources/new?edit=nycc", list: "Sources", alike: "nyc" },
+  { path: "/resources/revisions/999999", list: "Revisions" },
+];
+for (const { path, list, alike } of MISSING) {
+  test(`${path} is not there: its list and what is alike are offered`, () =>
+    on(
+      path,
+      {},
+      async (page) => {
+        const note = page.getByRole("alert");
+        await note.getByRole("link", { name: `Back to ${list}` }).waitFor();
+        assert.equal(await page.getByRole("button", { name: "Try again" }).count(), 0);
+        if (alike) await note.getByRole("link", { name: alike, exact: true }).click();
+        else await note.getByRole("link", { name: `Back to ${list}` }).click();
+        await note.waitFor({ state: "hidden" });
+        await page.getByRole("heading", { level: 1, name: alike ?? "Resources" }).waitFor();
+      },
+      /404/,
+    ));
+}
 
 test("a change made elsewhere appears without a reload", { skip: !isMock }, () =>
   on("/sources/nyc?tab=history", {}, async (page) => {

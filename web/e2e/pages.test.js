@@ -41,6 +41,16 @@ async function changePlan(page) {
   await page.getByRole("button", { name: "Show what changes" }).click();
   await page.getByText("+  speed: 7200").waitFor();
 }
+/** Longer than the editor is high, so that it scrolls. */
+async function longDocument(page) {
+  const editor = page.getByRole("textbox", { name: "Document" });
+  await editor.click();
+  await editor.fill(`kind: source\nname: long\nspec:\n${Array.from({ length: 60 }, (_, line) => `  field_${line}: ${line}`).join("\n")}\n`);
+  await page.waitForFunction(() => {
+    const scroller = document.querySelector(".cm-scroller");
+    return scroller.scrollHeight > scroller.clientHeight;
+  });
+}
 async function plan(page) {
   await gridcell(page);
   await page.getByRole("button", { name: "Explain" }).click();
@@ -81,6 +91,7 @@ const PAGES = [
   ["resource", "/resources/source/nyc"],
   ["resource-plan", "/resources/source/nyc", { mock: true, act: changePlan }],
   ["resource-new", "/resources/new"],
+  ["resource-long", "/resources/new", { act: longDocument }],
   ["revisions", "/resources?tab=revisions"],
   ["revision", "/resources/revisions/1"],
   ["access", "/access"],
@@ -89,8 +100,11 @@ const PAGES = [
   ["access-audit", "/access?tab=audit"],
   ["not-found", "/nowhere", { headless: true }],
   ["source-missing", "/sources/no_such", { act: alert, says: /404/ }],
+  ["source-alike", "/sources/nycc", { act: (page) => page.getByRole("alert").getByRole("link", { name: "nyc", exact: true }).waitFor(), says: /404/ }],
   ["login", "/", { mock: true, world: "locked" }],
   ["overview-empty", "/", { mock: true, world: "empty", fresh: true }],
+  ["overview-inbox", "/", { mock: true, world: "inbox", fresh: true }],
+  ["source-push", "/sources/inbox", { mock: true, world: "inbox" }],
   ["sources-empty", "/sources", { mock: true, world: "empty" }],
   ["topics-empty", "/topics", { mock: true, world: "empty" }],
   ["tables-empty", "/tables", { mock: true, world: "empty" }],

@@ -1,7 +1,7 @@
 // Runs inside the page: visible texts without Chinese that are not names. What is English by right is marked `lang="en"`.
 export function leftEnglish() {
   const ALLOWED = new Set(
-    "Tarn SQL API PostgreSQL MySQL MariaDB HTTP CSV JSON Arrow YAML Ctrl Enter Apache Iceberg PyIceberg EN NULL English local nyc flights shop orders weather planes airports airlines replay source topic table record before".split(" "),
+    "Tarn SQL API PostgreSQL MySQL MariaDB HTTP CSV JSON Arrow YAML Ctrl Enter Apache Iceberg PyIceberg EN NULL English nyc nycc inbox flights shop orders weather planes airports airlines replay source topic table record before".split(" "),
   );
   const isName = (word) => /[\d_./:@{}*-]/.test(word) || ALLOWED.has(word);
   const found = new Set();

@@ -12,10 +12,16 @@ export class Refusal extends Error {
   }
 }
 
-const missing = (kind, name) => new Refusal(404, "not_found", `${kind} \`${name}\` not found`);
+const missing = (kind, name, similar) => new Refusal(404, "not_found", `${kind} \`${name}\` not found`, similar ? { hint: `did you mean \`${similar}\`?` } : {});
+/** Whether two names have the same letters, or all but one. */
+const alike = (a, b) => {
+  const rest = [...b];
+  for (const letter of a) if (rest.includes(letter)) rest.splice(rest.indexOf(letter), 1);
+  return rest.length <= 1 && Math.abs(a.length - b.length) <= 1;
+};
 const find = (map, kind, name) => {
   const found = map.get(name);
-  if (!found) throw missing(kind, name);
+  if (!found) throw missing(kind, name, [...map.keys()].find((known) => alike(name, known)));
   return found;
 };
 const items = (list) => ({ items: list });

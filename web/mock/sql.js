@@ -40,6 +40,12 @@ export function answer(sql, explain) {
     const first = /^\s*(\S+)/.exec(sql)?.[1] ?? "";
     throw new SqlError(`expected a statement such as SELECT, found \`${first}\``, "Only queries can be run here.", positionOf(sql, sql.indexOf(first)));
   }
+  const [series, first, last] = /generate_series\((\d+), (\d+)\)/i.exec(sql) ?? [];
+  if (series) {
+    const values = Array.from({ length: Number(last) - Number(first) + 1 }, (_, index) => Number(first) + index);
+    const squares = /square/.test(sql);
+    return { columns: ["value", ...(squares ? ["square"] : [])].map((name) => ({ name, type: "bigint" })), rows: values.map((value) => (squares ? [value, value * value] : [value])), plan: explain ? "GenerateSeriesExec" : undefined };
+  }
   for (const match of sql.matchAll(/\b(?:from|join)\s+([\w.]+)/gi)) {
     const [, name] = match;
     const table = name.replace(/^nyc\./, "");
@@ -55,7 +61,7 @@ export function answer(sql, explain) {
   if (/count\(\*\)/i.test(sql)) return { columns: [{ name: "count(*)", type: "int64" }], rows: [[data[from].total]], plan };
   const [, limit] = /\blimit\s+(\d+)/i.exec(sql) ?? [];
   const { columns, rows } = shaped(data[from]);
-  const all = Array.from({ length: Math.min(Number(limit ?? 10_000), data[from].total, 10_000) }, (_, index) => rows[index % rows.length]);
+  const all = Array.from({ length: Math.min(Number(limit ?? 10_000), data[from].total, 100_000) }, (_, index) => rows[index % rows.length]);
   return { columns, rows: all, plan };
 }
 

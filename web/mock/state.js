@@ -22,7 +22,7 @@ const SHOP_YAML =
   "kind: source\nname: shop\nspec:\n  type: postgres_cdc\n  url: postgres://tarn@127.0.0.1:5432/shop\n  password: { secret: shop_password }\n  tables: [public.orders]\n";
 const TABLE_YAML = "kind: table\nname: nyc.flights\nspec:\n  freshness: 1s\n";
 
-/** A world: `demo` moves, `empty` was just started without a project, `locked` asks for a password (lin, correct horse). */
+/** A world: `demo` moves, `empty` has nothing, `inbox` is what `tarn init` makes, `locked` asks for a password (lin, correct horse). */
 export function newState(world = "demo") {
   const state = {
     started_ms: Date.now() - 8_430_000,
@@ -45,9 +45,10 @@ export function newState(world = "demo") {
     queries_per_s: 12,
   };
   if (world === "locked") state.users.push({ name: "lin", role: "admin", password: "correct horse", created_at: before(86_400), last_seen_at: null });
-  if (world === "empty") {
+  if (world === "empty" || world === "inbox") {
     state.secrets = [];
     state.queries_per_s = 0;
+    if (world === "inbox") addInbox(state);
     return state;
   }
   for (const [name, table] of Object.entries(data)) addTopic(state, "nyc", name, table.total * (name === "flights" ? 2.4 : 1));
@@ -57,9 +58,11 @@ export function newState(world = "demo") {
     const [, kind] = /kind: (\S+)/.exec(yaml);
     const [, name] = /name: (\S+)/.exec(yaml);
     const at = before(7200 - index * 900);
-    state.resources.push({ kind, name, revision: index + 1, updated_at: at, author: "local", state: "active", message: null, yaml });
+    // What lies in the project's folder at the start is applied by the server itself.
+    const author = index === 0 ? "system" : "local";
+    state.resources.push({ kind, name, revision: index + 1, updated_at: at, author, state: "active", message: null, yaml });
     const diff = `--- /dev/null\n+++ ${kind}/${name}\n@@ -0,0 +1,${yaml.trim().split("\n").length} @@\n${yaml.trim().split("\n").map((line) => `+${line}`).join("\n")}\n`;
-    state.revisions.unshift({ revision: index + 1, at, author: "local", message: `Apply resources/${name}.yaml`, changes: [{ action: "create", kind, name, diff }], snapshot: structuredClone(state.resources) });
+    state.revisions.unshift({ revision: index + 1, at, author, message: `Apply resources/${name}.yaml`, changes: [{ action: "create", kind, name, diff }], snapshot: structuredClone(state.resources) });
     audit(state, "resource.apply", `${kind}/${name}`, at);
   }
   for (let point = 150; point > 0; point -= 1) {
@@ -128,6 +131,15 @@ function addFlights(state) {
       { at: before(8400), state: "streaming", message: "from 2013-01-01T05:00:00Z" },
     ],
     tables: Object.keys(KEYS),
+  });
+}
+
+function addInbox(state) {
+  state.sources.set("inbox", {
+    name: "inbox", type: "http_push", title: "HTTP push", state: "idle", state_since: before(60), message: null, restarts: 0, dead_letters: 0,
+    spec: { type: "http_push" },
+    history: [{ at: before(60), state: "idle", message: null }],
+    tables: [],
   });
 }
 

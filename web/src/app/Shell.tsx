@@ -1,7 +1,7 @@
 import { Burger, Drawer } from "@mantine/core";
 import { useDisclosure, useHotkeys } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
-import { Outlet, useRouterState } from "@tanstack/react-router";
+import { Outlet, useRouter, useRouterState } from "@tanstack/react-router";
 import { lazy, Suspense, useEffect } from "react";
 import { followEvents } from "~/api/live";
 import { queries } from "~/api/queries";
@@ -10,11 +10,13 @@ import { useT } from "~/i18n";
 import { LoginScreen } from "~/features/access/pages/LoginScreen";
 import { client } from "./client";
 import { Rail } from "./Rail";
+import { useShortcuts } from "./shortcuts";
 import { PendingScreen } from "./screens";
 import { TopBar } from "./TopBar";
 import { Mark } from "./Mark";
 import classes from "./Shell.module.css";
 
+const ShortcutHelp = lazy(() => import("./ShortcutHelp"));
 const CommandPalette = lazy(() => import("./CommandPalette"));
 
 /** The frame around every page: rail, bar, command palette, live connection. */
@@ -24,7 +26,17 @@ export function Shell() {
   const [menu, setMenu] = useDisclosure();
   const [palette, setPalette] = useDisclosure();
   const path = useRouterState({ select: (state) => state.location.pathname });
+  const [help, setHelp] = useDisclosure();
+  const router = useRouter();
   useHotkeys([["mod+K", setPalette.toggle]], []);
+  useShortcuts((shortcut) => {
+    if (shortcut.type === "go") return router.history.push(shortcut.href);
+    if (shortcut.type === "help") return setHelp.open();
+    // The search of the page, else the one of everything.
+    const search = document.querySelector<HTMLInputElement>("main input[type=search]");
+    if (search) search.focus();
+    else setPalette.open();
+  });
   const closeMenu = setMenu.close;
   useEffect(() => closeMenu(), [path, closeMenu]);
 
@@ -62,6 +74,7 @@ export function Shell() {
         <TopBar
           session={session.data}
           onSearch={setPalette.open}
+          onHelp={setHelp.open}
           menu={
             <div className={classes.burger}>
               <Burger opened={menu} onClick={setMenu.toggle} size="sm" aria-label={t("nav.menu")} />
@@ -75,6 +88,11 @@ export function Shell() {
           </Suspense>
         </main>
       </div>
+      {help && (
+        <Suspense fallback={null}>
+          <ShortcutHelp onClose={setHelp.close} />
+        </Suspense>
+      )}
       {palette && (
         <Suspense fallback={null}>
           <CommandPalette onClose={setPalette.close} />

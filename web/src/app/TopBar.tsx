@@ -1,5 +1,5 @@
 import { ActionIcon, Button, Kbd, Menu, Tooltip, useMantineColorScheme } from "@mantine/core";
-import { IconDeviceDesktop, IconLogout, IconMoon, IconSearch, IconSun, IconUser } from "@tabler/icons-react";
+import { IconDeviceDesktop, IconKeyboard, IconLogout, IconMoon, IconSearch, IconSun, IconUser } from "@tabler/icons-react";
 import { useQueryClient } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { useConnection } from "~/api/live";
@@ -59,7 +59,7 @@ function ConnectionState() {
   );
 }
 
-function UserMenu({ session }: { session: Session }) {
+function UserMenu({ session, onHelp }: { session: Session; onHelp: () => void }) {
   const t = useT();
   const client = useQueryClient();
   const name = session.user ?? t("bar.nobody");
@@ -72,6 +72,10 @@ function UserMenu({ session }: { session: Session }) {
         </ActionIcon>
       </Menu.Target>
       <Menu.Dropdown>
+        <Menu.Item leftSection={<IconKeyboard size={15} />} rightSection={<Kbd size="xs">?</Kbd>} onClick={onHelp}>
+          {t("keys.title")}
+        </Menu.Item>
+        <Menu.Divider />
         <Menu.Label>
           {name}
           {session.role && ` · ${t(`access.role.${session.role}`)}`}
@@ -91,10 +95,11 @@ function UserMenu({ session }: { session: Session }) {
 interface Props {
   session: Session;
   onSearch: () => void;
+  onHelp: () => void;
   menu: ReactNode;
 }
 
-export function TopBar({ session, onSearch, menu }: Props) {
+export function TopBar({ session, onSearch, onHelp, menu }: Props) {
   const t = useT();
   return (
     <header className={classes.bar}>
@@ -109,7 +114,7 @@ export function TopBar({ session, onSearch, menu }: Props) {
         <ConnectionState />
         <LanguageButton />
         <ThemeButton />
-        <UserMenu session={session} />
+        <UserMenu session={session} onHelp={onHelp} />
       </div>
     </header>
   );

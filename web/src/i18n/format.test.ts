@@ -45,7 +45,7 @@ describe("formats", () => {
 
   it("says how long ago", () => {
     const now = Date.parse("2026-01-01T12:00:00Z");
-    expect(en.ago("2026-01-01T11:58:30Z", now)).toBe("1m ago");
+    expect(en.ago("2026-01-01T11:58:30Z", now)).toBe("1 min ago");
     expect(en.ago("2026-01-01T12:00:00Z", now)).toBe("now");
     expect(zh.ago("2026-01-01T11:58:00Z", now)).toBe("2分钟前");
   });

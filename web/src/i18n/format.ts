@@ -21,7 +21,7 @@ export interface Format {
   /** Hours and minutes only. */
   minute: (iso: string) => string;
   date: (iso: string) => string;
-  /** Such as `3m ago`. */
+  /** Such as `3 min ago`. */
   ago: (iso: string, now_ms?: number) => string;
 }
 
@@ -72,7 +72,7 @@ function spanOf(language: Language) {
 
 function agoOf(language: Language) {
   const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto", style: "narrow" });
-  const steps: [number, Intl.RelativeTimeFormatUnit][] = [
+  const steps: [number, Exclude<Unit, "millisecond">][] = [
     [86_400, "day"],
     [3600, "hour"],
     [60, "minute"],
@@ -81,7 +81,10 @@ function agoOf(language: Language) {
   return (iso: string, now_ms = Date.now()): string => {
     const seconds = Math.round((new Date(iso).getTime() - now_ms) / 1000);
     for (const [size, unit] of steps) {
-      if (Math.abs(seconds) >= size) return relative.format(Math.trunc(seconds / size), unit);
+      if (Math.abs(seconds) < size) continue;
+      const count = Math.trunc(seconds / size);
+      // The signs that durations have, too; what is to come keeps its words.
+      return language === "en" && count < 0 ? `${-count} ${SIGNS[unit]} ago` : relative.format(count, unit);
     }
     return relative.format(0, "second");
   };

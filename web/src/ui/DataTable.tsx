@@ -40,6 +40,7 @@ export function DataTable<Row>({ label, columns, rows, rowKey, sort, onSort, emp
   const descending = sort?.startsWith("-") ?? false;
   const sortKey = descending ? sort?.slice(1) : sort;
   const by = columns.find((column) => column.key === sortKey)?.sort;
+  const grows = columns.some((column) => column.grow);
   const ordered = by ? sortRows(rows, by, descending) : rows;
   if (rows.length === 0 && empty) return <>{empty}</>;
 
@@ -82,7 +83,7 @@ export function DataTable<Row>({ label, columns, rows, rowKey, sort, onSort, emp
           {ordered.map((row) => (
             <tr key={rowKey(row)} role="row">
               {columns.map((column) => (
-                <td key={column.key} role="cell" data-label={column.header} data-numeric={column.numeric || undefined}>
+                <td key={column.key} role="cell" data-label={column.header} data-numeric={column.numeric || undefined} data-tight={(grows && !column.grow && !column.width_min) || undefined}>
                   {column.width_min && <span className={classes.keep} style={{ width: column.width_min }} />}
                   {column.cell(row)}
                 </td>

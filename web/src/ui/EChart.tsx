@@ -62,7 +62,7 @@ export default function EChart({ label, type, axis, xName, series, height }: Pro
         textStyle: words,
         animation: !matchMedia("(prefers-reduced-motion: reduce)").matches,
         animationDuration: 250,
-        grid: { left: 8, right: 16, top: series.length > 1 ? 36 : 16, bottom: crowded ? 4 : 28, containLabel: true },
+        grid: { left: 8, right: 16, top: 36, bottom: crowded ? 4 : 28, containLabel: true },
         legend: series.length > 1 ? { top: 0, textStyle: words, icon: "roundRect" } : undefined,
         tooltip: {
           trigger: type === "scatter" ? "item" : "axis",
@@ -82,7 +82,7 @@ export default function EChart({ label, type, axis, xName, series, height }: Pro
           axisLine: { lineStyle: { color: line } },
           splitLine: { show: false },
         },
-        yAxis: { type: "value", scale: type === "scatter", axisLabel: words, splitLine: { lineStyle: { color: line } } },
+        yAxis: { type: "value", name: series.length === 1 ? series[0]?.name : "", nameTextStyle: { ...words, align: "left" }, nameGap: 12, scale: type === "scatter", axisLabel: words, splitLine: { lineStyle: { color: line } } },
         series: series.map((one) => ({
           name: one.name,
           type,

@@ -29,8 +29,9 @@ const BOTTOM = 20;
 const TOP = 8;
 const MINUTE_MS = 60_000;
 const MARK_PX_MIN = 70;
-/** Half of what the words at a cut-off peak take. */
-const CUT_PX = 36;
+/** What the words at a cut-off peak take; they stand beside its line. */
+const CUT_PX = 60;
+const CUT_GAP_PX = 6;
 /** The top of the scale at least, so that rest is drawn at the bottom. */
 const RATE_MIN = 10;
 
@@ -86,7 +87,7 @@ export function RateChart({ label, samples, window_ms, height, format, formatAxi
           {area && <path d={area} fill={`url(#${fill})`} />}
           {line && <path d={line} className={classes.line} />}
           {cut && !bare && (
-            <text x={Math.min(Math.max(cut.x, left + CUT_PX), width - CUT_PX)} y={TOP + 12} textAnchor="middle" className={classes.cut}>
+            <text x={cut.x > left + CUT_PX ? cut.x - CUT_GAP_PX : cut.x + CUT_GAP_PX} y={TOP + 12} textAnchor={cut.x > left + CUT_PX ? "end" : "start"} className={classes.cut}>
               ↑ {format(cut.value)}
             </text>
           )}

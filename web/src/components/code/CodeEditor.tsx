@@ -30,7 +30,9 @@ const NO_MARKS: Mark[] = [];
 /** The place of a mark in the text; a place outside is moved to the nearest inside. */
 function rangeOf(state: EditorState, mark: Mark): { from: number; to: number } {
   const line = state.doc.line(Math.min(Math.max(1, mark.line), state.doc.lines));
-  const from = Math.min(line.from + Math.max(0, mark.column - 1), line.to);
+  const at = Math.min(line.from + Math.max(0, mark.column - 1), line.to);
+  // A mark of a whole line stands under its first word, not under what it is indented by.
+  const from = at + (/^\s+(?=\S)/.exec(state.sliceDoc(at, line.to))?.[0].length ?? 0);
   const word = /^[\w.]+/.exec(state.sliceDoc(from, line.to))?.[0].length ?? 1;
   return { from: from === line.to && from > line.from ? from - 1 : from, to: Math.min(from + word, line.to) };
 }
@@ -72,7 +74,7 @@ export default function CodeEditor(props: CodeEditorProps) {
           editorTheme,
           EditorView.lineWrapping,
           EditorState.readOnly.of(first.readOnly),
-          EditorView.contentAttributes.of({ "aria-label": first.label, lang: "en" }),
+          EditorView.contentAttributes.of({ "aria-label": first.label, lang: "en", tabindex: "0" }),
           EditorView.theme({ ".cm-scroller": { minHeight: first.minHeight, maxHeight: first.maxHeight } }),
           EditorView.updateListener.of((update) => {
             if (update.docChanged) handlers.current.onChange?.(update.state.doc.toString());

@@ -3,10 +3,14 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { type KeyboardEvent, useMemo, useRef, useState } from "react";
 import { useT } from "~/i18n";
 import { copyText } from "../copy";
-import { cellText, type CellValue, columnWidths, isNumericType, shownText, sortCells } from "./cells";
+import { CellDetail } from "./CellDetail";
+import { cellText, type CellValue, columnWidths, isCut, isNumericType, shownText, sortCells } from "./cells";
+import { ColumnHandle } from "./ColumnHandle";
 import classes from "./ResultGrid.module.css";
 
 const ROW_PX = 29;
+/** Of a row's number. */
+const DIGIT_PX = 8;
 
 interface Props {
   label: string;
@@ -27,7 +31,10 @@ export function ResultGrid({ label, columns, rows, height }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const [sort, setSort] = useState<{ column: number; descending: boolean } | null>(null);
   const [active, setActive] = useState<Place | null>(null);
-  const widths = useMemo(() => columnWidths(columns, rows), [columns, rows]);
+  const fitting = useMemo(() => columnWidths(columns, rows), [columns, rows]);
+  /** Widths that were chosen, by place. */
+  const [chosen, setChosen] = useState<Record<number, number | undefined>>({});
+  const widths = fitting.map((width, index) => chosen[index] ?? width);
   const sortColumn = sort ? columns[sort.column] : undefined;
   const ordered = useMemo(
     () => (sort && sortColumn ? sortCells(rows, sort.column, isNumericType(sortColumn.type), sort.descending) : rows),
@@ -39,8 +46,9 @@ export function ResultGrid({ label, columns, rows, height }: Props) {
     estimateSize: () => ROW_PX,
     overscan: 12,
   });
-  const template = `56px ${widths.map((width) => `${width}px`).join(" ")}`;
-  const width = 56 + widths.reduce((sum, one) => sum + one, 0);
+  const index_px = Math.max(56, 24 + String(ordered.length).length * DIGIT_PX);
+  const template = `${index_px}px ${widths.map((width) => `${width}px`).join(" ")}`;
+  const width = index_px + widths.reduce((sum, one) => sum + one, 0);
 
   const cycle = (column: number) =>
     setSort((before) =>
@@ -74,79 +82,86 @@ export function ResultGrid({ label, columns, rows, height }: Props) {
     virtual.scrollToIndex(next.row);
   };
 
+  const shown = active ? (ordered[active.row]?.[active.column] ?? null) : null;
+  const detailed = active && columns[active.column] && isCut(cellText(shown), widths[active.column] ?? 0) ? columns[active.column] : undefined;
+
   return (
-    <div
-      ref={box}
-      className={classes.grid}
-      style={{ maxHeight: height }}
-      role="grid"
-      aria-label={label}
-      aria-rowcount={ordered.length + 1}
-      aria-colcount={columns.length + 1}
-      aria-activedescendant={active ? `cell-${active.row}-${active.column}` : undefined}
-      tabIndex={0}
-      onKeyDown={onKey}
-    >
-      <div role="rowgroup" className={classes.head} style={{ width }}>
-        <div role="row" className={classes.row} style={{ gridTemplateColumns: template }} aria-rowindex={1}>
-          <span role="columnheader" className={classes.corner}>
-            <span className="visually-hidden">{t("grid.row")}</span>
-          </span>
-          {columns.map((column, index) => (
-            <span
-              key={index}
-              role="columnheader"
-              data-numeric={isNumericType(column.type) || undefined}
-              aria-sort={sort?.column === index ? (sort.descending ? "descending" : "ascending") : undefined}
-            >
-              <button type="button" onClick={() => cycle(index)} title={t("table.sort_by", { column: column.name })} lang="en">
-                <strong>
-                  {column.name}
-                  {sort?.column === index && (sort.descending ? <IconArrowDown size={12} /> : <IconArrowUp size={12} />)}
-                </strong>
-                <small>{column.type}</small>
-              </button>
+    <>
+      <div
+        ref={box}
+        className={classes.grid}
+        style={{ maxHeight: height }}
+        role="grid"
+        aria-label={label}
+        aria-rowcount={ordered.length + 1}
+        aria-colcount={columns.length + 1}
+        aria-activedescendant={active ? `cell-${active.row}-${active.column}` : undefined}
+        tabIndex={0}
+        onKeyDown={onKey}
+      >
+        <div role="rowgroup" className={classes.head} style={{ width }}>
+          <div role="row" className={classes.row} style={{ gridTemplateColumns: template }} aria-rowindex={1}>
+            <span role="columnheader" className={classes.corner}>
+              <span className="visually-hidden">{t("grid.row")}</span>
             </span>
-          ))}
+            {columns.map((column, index) => (
+              <span
+                key={index}
+                role="columnheader"
+                data-numeric={isNumericType(column.type) || undefined}
+                aria-sort={sort?.column === index ? (sort.descending ? "descending" : "ascending") : undefined}
+              >
+                <button type="button" onClick={() => cycle(index)} title={t("table.sort_by", { column: column.name })} lang="en">
+                  <strong>
+                    {column.name}
+                    {sort?.column === index && (sort.descending ? <IconArrowDown size={12} /> : <IconArrowUp size={12} />)}
+                  </strong>
+                  <small>{column.type}</small>
+                </button>
+                <ColumnHandle name={column.name} width={widths[index] ?? 0} onResize={(width) => setChosen((before) => ({ ...before, [index]: width }))} />
+              </span>
+            ))}
+          </div>
+        </div>
+        <div role="rowgroup" style={{ height: virtual.getTotalSize(), width, minWidth: "100%", position: "relative" }}>
+          {virtual.getVirtualItems().map((item) => {
+            const row = ordered[item.index] ?? [];
+            return (
+              <div
+                key={item.key}
+                role="row"
+                aria-rowindex={item.index + 2}
+                className={`${classes.row} ${classes.line}`}
+                style={{ gridTemplateColumns: template, transform: `translateY(${item.start}px)`, height: ROW_PX }}
+              >
+                <span role="rowheader" className={classes.index}>
+                  {item.index + 1}
+                </span>
+                {columns.map((column, index) => {
+                  const value = row[index];
+                  const here = active?.row === item.index && active.column === index;
+                  return (
+                    <span
+                      key={index}
+                      id={`cell-${item.index}-${index}`}
+                      role="gridcell"
+                      aria-selected={here}
+                      lang="en"
+                      data-numeric={isNumericType(column.type) || undefined}
+                      data-null={value === null || undefined}
+                      title={cellText(value)}
+                      onClick={() => setActive({ row: item.index, column: index })}
+                    >
+                      {value === null ? "NULL" : shownText(value, column.type)}
+                    </span>
+                  );
+                })}
+              </div>
+            );
+          })}
         </div>
       </div>
-      <div role="rowgroup" style={{ height: virtual.getTotalSize(), width, minWidth: "100%", position: "relative" }}>
-        {virtual.getVirtualItems().map((item) => {
-          const row = ordered[item.index] ?? [];
-          return (
-            <div
-              key={item.key}
-              role="row"
-              aria-rowindex={item.index + 2}
-              className={`${classes.row} ${classes.line}`}
-              style={{ gridTemplateColumns: template, transform: `translateY(${item.start}px)`, height: ROW_PX }}
-            >
-              <span role="rowheader" className={classes.index}>
-                {item.index + 1}
-              </span>
-              {columns.map((column, index) => {
-                const value = row[index];
-                const here = active?.row === item.index && active.column === index;
-                return (
-                  <span
-                    key={index}
-                    id={`cell-${item.index}-${index}`}
-                    role="gridcell"
-                    aria-selected={here}
-                    lang="en"
-                    data-numeric={isNumericType(column.type) || undefined}
-                    data-null={value === null || undefined}
-                    title={cellText(value)}
-                    onClick={() => setActive({ row: item.index, column: index })}
-                  >
-                    {value === null ? "NULL" : shownText(value, column.type)}
-                  </span>
-                );
-              })}
-            </div>
-          );
-        })}
-      </div>
-    </div>
+      {detailed && <CellDetail column={detailed.name} value={shown} />}
+    </>
   );
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { sortRows } from "../sort";
 import { niceMax } from "../scale";
-import { cellText, columnWidths, sortCells, toJson, toTsv } from "./cells";
+import { cellText, columnWidths, isCut, sortCells, toJson, toTsv } from "./cells";
 
 describe("cells", () => {
   it("keeps every digit", () => {
@@ -26,6 +26,12 @@ describe("cells", () => {
     const [narrow = 0, wide = 0] = columnWidths([{ name: "a", type: "int64" }, { name: "b", type: "utf8" }], [[1, "x".repeat(500)]]);
     expect(narrow).toBe(72);
     expect(wide).toBe(340);
+  });
+
+  it("knows what does not fit", () => {
+    expect(isCut("x".repeat(500), 340)).toBe(true);
+    expect(isCut("two\nlines", 340)).toBe(true);
+    expect(isCut("EWR", 72)).toBe(false);
   });
 });
 

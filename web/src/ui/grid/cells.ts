@@ -21,7 +21,9 @@ export function shownText(value: CellValue | undefined, type: string): string {
   return isTemporalType(type) ? text.replace(ISO_TIME, "$1 $2") : text;
 }
 
+/** What a character of a cell takes, and what stands around its text. */
 const CHAR_PX = 7.6;
+const PADDING_PX = 26;
 const WIDTH_MIN = 72;
 const WIDTH_MAX = 340;
 const SAMPLE_ROWS = 100;
@@ -31,8 +33,13 @@ export function columnWidths(columns: { name: string; type: string }[], rows: Ce
   return columns.map((column, index) => {
     let chars = Math.max(column.name.length + 2, column.type.length * 0.85);
     for (const row of rows.slice(0, SAMPLE_ROWS)) chars = Math.max(chars, cellText(row[index]).length);
-    return Math.round(Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, chars * CHAR_PX + 26)));
+    return Math.round(Math.min(WIDTH_MAX, Math.max(WIDTH_MIN, chars * CHAR_PX + PADDING_PX)));
   });
+}
+
+/** Whether a text is cut off in a cell of a width; what breaks lines always is. */
+export function isCut(text: string, width: number): boolean {
+  return text.includes("\n") || text.length * CHAR_PX + PADDING_PX > width + CHAR_PX;
 }
 
 /** Sorts by a column: numbers by value also where they came as text, empty last. */

@@ -2,6 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { queries } from "~/api/queries";
 import { Filters, matches } from "~/components/Filters";
 import { Load } from "~/components/Load";
+import { usePrincipal } from "~/components/principal";
 import { useView } from "~/components/view";
 import { useT } from "~/i18n";
 import { useFormat } from "~/i18n/format";
@@ -13,6 +14,7 @@ import { StateBadge } from "~/ui/StateBadge";
 /** What was done by whom; each record's hash covers the one before it. */
 export function Audit() {
   const t = useT();
+  const who = usePrincipal();
   const format = useFormat();
   const [view, setView] = useView();
   const audit = useQuery(queries.audit);
@@ -22,13 +24,13 @@ export function Audit() {
         {(items) => (
           <DataTable
             label={t("access.audit")}
-            rows={items.filter((record) => matches(view.q, record.principal, record.action, record.target, record.outcome))}
+            rows={items.filter((record) => matches(view.q, record.principal, who(record.principal), record.action, record.target, record.outcome))}
             rowKey={(record) => record.hash}
             sort={view.sort ?? "-at"}
             onSort={(sort) => setView({ sort })}
             columns={[
               { key: "at", header: t("col.at"), sort: (r) => r.at, cell: (r) => <span className="nowrap">{format.date(r.at)}</span> },
-              { key: "principal", header: t("access.principal"), sort: (r) => r.principal, cell: (r) => r.principal },
+              { key: "principal", header: t("access.principal"), sort: (r) => r.principal, cell: (r) => who(r.principal) },
               { key: "action", header: t("access.action"), sort: (r) => r.action, cell: (r) => <span className="mono">{r.action}</span> },
               { key: "target", header: t("access.target"), grow: true, sort: (r) => r.target, cell: (r) => <span className="mono">{r.target}</span> },
               {
@@ -39,7 +41,7 @@ export function Audit() {
               },
               { key: "hash", header: t("access.hash"), cell: (r) => <span className="mono" title={r.hash}>{r.hash.slice(0, 10)}</span> },
             ]}
-            empty={<EmptyState title={view.q ? t("common.no_match") : t("access.no_audit")} />}
+            empty={view.q ? <EmptyState title={t("common.no_match")} /> : <EmptyState title={t("access.no_audit")} text={t("access.no_audit_hint")} />}
           />
         )}
       </Load>

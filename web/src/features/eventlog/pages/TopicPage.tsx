@@ -21,10 +21,11 @@ export default function TopicPage() {
   const t = useT();
   const { name } = useParams({ strict: false }) as { name: string };
   const topic = useQuery(queries.topic(name));
+  const parent = { label: t("nav.topics"), href: paths.topics() };
   return (
     <>
-      <PageHeader title={name} parent={{ label: t("nav.topics"), href: paths.topics() }} />
-      <Load query={topic} lines={10}>
+      <PageHeader title={name} copyable={topic.data !== undefined} parent={parent} />
+      <Load query={topic} lines={10} place={{ ...parent, of: paths.topic }}>
         {(data) => <TopicBody topic={data} />}
       </Load>
     </>
@@ -74,7 +75,7 @@ function Schema({ topic }: { topic: TopicDetail }) {
         rowKey={(field) => field.name}
         columns={[
           { key: "name", header: t("topic.column"), cell: (field) => <span className="mono">{field.name}</span> },
-          { key: "type", header: t("col.type"), cell: (field) => <span className="mono">{field.type}</span> },
+          { key: "type", header: t("col.type"), cell: (field) => <span className="mono nowrap">{field.type}</span> },
           { key: "nullable", header: t("topic.nullable"), cell: (field) => (field.nullable ? t("common.yes") : t("common.no")) },
           { key: "key", header: t("topic.key"), grow: true, cell: (field) => (topic.key.includes(field.name) ? t("common.yes") : "") },
         ]}

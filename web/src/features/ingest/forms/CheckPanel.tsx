@@ -2,7 +2,7 @@ import { Button, Stack } from "@mantine/core";
 import { IconCircleCheck, IconCircleX } from "@tabler/icons-react";
 import { useMutation } from "@tanstack/react-query";
 import { commands } from "~/api/queries";
-import type { Json } from "~/api/types";
+import type { CheckResult, Json } from "~/api/types";
 import { ErrorNote } from "~/components/ErrorNote";
 import { useMay } from "~/components/may";
 import { useT } from "~/i18n";
@@ -17,13 +17,14 @@ interface Props {
   config: Record<string, Json>;
   valid: boolean;
   onTry: () => void;
+  onResult: (result: CheckResult) => void;
 }
 
 /** Tries the connection step by step before anything is created. */
-export function CheckPanel({ type, config, valid, onTry }: Props) {
+export function CheckPanel({ type, config, valid, onTry, onResult }: Props) {
   const t = useT();
   const may = useMay();
-  const check = useMutation({ mutationFn: () => commands.checkSource(type, config) });
+  const check = useMutation({ mutationFn: () => commands.checkSource(type, config), onSuccess: onResult });
   const result = check.data;
   const start = () => {
     onTry();

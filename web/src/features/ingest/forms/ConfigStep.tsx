@@ -1,6 +1,6 @@
 import { Button, Group, Menu, Stack, TextInput } from "@mantine/core";
 import { type FormEvent, useMemo, useState } from "react";
-import type { Json, SourceType } from "~/api/types";
+import type { CheckResult, Json, SourceType } from "~/api/types";
 import { fieldOf } from "~/components/schema-form/schema";
 import { SchemaForm } from "~/components/schema-form/SchemaForm";
 import { prune, validate } from "~/components/schema-form/validate";
@@ -21,19 +21,25 @@ interface Props {
   onNext: () => void;
 }
 
+/** Whether the first step that failed was to get to the server at all. */
+const isUnreached = (result: CheckResult) => result.steps.find((step) => !step.ok)?.name.toLowerCase() === "connect";
+
 /** The form of a source type, with a test of the connection beside it. */
 export function ConfigStep({ type, draft, edited, onChange, onNext }: Props) {
   const t = useT();
   const [language] = useLanguage();
   const field = useMemo(() => fieldOf(type.schema, type.name), [type]);
   const [tried, setTried] = useState(false);
+  const [unreached, setUnreached] = useState<Json>();
   const upfront = useMemo(() => Object.keys(configOf(type.examples[0]?.config ?? "")), [type]);
   if (field.kind !== "group") return null;
 
   const config = prune(field, draft.config) as Record<string, Json>;
-  const errors = validate(field, draft.config);
+  const wrong = validate(field, draft.config);
+  // What could not be reached is said at the address, too, until it is changed.
+  const errors = unreached !== undefined && unreached === draft.config.url ? { url: { key: "source.not_reached" as const }, ...wrong } : wrong;
   const nameWrong = NAME_PATTERN.test(draft.name) ? undefined : t("source.name_rule");
-  const valid = Object.keys(errors).length === 0 && !nameWrong;
+  const valid = Object.keys(wrong).length === 0 && !nameWrong;
   const next = (event: FormEvent) => {
     event.preventDefault();
     setTried(true);
@@ -97,7 +103,8 @@ export function ConfigStep({ type, draft, edited, onChange, onNext }: Props) {
             type={type.name}
             config={config}
             onTry={() => setTried(true)}
-            valid={Object.keys(errors).length === 0}
+            valid={Object.keys(wrong).length === 0}
+            onResult={(result) => setUnreached(result.ok || !isUnreached(result) ? undefined : draft.config.url)}
           />
           {type.docs && (
             <Panel title={t("source.about")}>

@@ -34,9 +34,11 @@ export default function SourceFormPage() {
 }
 
 function EditSource({ name, types }: { name: string; types: SourceType[] }) {
+  const t = useT();
   const source = useQuery({ ...queries.source(name), refetchInterval: false });
+  const place = { label: t("nav.sources"), href: paths.sources(), of: (similar: string) => paths.newSource({ edit: similar }) };
   return (
-    <Load query={source}>
+    <Load query={source} place={place}>
       {(data) => <Steps key={name} types={types} fixedType={data.type} initial={{ name, config: configOf(data.spec) }} />}
     </Load>
   );

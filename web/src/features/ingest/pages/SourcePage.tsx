@@ -28,11 +28,12 @@ export default function SourcePage() {
   const t = useT();
   const { name } = useParams({ strict: false }) as { name: string };
   const source = useQuery(queries.source(name));
+  const parent = { label: t("nav.sources"), href: paths.sources() };
   return (
     <>
       <PageHeader
         title={name}
-        parent={{ label: t("nav.sources"), href: paths.sources() }}
+        parent={parent}
         badge={source.data && <SourceStateBadge state={source.data.state} />}
         lead={source.data && <SourceTitle source={source.data} />}
         actions={
@@ -47,7 +48,7 @@ export default function SourcePage() {
           )
         }
       />
-      <Load query={source} lines={10}>
+      <Load query={source} lines={10} place={{ ...parent, of: paths.source }}>
         {(data) => <SourceBody source={data} />}
       </Load>
     </>
@@ -66,7 +67,10 @@ function SourceBody({ source }: { source: SourceDetail }) {
   const t = useT();
   const format = useFormat();
   const seen = useSourceRates(source.name);
-  const samples = source.rates?.map((point) => ({ at_ms: point.at_ms, value: point.rows_per_s })) ?? seen;
+  const { data: overview } = useQuery(queries.overview);
+  // The rates of all sources are those of the only one.
+  const rates = source.rates ?? (overview?.sources_list.length === 1 ? overview.rates : undefined);
+  const samples = rates?.map((point) => ({ at_ms: point.at_ms, value: point.rows_per_s })) ?? seen;
   const tableCount = source.per_table.length;
   return (
     <Stack gap="md">
@@ -76,7 +80,7 @@ function SourceBody({ source }: { source: SourceDetail }) {
       )}
       <Facts items={useFacts(source)} />
       {source.snapshot && <SnapshotProgress source={source} snapshot={source.snapshot} />}
-      <Panel title={t("source.rate_chart")} note={source.rates ? undefined : t("source.rate_note")}>
+      <Panel title={t("source.rate_chart")} note={rates ? t("source.rate_all_note") : t("source.rate_note")}>
         <RateChart
           label={t("source.rate_chart")}
           samples={samples}

@@ -1,3 +1,4 @@
+import { Stack } from "@mantine/core";
 import type { SourceDetail } from "~/api/types";
 import { paths } from "~/components/paths";
 import { SourceStateBadge } from "~/components/StateBadges";
@@ -12,6 +13,7 @@ import { DataTable } from "~/ui/DataTable";
 import { EmptyState } from "~/ui/EmptyState";
 import { Panel } from "~/ui/Panel";
 import { StateBadge } from "~/ui/StateBadge";
+import { PushHint } from "./PushHint";
 
 const PHASE_TONE = { snapshot: "info", streaming: "ok", done: "quiet" } as const;
 
@@ -21,46 +23,49 @@ export function SourceTables({ source }: { source: SourceDetail }) {
   const format = useFormat();
   const [view, setView] = useView();
   return (
-    <Panel flush>
-      <DataTable
-        label={t("col.tables")}
-        rows={source.per_table}
-        rowKey={(table) => table.table}
-        sort={view.sort ?? "table"}
-        onSort={(sort) => setView({ sort })}
-        columns={[
-          { key: "table", header: t("source.table"), cell: (row) => row.table, sort: (row) => row.table },
-          {
-            key: "phase",
-            header: t("col.state"),
-            cell: (row) => <StateBadge tone={PHASE_TONE[row.phase]} label={t(`source.state.${row.phase}`)} />,
-            sort: (row) => row.phase,
-          },
-          {
-            key: "topic",
-            header: t("subject.topic"),
-            cell: (row) => <TextLink href={paths.topic(row.topic)}>{row.topic}</TextLink>,
-            sort: (row) => row.topic,
-          },
-          {
-            key: "target",
-            header: t("subject.table"),
-            cell: (row) => <TextLink href={paths.table(row.lakehouse_table)}>{row.lakehouse_table}</TextLink>,
-            sort: (row) => row.lakehouse_table,
-          },
-          { key: "rate", header: t("col.rows_per_s"), numeric: true, cell: (row) => format.count(row.rows_per_s), sort: (row) => row.rows_per_s },
-          { key: "rows", header: t("col.rows"), numeric: true, cell: (row) => format.count(row.rows_total), sort: (row) => row.rows_total },
-          {
-            key: "lag",
-            header: t("col.lag"),
-            numeric: true,
-            cell: (row) => (row.lag_ms === null ? "–" : format.duration(row.lag_ms)),
-            sort: (row) => row.lag_ms,
-          },
-        ]}
-        empty={<EmptyState title={t("source.no_tables")} text={t("source.no_tables_hint")} />}
-      />
-    </Panel>
+    <Stack gap="md">
+      <Panel flush>
+        <DataTable
+          label={t("col.tables")}
+          rows={source.per_table}
+          rowKey={(table) => table.table}
+          sort={view.sort ?? "table"}
+          onSort={(sort) => setView({ sort })}
+          columns={[
+            { key: "table", header: t("source.table"), cell: (row) => row.table, sort: (row) => row.table },
+            {
+              key: "phase",
+              header: t("col.state"),
+              cell: (row) => <StateBadge tone={PHASE_TONE[row.phase]} label={t(`source.state.${row.phase}`)} />,
+              sort: (row) => row.phase,
+            },
+            {
+              key: "topic",
+              header: t("subject.topic"),
+              cell: (row) => <TextLink href={paths.topic(row.topic)}>{row.topic}</TextLink>,
+              sort: (row) => row.topic,
+            },
+            {
+              key: "target",
+              header: t("subject.table"),
+              cell: (row) => <TextLink href={paths.table(row.lakehouse_table)}>{row.lakehouse_table}</TextLink>,
+              sort: (row) => row.lakehouse_table,
+            },
+            { key: "rate", header: t("col.rows_per_s"), numeric: true, cell: (row) => format.count(row.rows_per_s), sort: (row) => row.rows_per_s },
+            { key: "rows", header: t("col.rows"), numeric: true, cell: (row) => format.count(row.rows_total), sort: (row) => row.rows_total },
+            {
+              key: "lag",
+              header: t("col.lag"),
+              numeric: true,
+              cell: (row) => (row.lag_ms === null ? "–" : format.duration(row.lag_ms)),
+              sort: (row) => row.lag_ms,
+            },
+          ]}
+          empty={<EmptyState title={t("source.no_tables")} text={t("source.no_tables_hint")} />}
+        />
+      </Panel>
+      {source.type === "http_push" && <PushHint name={source.name} />}
+    </Stack>
   );
 }
 
@@ -77,7 +82,7 @@ export function SourceHistory({ source }: { source: SourceDetail }) {
         columns={[
           { key: "at", header: t("col.at"), cell: (event) => <When at={event.at} /> },
           { key: "state", header: t("col.state"), cell: (event) => <SourceStateBadge state={event.state} /> },
-          { key: "message", header: t("col.message"), grow: true, cell: (event) => <span lang="en"><Prose text={event.message} /></span> },
+          { key: "message", header: t("col.message"), grow: true, cell: (event) => (event.message ? <span lang="en"><Prose text={event.message} /></span> : <span className="dim">–</span>) },
         ]}
         empty={<EmptyState title={t("source.no_history")} />}
       />

@@ -7,6 +7,7 @@ import type { TableDetail } from "~/api/types";
 import { AppLink } from "~/components/AppLink";
 import { Note } from "~/components/ErrorNote";
 import { Load } from "~/components/Load";
+import { isMissing } from "~/components/Missing";
 import { PageHeader } from "~/components/PageHeader";
 import { paths } from "~/components/paths";
 import { TableStateBadge } from "~/components/StateBadges";
@@ -29,26 +30,30 @@ export default function TablePage() {
   const { namespace, table } = useParams({ strict: false }) as { namespace: string; table: string };
   const detail = useQuery(queries.table(namespace, table));
   const name = `${namespace}.${table}`;
+  const parent = { label: t("nav.tables"), href: paths.tables() };
   return (
     <>
       <PageHeader
         title={name}
-        parent={{ label: t("nav.tables"), href: paths.tables() }}
+        copyable={detail.data !== undefined}
+        parent={parent}
         badge={detail.data && <TableStateBadge state={detail.data.state} />}
         actions={
-          <>
-            <CompactButton namespace={namespace} table={table} />
-            <Button
-              component={AppLink}
-              href={paths.sql({ q: `SELECT *\nFROM ${name}\nLIMIT 100`, run: "1" })}
-              leftSection={<IconTerminal2 size={15} />}
-            >
-              {t("sql.query_table")}
-            </Button>
-          </>
+          !isMissing(detail.error) && (
+            <>
+              <CompactButton namespace={namespace} table={table} />
+              <Button
+                component={AppLink}
+                href={paths.sql({ q: `SELECT *\nFROM ${name}\nLIMIT 100`, run: "1" })}
+                leftSection={<IconTerminal2 size={15} />}
+              >
+                {t("sql.query_table")}
+              </Button>
+            </>
+          )
         }
       />
-      <Load query={detail} lines={10}>
+      <Load query={detail} lines={10} place={{ ...parent, of: paths.table }}>
         {(data) => <TableBody table={data} />}
       </Load>
     </>

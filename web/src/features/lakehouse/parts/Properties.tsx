@@ -4,6 +4,7 @@ import { paths } from "~/components/paths";
 import { TextLink } from "~/components/TextLink";
 import { useT } from "~/i18n";
 import { CodeBlock } from "~/ui/CodeBlock";
+import { CopyIcon } from "~/ui/CopyIcon";
 import { Facts } from "~/ui/Facts";
 import { Panel } from "~/ui/Panel";
 
@@ -22,7 +23,7 @@ export function Properties({ table }: { table: TableDetail }) {
         <Facts
           stacked
           items={[
-            { label: t("table.location"), value: <span className="mono">{table.location}</span> },
+            { label: t("table.location"), value: <><span className="mono">{table.location}</span> <CopyIcon text={table.location} /></> },
             { label: t("table.format"), value: `Apache Iceberg v${table.format_version}` },
             { label: t("topic.key"), value: table.key.length > 0 ? <span className="mono">{table.key.join(", ")}</span> : t("common.none") },
             { label: t("subject.topic"), value: table.topic ? <TextLink href={paths.topic(table.topic)}>{table.topic}</TextLink> : "–" },

@@ -11,11 +11,11 @@ function useColumns(): DataColumn<TableField>[] {
   const t = useT();
   return [
     { key: "name", header: t("topic.column"), cell: (field) => <span className="mono">{field.name}</span> },
-    { key: "type", header: t("col.type"), cell: (field) => <span className="mono">{field.type}</span> },
+    { key: "type", header: t("col.type"), cell: (field) => <span className="mono nowrap">{field.type}</span> },
     { key: "id", header: t("table.field_id"), numeric: true, cell: (field) => field.id },
     { key: "required", header: t("table.required"), cell: (field) => (field.required ? t("common.yes") : t("common.no")) },
     { key: "key", header: t("topic.key"), cell: (field) => (field.key ? t("common.yes") : "") },
-    { key: "doc", header: t("table.doc"), grow: true, cell: (field) => <span lang="en">{field.doc}</span> },
+    { key: "doc", header: t("table.doc"), grow: true, cell: (field) => (field.doc ? <span lang="en">{field.doc}</span> : null) },
   ];
 }
 

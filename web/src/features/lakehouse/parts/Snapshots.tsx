@@ -6,6 +6,7 @@ import { type MessageKey, useT } from "~/i18n";
 import { useFormat } from "~/i18n/format";
 import { EmptyState } from "~/ui/EmptyState";
 import { Panel } from "~/ui/Panel";
+import { scaleMax } from "~/ui/scale";
 import classes from "./Snapshots.module.css";
 
 const OPERATIONS: Record<string, MessageKey> = {
@@ -21,7 +22,8 @@ const changesRows = (snapshot: Snapshot) => snapshot.operation !== "replace";
 /** What was committed, newest first, along a line of time. */
 export function Snapshots({ table }: { table: TableDetail }) {
   const t = useT();
-  const most = Math.max(1, ...table.snapshot_list.filter(changesRows).map((one) => one.added_rows + one.deleted_rows));
+  // A first load of everything must not make all later commits look alike.
+  const most = scaleMax(table.snapshot_list.filter(changesRows).map((one) => one.added_rows + one.deleted_rows), 1);
   return (
     <Panel title={t("table.snapshots")} note={t("table.snapshots_note")}>
       {table.snapshot_list.length === 0 ? (
@@ -56,7 +58,7 @@ function SnapshotItem({ table, snapshot, most }: { table: TableDetail; snapshot:
       </div>
       <div className={classes.figures}>
         <span className={classes.bars} aria-hidden>
-          <span className={classes.added} style={{ width: `${(100 * added) / most}%` }} />
+          <span className={classes.added} style={{ width: `${Math.min(100, (100 * added) / most)}%` }} />
           <span className={classes.deleted} style={{ width: `${(100 * deleted) / most}%` }} />
         </span>
         <span className={classes.plus} data-zero={added === 0 || undefined}>+{format.count(added)}</span>

@@ -7,6 +7,7 @@ import { useT } from "~/i18n";
 import { useFormat } from "~/i18n/format";
 import { FaultList } from "../parts/FaultList";
 import { Figures } from "../parts/Figures";
+import { FirstSteps } from "../parts/FirstSteps";
 import { FlowChart } from "../parts/FlowChart";
 import { SourcesNow, TablesNow } from "../parts/NowLists";
 import { ThreeThings } from "../parts/ThreeThings";
@@ -23,9 +24,10 @@ export default function OverviewPage() {
         {(data) => (
           <div className={classes.page}>
             <FaultList faults={data.faults} />
+            {data.tables_list.length === 0 && <FirstSteps overview={data} />}
             <FlowChart overview={data} />
             <Figures overview={data} />
-            <ThreeThings overview={data} />
+            {data.tables_list.length > 0 && <ThreeThings overview={data} />}
             <div className={classes.columns}>
               <SourcesNow sources={data.sources_list} />
               <TablesNow tables={data.tables_list} />

@@ -50,8 +50,8 @@ export function Figures({ overview }: { overview: Overview }) {
       />
       <Figure
         label={t("figure.p99")}
-        value={format.duration(overview.query_p99_ms)}
-        note={t("figure.p99_note", { p50: format.duration(overview.query_p50_ms) })}
+        value={overview.query_p99_ms > 0 ? format.duration(overview.query_p99_ms) : "–"}
+        note={overview.query_p99_ms > 0 ? t("figure.p99_note", { p50: format.duration(overview.query_p50_ms) }) : t("figure.p99_none")}
         href={paths.sql({ side: "history" })}
       />
       <Figure

@@ -1,20 +1,21 @@
-import { Button, CloseButton } from "@mantine/core";
+import { CloseButton } from "@mantine/core";
 import { useLocalStorage } from "@mantine/hooks";
 import type { Overview } from "~/api/types";
-import { AppLink } from "~/components/AppLink";
 import { paths } from "~/components/paths";
 import { useT } from "~/i18n";
 import { Panel } from "~/ui/Panel";
-import classes from "./Overview.module.css";
+import { Things } from "./Things";
+
+const DEMO_TABLE = "nyc.flights";
 
 /** The table to look at first: the demo's flights, else the largest. */
 function firstTable(overview: Overview): string | undefined {
   const tables = [...overview.tables_list].sort((a, b) => b.rows - a.rows);
-  return (tables.find((table) => table.name === "nyc.flights") ?? tables[0])?.name;
+  return (tables.find((table) => table.name === DEMO_TABLE) ?? tables[0])?.name;
 }
 
 function firstQuery(table: string): string {
-  if (table !== "nyc.flights") return `SELECT *\nFROM ${table}\nLIMIT 100`;
+  if (table !== DEMO_TABLE) return `SELECT *\nFROM ${table}\nLIMIT 100`;
   return [
     "SELECT origin, count(*) AS flights, round(avg(dep_delay), 1) AS delay_minutes",
     "FROM nyc.flights",
@@ -34,7 +35,7 @@ export function ThreeThings({ overview }: { overview: Overview }) {
   const things = [
     {
       title: t("three.query"),
-      text: t("three.query_text"),
+      text: table === DEMO_TABLE ? t("three.query_text") : t("three.query_table_text"),
       verb: t("three.query_verb"),
       href: paths.sql(table ? { q: firstQuery(table), run: "1" } : {}),
     },
@@ -57,22 +58,7 @@ export function ThreeThings({ overview }: { overview: Overview }) {
       title={t("three.title")}
       actions={<CloseButton size="sm" aria-label={t("three.close")} onClick={() => setClosed("closed")} />}
     >
-      <div className={classes.three}>
-        {things.map((thing, index) => (
-          <div key={thing.title} className={classes.thing}>
-            <h3>
-              <span>{index + 1}</span>
-              {thing.title}
-            </h3>
-            <p>{thing.text}</p>
-            <div>
-              <Button variant="light" component={AppLink} href={thing.href}>
-                {thing.verb}
-              </Button>
-            </div>
-          </div>
-        ))}
-      </div>
+      <Things things={things} />
     </Panel>
   );
 }

@@ -1,20 +1,22 @@
 import { Button, Kbd, Skeleton } from "@mantine/core";
 import { useDebouncedCallback } from "@mantine/hooks";
-import { IconListTree, IconPlayerPlay, IconPlayerStop } from "@tabler/icons-react";
+import { IconLink, IconListTree, IconPlayerPlay, IconPlayerStop } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useEffect, useMemo, useRef, useState } from "react";
 import { ApiError } from "~/api/client";
 import { queries } from "~/api/queries";
 import { ErrorNote, Note } from "~/components/ErrorNote";
 import { PageHeader } from "~/components/PageHeader";
-import { useView } from "~/components/view";
+import { stringifyView, useView } from "~/components/view";
+import { toast } from "~/components/toasts";
 import { useT } from "~/i18n";
 import { useFormat } from "~/i18n/format";
+import { copyText } from "~/ui/copy";
 import { EmptyState } from "~/ui/EmptyState";
 import { MOD_KEY } from "~/ui/keys";
 import { Panel } from "~/ui/Panel";
 import { examplesFor } from "../parts/examples";
-import { Results } from "../parts/Results";
+import { Results, ROWS_MAX } from "../parts/Results";
 import { type RunState, useRun } from "../parts/run";
 import { Side } from "../parts/Side";
 import classes from "../parts/Sql.module.css";
@@ -69,6 +71,11 @@ export default function SqlPage() {
     setSql(text);
     void start(text);
   };
+  // The address follows the editor a moment later; a link must not be older than what is seen. Nor does it run by itself.
+  const copyLink = async () => {
+    const link = `${window.location.origin}/sql${stringifyView({ ...view, run: undefined, q: sql })}`;
+    if (await copyText(link)) toast(t("sql.link_copied"));
+  };
   const running = run.state === "running";
 
   return (
@@ -102,8 +109,11 @@ export default function SqlPage() {
                   {t("sql.run")}
                 </Button>
               )}
-              <Button variant="default" leftSection={<IconListTree size={15} />} disabled={!sql.trim() || running} onClick={() => void start(sql, true)}>
+              <Button variant="default" leftSection={<IconListTree size={15} />} disabled={!sql.trim() || running} onClick={() => void start(sql, { explain: true })}>
                 {t("sql.explain")}
+              </Button>
+              <Button variant="subtle" color="gray" leftSection={<IconLink size={15} />} disabled={!sql.trim()} onClick={() => void copyLink()}>
+                {t("sql.copy_link")}
               </Button>
               <span className={`dim ${classes.end}`}>
                 <Kbd size="xs">{MOD_KEY}</Kbd>
@@ -111,7 +121,7 @@ export default function SqlPage() {
               </span>
             </div>
           </Panel>
-          <Outcome run={run} onExplain={() => void start(sql, true)} first={examplesFor(completion.data)[0]?.sql} onQuery={query} />
+          <Outcome run={run} onMore={(text) => void start(text, { limit: ROWS_MAX })} onExplain={() => void start(sql, { explain: true })} first={examplesFor(completion.data)[0]?.sql} onQuery={query} />
         </div>
       </div>
     </>
@@ -120,12 +130,13 @@ export default function SqlPage() {
 
 interface OutcomeProps {
   run: RunState;
+  onMore: (sql: string) => void;
   onExplain: () => void;
   first: string | undefined;
   onQuery: (sql: string) => void;
 }
 
-function Outcome({ run, onExplain, first, onQuery }: OutcomeProps) {
+function Outcome({ run, onMore, onExplain, first, onQuery }: OutcomeProps) {
   const t = useT();
   switch (run.state) {
     case "new":
@@ -147,7 +158,7 @@ function Outcome({ run, onExplain, first, onQuery }: OutcomeProps) {
     case "done":
       return (
         <Panel flush>
-          <Results key={run.result.query_id} sql={run.sql} result={run.result} explained={run.explained} onExplain={onExplain} />
+          <Results key={run.result.query_id} sql={run.sql} result={run.result} explained={run.explained} onExplain={onExplain} onMore={() => onMore(run.sql)} />
         </Panel>
       );
   }

@@ -1,4 +1,4 @@
-import { Button, Menu, Tabs } from "@mantine/core";
+import { Anchor, Button, Menu, Tabs } from "@mantine/core";
 import { IconCopy, IconDownload } from "@tabler/icons-react";
 import { useMutation } from "@tanstack/react-query";
 import type { ReactNode } from "react";
@@ -17,6 +17,8 @@ import { ResultChart } from "./ResultChart";
 import classes from "./Sql.module.css";
 
 const HEIGHT = 460;
+/** As many rows as a browser holds without growing slow; an export has no limit. */
+export const ROWS_MAX = 100_000;
 /** Lower than the rows, so that the whole chart is seen at once below the editor. */
 const CHART_HEIGHT = 330;
 
@@ -25,10 +27,12 @@ interface Props {
   result: QueryResult;
   explained: boolean;
   onExplain: () => void;
+  /** Asks again for as many rows as are shown at most. */
+  onMore: () => void;
 }
 
 /** What a query gave: rows, a chart, or how it was run. */
-export function Results({ sql, result, explained, onExplain }: Props) {
+export function Results({ sql, result, explained, onExplain, onMore }: Props) {
   const t = useT();
   const [view, setView] = useView();
   const show = view.show === "chart" || view.show === "plan" ? view.show : explained && result.plan ? "plan" : "grid";
@@ -40,7 +44,7 @@ export function Results({ sql, result, explained, onExplain }: Props) {
           <Tabs.Tab value="chart">{t("sql.chart")}</Tabs.Tab>
           <Tabs.Tab value="plan">{t("sql.plan")}</Tabs.Tab>
         </Tabs.List>
-        <Stats result={result} />
+        <Stats result={result} onMore={onMore} />
         <ExportMenu sql={sql} result={result} />
       </div>
       <Tabs.Panel value="grid">
@@ -70,7 +74,7 @@ export function Results({ sql, result, explained, onExplain }: Props) {
   );
 }
 
-function Stats({ result }: { result: QueryResult }) {
+function Stats({ result, onMore }: { result: QueryResult; onMore: () => void }) {
   const t = useT();
   const format = useFormat();
   const { stats } = result;
@@ -87,7 +91,16 @@ function Stats({ result }: { result: QueryResult }) {
   return (
     <span className={classes.stats} role="status">
       {parts.join(" · ")}
-      {result.truncated && <strong> · {t("sql.truncated", { count: result.rows.length })}</strong>}
+      {result.truncated && (
+        <>
+          <strong> · {t("sql.truncated", { count: result.rows.length })}</strong>
+          {result.rows.length < ROWS_MAX && (
+            <Anchor component="button" type="button" inherit ml={8} onClick={onMore}>
+              {t("sql.more", { count: ROWS_MAX })}
+            </Anchor>
+          )}
+        </>
+      )}
     </span>
   );
 }

@@ -4,6 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { queries } from "~/api/queries";
 import type { Completion } from "~/api/types";
+import { usePrincipal } from "~/components/principal";
 import { useView } from "~/components/view";
 import { When } from "~/components/When";
 import { type MessageKey, useT } from "~/i18n";
@@ -116,6 +117,7 @@ const STATE_WORDS: Record<string, MessageKey> = {
 function History({ onQuery }: Pick<Props, "onQuery">) {
   const t = useT();
   const format = useFormat();
+  const who = usePrincipal();
   const own = usePastQueries();
   const { data: server = [] } = useQuery(queries.runs);
   const [view, setView] = useView();
@@ -141,7 +143,7 @@ function History({ onQuery }: Pick<Props, "onQuery">) {
           <code lang="en">{item.sql}</code>
           <small>
             {t(STATE_WORDS[item.state] ?? "sql.state.done")} · {format.duration(item.ms)} · <When at={item.at} />
-            {item.who && ` · ${item.who}`}
+            {item.who && ` · ${who(item.who)}`}
           </small>
         </button>
       ))}

@@ -32,7 +32,7 @@ export function useRun() {
   }, []);
 
   const start = useCallback(
-    async (sql: string, explain = false) => {
+    async (sql: string, { explain = false, limit }: { explain?: boolean; limit?: number } = {}) => {
       if (sql.trim() === "") return;
       cancel();
       const own = { id: newQueryId(), abort: new AbortController() };
@@ -40,7 +40,7 @@ export function useRun() {
       const started_ms = Date.now();
       setRun({ state: "running", sql, started_ms });
       try {
-        const result = await commands.query({ sql, query_id: own.id, ...(explain ? { explain } : {}) }, own.abort.signal);
+        const result = await commands.query({ sql, query_id: own.id, ...(explain ? { explain } : {}), ...(limit ? { limit } : {}) }, own.abort.signal);
         if (current.current !== own) return;
         setRun({ state: "done", sql, result, explained: explain });
         remember({ sql, at_ms: started_ms, state: "done", elapsed_ms: result.elapsed_ms, rows: result.row_count });

@@ -5,12 +5,14 @@ import { useParams, useRouter } from "@tanstack/react-router";
 import { useState } from "react";
 import { commands, queries } from "~/api/queries";
 import type { Resource } from "~/api/types";
+import { AppLink } from "~/components/AppLink";
 import { Confirm } from "~/components/Confirm";
 import { Note } from "~/components/ErrorNote";
 import { Load } from "~/components/Load";
 import { useMay } from "~/components/may";
 import { PageHeader } from "~/components/PageHeader";
 import { paths } from "~/components/paths";
+import { usePrincipal } from "~/components/principal";
 import { toast } from "~/components/toasts";
 import { useT } from "~/i18n";
 import { EmptyState } from "~/ui/EmptyState";
@@ -46,7 +48,15 @@ export default function ResourcePage() {
         ) : (
           <>
             <PageHeader title={name} parent={parent} />
-            <EmptyState title={t("resource.not_found", { kind, name })} text={t("error.no_page_hint")} />
+            <EmptyState
+              title={t("resource.not_found", { kind, name })}
+              text={t("error.no_page_hint")}
+              action={
+                <Button variant="default" component={AppLink} href={parent.href}>
+                  {t("error.to_list", { list: parent.label })}
+                </Button>
+              }
+            />
           </>
         );
       }}
@@ -56,6 +66,7 @@ export default function ResourcePage() {
 
 function Existing({ resource }: { resource: Resource }) {
   const t = useT();
+  const who = usePrincipal();
   const may = useMay();
   const router = useRouter();
   const client = useQueryClient();
@@ -72,7 +83,7 @@ function Existing({ resource }: { resource: Resource }) {
         title={resource.name}
         parent={{ label: t("nav.resources"), href: paths.resources() }}
         badge={<ResourceStateBadge state={resource.state} />}
-        lead={`${resource.kind} · ${t("resource.revision_number", { number: resource.revision })} · ${resource.author}`}
+        lead={`${resource.kind} · ${t("resource.revision_number", { number: resource.revision })} · ${who(resource.author)}`}
         actions={
           <Button variant="default" leftSection={<IconTrash size={15} />} disabled={!may.edit} onClick={() => setAsking(true)}>
             {t("common.delete")}

@@ -10,6 +10,7 @@ import { useMay } from "~/components/may";
 import { PageHeader } from "~/components/PageHeader";
 import { paths } from "~/components/paths";
 import { ChangeView } from "~/components/PlanView";
+import { usePrincipal } from "~/components/principal";
 import { toast } from "~/components/toasts";
 import { useT } from "~/i18n";
 import { useFormat } from "~/i18n/format";
@@ -19,12 +20,14 @@ import { Panel } from "~/ui/Panel";
 /** One revision: who changed what, and the way back to it. */
 export default function RevisionPage() {
   const t = useT();
+  const who = usePrincipal();
   const format = useFormat();
   const may = useMay();
   const client = useQueryClient();
   const { revision: number } = useParams({ strict: false }) as { revision: string };
   const revision = useQuery(queries.revision(number));
   const [asking, setAsking] = useState(false);
+  const parent = { label: t("resource.revisions"), href: paths.resources({ tab: "revisions" }) };
   const rollback = async () => {
     const done = await commands.rollback(Number(number));
     toast(t("resource.rolled_back", { number: Number(number), revision: done.revision }));
@@ -34,15 +37,15 @@ export default function RevisionPage() {
     <>
       <PageHeader
         title={t("resource.revision_number", { number })}
-        parent={{ label: t("resource.revisions"), href: paths.resources({ tab: "revisions" }) }}
-        lead={revision.data && `${revision.data.author} · ${format.date(revision.data.at)}${revision.data.message ? ` · ${revision.data.message}` : ""}`}
+        parent={parent}
+        lead={revision.data && `${who(revision.data.author)} · ${format.date(revision.data.at)}${revision.data.message ? ` · ${revision.data.message}` : ""}`}
         actions={
           <Button variant="default" leftSection={<IconHistory size={15} />} disabled={!may.edit || !revision.data} onClick={() => setAsking(true)}>
             {t("resource.rollback")}
           </Button>
         }
       />
-      <Load query={revision}>
+      <Load query={revision} place={parent}>
         {(data) => (
           <Stack gap="md">
             {data.changes.length === 0 && <EmptyState title={t("change.nothing")} />}

@@ -6,6 +6,7 @@ import { AppLink } from "~/components/AppLink";
 import { Filters, matches } from "~/components/Filters";
 import { Load } from "~/components/Load";
 import { paths } from "~/components/paths";
+import { usePrincipal } from "~/components/principal";
 import { TextLink } from "~/components/TextLink";
 import { useView } from "~/components/view";
 import { When } from "~/components/When";
@@ -31,6 +32,7 @@ export function ResourceTable() {
 
 function Shown({ resources }: { resources: Resource[] }) {
   const t = useT();
+  const who = usePrincipal();
   const format = useFormat();
   const [view, setView] = useView();
   const shown = resources.filter((one) => matches(view.q, one.name, one.kind, one.yaml) && (!view.kind || one.kind === view.kind));
@@ -78,7 +80,7 @@ function Shown({ resources }: { resources: Resource[] }) {
             sort: (one) => one.revision,
             cell: (one) => <TextLink href={paths.revision(one.revision)}>{format.count(one.revision)}</TextLink>,
           },
-          { key: "author", header: t("resource.author"), sort: (one) => one.author, cell: (one) => one.author },
+          { key: "author", header: t("resource.author"), sort: (one) => one.author, cell: (one) => who(one.author) },
           { key: "at", header: t("resource.changed"), numeric: true, sort: (one) => one.updated_at, cell: (one) => <When at={one.updated_at} /> },
         ]}
         empty={

@@ -3,6 +3,7 @@ import { queries } from "~/api/queries";
 import { Load } from "~/components/Load";
 import { paths } from "~/components/paths";
 import { ActionBadge } from "~/components/PlanView";
+import { usePrincipal } from "~/components/principal";
 import { TextLink } from "~/components/TextLink";
 import { When } from "~/components/When";
 import { useT } from "~/i18n";
@@ -13,6 +14,7 @@ import { Panel } from "~/ui/Panel";
 /** What was applied, newest first. */
 export function Revisions() {
   const t = useT();
+  const who = usePrincipal();
   const revisions = useQuery(queries.revisions);
   return (
     <Panel flush>
@@ -44,7 +46,7 @@ export function Revisions() {
                   </span>
                 ),
               },
-              { key: "author", header: t("resource.author"), cell: (one) => one.author },
+              { key: "author", header: t("resource.author"), cell: (one) => who(one.author) },
               { key: "at", header: t("col.at"), numeric: true, cell: (one) => <When at={one.at} /> },
             ]}
             empty={<EmptyState title={t("resource.no_revisions")} text={t("resource.none_hint")} />}
