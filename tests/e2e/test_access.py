@@ -136,10 +136,10 @@ def test_the_console_logs_in_and_out(guarded):
 def test_the_wire_protocol_asks_who_you_are(guarded):
     def connect(user: str, password: str | None):
         return psycopg.connect(host="127.0.0.1", port=guarded.pgwire_port, user=user, password=password, dbname="tarn", connect_timeout=20)
-    for user, password in ((VIEWER, VIEWER_PASSWORD), (ADMIN, ADMIN_PASSWORD), ("anything", guarded.keys["viewer"])):
+    for user, password in ((VIEWER, VIEWER_PASSWORD), (ADMIN, ADMIN_PASSWORD), ("key", guarded.keys["viewer"])):
         with connect(user, password) as connection:
             assert connection.execute("SELECT count(*) FROM shop.t").fetchone() == (2,)
-    for user, password in ((ADMIN, "wrong"), (ADMIN, None), ("nobody", "wrong"), ("local", "x"), ("anything", "tarn_wrong")):
+    for user, password in ((ADMIN, "wrong"), (ADMIN, None), ("nobody", "wrong"), ("local", "x"), ("key", "tarn_wrong"), ("anything", guarded.keys["viewer"])):
         with pytest.raises(psycopg.OperationalError) as raised:
             connect(user, password)
         if password is not None:
