@@ -232,7 +232,12 @@ async fn swap(catalog: &Catalog, ctx: &RequestContext, prepared: &[Prepared]) ->
             }
         }
     }
-    Ok(catalog.meta.swap_pointers(ctx, &swaps, &inserts).await?)
+    catalog.meta.swap_pointers(ctx, &swaps, &inserts).await?;
+    for swap in &swaps {
+        // Nobody comes by a pointer to it any more.
+        catalog.parsed.invalidate(&swap.expected_location).await;
+    }
+    Ok(())
 }
 
 /// Whether the pointers are already those of this commit.

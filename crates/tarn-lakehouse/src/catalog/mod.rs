@@ -24,8 +24,11 @@ pub use change::TableCommit;
 
 /// How often a commit is tried again when others commit first.
 const ATTEMPTS_MAX: u32 = 8;
-/// Parsed metadata files kept.
-const METADATA_MAX: u64 = 2_000;
+/// Bytes of parsed metadata files kept.
+const METADATA_BYTES_MAX: u64 = 128 << 20;
+/// Memory of a table's metadata, and of each snapshot in it with its summary.
+const METADATA_BYTES: usize = 16 << 10;
+const SNAPSHOT_BYTES: usize = 3 << 10;
 
 /// A table's metadata and where it lies; a staged table has no location yet.
 #[derive(Clone, Debug)]
@@ -68,7 +71,13 @@ pub struct Catalog {
 impl Catalog {
     /// A catalog over a metadata store and a warehouse.
     pub fn new(meta: Arc<dyn MetaStore>, warehouse: Warehouse, env: Env) -> Self {
-        let parsed = Cache::builder().max_capacity(METADATA_MAX).build();
+        let parsed = Cache::builder()
+            .max_capacity(METADATA_BYTES_MAX)
+            .weigher(|_: &String, metadata: &Arc<TableMetadata>| {
+                let bytes = METADATA_BYTES + metadata.snapshots().len() * SNAPSHOT_BYTES;
+                u32::try_from(bytes).unwrap_or(u32::MAX)
+            })
+            .build();
         let changed = Arc::new(tokio::sync::watch::Sender::new(0));
         Self { meta, warehouse, env, parsed, changed }
     }
