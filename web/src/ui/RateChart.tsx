@@ -31,7 +31,7 @@ const MINUTE_MS = 60_000;
 const MARK_PX_MIN = 70;
 /** What the words at a cut-off peak take; they stand beside its line. */
 const CUT_PX = 60;
-const CUT_GAP_PX = 6;
+const CUT_GAP_PX = 12;
 /** The top of the scale at least, so that rest is drawn at the bottom. */
 const RATE_MIN = 10;
 
