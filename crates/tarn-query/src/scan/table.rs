@@ -1,6 +1,6 @@
 //! A table in one state, as the planner scans it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -25,6 +25,10 @@ use super::needle::looks_for_needle;
 use super::nested::field_id;
 use super::{ScanCounters, ScanShared, hot};
 use crate::QueryError;
+
+/// Key of a field's metadata that names what its values stand for, such as UUIDs (Arrow columnar format, "Extension
+/// Types").
+const EXTENSION_NAME: &str = "ARROW:extension:name";
 
 /// One state of a lakehouse table: its files less their deletes, and the rows not yet in files.
 #[derive(Debug)]
@@ -53,14 +57,8 @@ impl LakeTable {
             let hint = "rewrite the table's files as Parquet with the engine that wrote them".to_string();
             return Err(QueryError::plan(message, None, Some(hint)));
         }
-        let fields: Vec<FieldRef> = view
-            .schema
-            .fields()
-            .iter()
-            .map(|field| {
-                Arc::new(Field::new(field.name(), view_type(field.data_type()), field.is_nullable())) as _
-            })
-            .collect();
+        let fields: Vec<FieldRef> =
+            view.schema.fields().iter().map(|field| Arc::new(as_scanned(field)) as _).collect();
         let schema = Arc::new(Schema::new(fields));
         let field_ids: Vec<Option<i32>> = view.schema.fields().iter().map(|field| field_id(field)).collect();
         let index = shared.indexes.get(&view, &schema, &field_ids);
@@ -162,6 +160,15 @@ impl TableProvider for LakeTable {
             1 => Ok(legs.remove(0)),
             _ => UnionExec::try_new(legs),
         }
+    }
+}
+
+/// A column as the engine sees it: of all that is noted about it, it keeps what its values stand for.
+fn as_scanned(field: &Field) -> Field {
+    let seen = Field::new(field.name(), view_type(field.data_type()), field.is_nullable());
+    match field.extension_type_name() {
+        Some(name) => seen.with_metadata(HashMap::from([(EXTENSION_NAME.to_string(), name.to_string())])),
+        None => seen,
     }
 }
 

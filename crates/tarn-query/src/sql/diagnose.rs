@@ -38,7 +38,10 @@ impl Diagnosis {
             DataFusionError::Plan(message) => message.contains("require unique expression names"),
             DataFusionError::SchemaError(schema, _) => matches!(
                 schema.as_ref(),
-                SchemaError::DuplicateQualifiedField { .. } | SchemaError::DuplicateUnqualifiedField { .. }
+                SchemaError::DuplicateQualifiedField { .. }
+                    | SchemaError::DuplicateUnqualifiedField { .. }
+                    // A column of a table and an expression that is named like it.
+                    | SchemaError::AmbiguousReference { .. }
             ),
             _ => false,
         }

@@ -138,7 +138,7 @@ pub(crate) fn router(app: App) -> Router {
     let iceberg = ServiceBuilder::new()
         .layer(MapRequestLayer::new(iceberg::drop_prefix))
         .service(iceberg::router(app.clone()));
-    Router::new()
+    let routes = Router::new()
         .merge(api)
         .route("/openapi.json", get(health::document))
         .with_state(app.clone())
@@ -148,7 +148,10 @@ pub(crate) fn router(app: App) -> Router {
         .layer(from_fn_with_state(app.clone(), gate::limit_time))
         .layer(from_fn(gate::check_origin))
         .layer(from_fn_with_state(app.clone(), identity::identify))
-        .layer(RequestDecompressionLayer::new())
+        .layer(RequestDecompressionLayer::new());
+    // A router tells the methods of a path only after its own layers, so those that answer for it are around it.
+    Router::new()
+        .fallback_service(routes)
         .layer(from_fn(gate::explain))
         .layer(from_fn_with_state(app.clone(), gate::check_length))
         .layer(CompressionLayer::new())
