@@ -4,13 +4,15 @@ mod catalog;
 mod completion;
 mod config;
 mod output;
+mod paced;
 mod parameters;
 mod registry;
 mod runtime;
+mod safe_joins;
 mod session;
 mod settings;
-mod single_use;
 mod stream;
+mod threads;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -33,6 +35,7 @@ use crate::{QueryError, Tables};
 pub(crate) use catalog::CATALOG;
 use registry::QueryRegistry;
 use settings::Settings;
+use threads::QueryThreads;
 
 /// Runs SQL. Cheap to clone; all clones share memory limit, caches, queue and list of queries.
 #[derive(Clone, Debug)]
@@ -48,6 +51,7 @@ pub(crate) struct EngineCore {
     pub(crate) registry: Arc<QueryRegistry>,
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) scan: Arc<ScanShared>,
+    threads: QueryThreads,
 }
 
 impl std::fmt::Debug for EngineCore {
@@ -66,6 +70,8 @@ impl QueryEngine {
             registry: QueryRegistry::new(env.clone()),
             permits: Arc::new(Semaphore::new(permits)),
             scan: Arc::new(ScanShared::new(base.runtime_env())),
+            threads: QueryThreads::start(base.config().target_partitions())
+                .map_err(|error| runtime::cannot_start(&error))?,
             env,
             tables,
             config,

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::config::ConfigOptions;
-use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -16,7 +15,7 @@ use tarn_core::FaultKind;
 use crate::QueryError;
 use crate::engine::QueryConfig;
 use crate::engine::catalog::CATALOG;
-use crate::engine::single_use::SingleUseRule;
+use crate::engine::safe_joins::SafeJoinsRule;
 
 /// Build sides of joins up to this size, divided by the number of tasks, are built once.
 const SHARED_BUILD_BYTES: usize = 512 << 20;
@@ -43,13 +42,13 @@ pub(super) fn base_state(config: &QueryConfig) -> Result<SessionState, QueryErro
         .with_runtime_env(runtime)
         .with_default_features()
         // Last, so that no rule moves anything between the guard and its join.
-        .with_physical_optimizer_rule(Arc::new(SingleUseRule))
+        .with_physical_optimizer_rule(Arc::new(SafeJoinsRule))
         .build();
     datafusion_functions_json::register_all(&mut state).map_err(|error| cannot_start(&error))?;
     Ok(state)
 }
 
-fn cannot_start(error: &DataFusionError) -> QueryError {
+pub(super) fn cannot_start(error: &dyn std::fmt::Display) -> QueryError {
     QueryError::Storage {
         message: format!("the query engine cannot start: {error}"),
         kind: FaultKind::Unavailable,

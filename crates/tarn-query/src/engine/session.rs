@@ -11,7 +11,7 @@ use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::empty::EmptyExec;
-use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, displayable};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
 use futures::FutureExt;
@@ -259,21 +259,14 @@ impl Session {
     fn start(
         &self,
         planned: Planned,
-        mut ticket: QueryTicket,
+        ticket: QueryTicket,
         stats: StatsHandle,
         started: Instant,
         deadline: Deadline,
         options: &QueryOptions,
     ) -> Result<QueryStream, QueryError> {
         let plan_text = options.explain.then(|| displayable(planned.plan.as_ref()).indent(false).to_string());
-        let rows = match execute_stream(Arc::clone(&planned.plan), planned.state.task_ctx()) {
-            Ok(rows) => rows,
-            Err(error) => {
-                let error = planned.diagnosis.explain(error);
-                ticket.end(Err(&error));
-                return Err(error);
-            }
-        };
+        let rows = self.core.threads.run(Arc::clone(&planned.plan), planned.state.task_ctx());
         let zone = planned.state.config_options().execution.time_zone.clone();
         let output = OutputTypes::of(&planned.plan.schema(), zone.as_deref(), &planned.names);
         Ok(QueryStream::new(Execution {

@@ -50,6 +50,42 @@ async fn a_row_limit_cuts_and_says_so() {
     assert_eq!(rows_of(&stream.collect().await.unwrap()), ["4997", "4998", "4999"]);
 }
 
+/// Joins of all rows with all, which keep a thread busy and let none of the others in.
+const GREEDY: [&str; 3] = [
+    "SELECT count(*) FROM generate_series(1, 40000) a CROSS JOIN generate_series(1, 40000) b CROSS JOIN \
+     generate_series(1, 40000) c WHERE a.value + b.value + c.value = -1",
+    "SELECT count(*) FROM generate_series(1, 40000) a JOIN generate_series(1, 40000) b ON a.value * b.value < 0",
+    "SELECT count(*) FROM generate_series(1, 40000) a JOIN generate_series(1, 40000) b ON a.value % 2 = b.value % \
+     2 WHERE a.value + b.value = -1",
+];
+
+#[tokio::test]
+async fn greedy_queries_leave_the_callers_thread_alone_and_end_when_they_are_cancelled() {
+    let engine = engine(&lake().await);
+    for sql in GREEDY {
+        let mut running = Vec::new();
+        // More than there are threads for queries.
+        for n in 0..4 {
+            let options = QueryOptions { query_id: Some(format!("greedy-{n}")), ..options() };
+            let stream = engine.session(&context()).execute(sql, options).await.unwrap();
+            running.push(Box::pin(stream.collect()));
+        }
+        // This test has one thread: it goes on although none of them ends.
+        for query in &mut running {
+            assert!(futures::poll!(query).is_pending());
+        }
+        for n in 0..4 {
+            engine.cancel(&context(), &format!("greedy-{n}")).unwrap();
+        }
+        for query in running {
+            assert!(matches!(query.await, Err(QueryError::Cancelled { .. })), "{sql}");
+        }
+        // The threads are free again.
+        let small = engine.session(&context()).execute("SELECT max(id) FROM t", options()).await.unwrap();
+        assert_eq!(rows_of(&small.collect().await.unwrap()), ["4999"]);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_query_ends_at_its_time_limit() {
     let session = engine(&lake().await).session(&context());

@@ -1,4 +1,5 @@
-//! Keeps a nested-loop join from reading its left side twice.
+//! Makes joins safe: those of all rows with all can be stopped, and a nested-loop join does not read its left side
+//! twice.
 //!
 //! When that side does not fit in memory, the join reads it once more to spill it. Exchanges below it can be read only
 //! once and panic, and outer, semi and anti joins over several partitions would give rows twice. A join that does not
@@ -13,35 +14,46 @@ use datafusion::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::joins::NestedLoopJoinExec;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties, Statistics,
 };
 
-/// Puts [`SingleUse`] over the left side of each nested-loop join.
-#[derive(Debug)]
-pub(super) struct SingleUseRule;
+use super::paced::Paced;
 
-impl PhysicalOptimizerRule for SingleUseRule {
+/// Puts [`SingleUse`] over the left side of each nested-loop join and [`Paced`] over its right side, and lets joins that
+/// can make many rows of few pause after some.
+#[derive(Debug)]
+pub(super) struct SafeJoinsRule;
+
+impl PhysicalOptimizerRule for SafeJoinsRule {
     fn optimize(
         &self,
         plan: Arc<dyn ExecutionPlan>,
         _config: &ConfigOptions,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let guarded = plan.transform_up(|plan| {
-            if plan.downcast_ref::<NestedLoopJoinExec>().is_none() {
-                return Ok(Transformed::no(plan));
+            if plan.downcast_ref::<NestedLoopJoinExec>().is_some() {
+                let mut children: Vec<Arc<dyn ExecutionPlan>> =
+                    plan.children().into_iter().cloned().collect();
+                children[0] = Arc::new(SingleUse::new(Arc::clone(&children[0])));
+                children[1] = Arc::new(Paced::new(Arc::clone(&children[1])));
+                return plan.with_new_children(children).map(Transformed::yes);
             }
-            let mut children: Vec<Arc<dyn ExecutionPlan>> = plan.children().into_iter().cloned().collect();
-            let left = Arc::clone(&children[0]);
-            children[0] = Arc::new(SingleUse::new(left));
-            plan.with_new_children(children).map(Transformed::yes)
+            let multiplies = plan.downcast_ref::<CrossJoinExec>().is_some()
+                || plan.downcast_ref::<HashJoinExec>().is_some()
+                || plan.downcast_ref::<SortMergeJoinExec>().is_some();
+            Ok(match multiplies {
+                true => Transformed::yes(Arc::new(CooperativeExec::new(plan)) as _),
+                false => Transformed::no(plan),
+            })
         })?;
         Ok(guarded.data)
     }
 
     fn name(&self) -> &str {
-        "single_use_of_left_sides"
+        "safe_joins"
     }
 
     fn schema_check(&self) -> bool {

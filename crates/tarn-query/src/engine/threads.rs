@@ -1,0 +1,65 @@
+//! Threads of their own for queries: work that keeps every core busy for minutes leaves those alone that answer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::error::Result as DfResult;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::StreamExt;
+use tokio::runtime::{Builder, Runtime};
+
+/// Batches that wait for the reader.
+const WAITING_MAX: usize = 2;
+
+/// Where plans run.
+pub(super) struct QueryThreads(Option<Runtime>);
+
+impl fmt::Debug for QueryThreads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryThreads").finish_non_exhaustive()
+    }
+}
+
+impl QueryThreads {
+    /// Starts `threads` threads. Errors: the system has none left.
+    pub(super) fn start(threads: usize) -> std::io::Result<Self> {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(threads.max(1)).thread_name("tarn-query").enable_all();
+        Ok(Self(Some(builder.build()?)))
+    }
+
+    /// The rows of a plan. Dropping them stops it. Errors come with the rows.
+    pub(super) fn run(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        context: Arc<TaskContext>,
+    ) -> SendableRecordBatchStream {
+        let mut stream = RecordBatchReceiverStreamBuilder::new(plan.schema(), WAITING_MAX);
+        let to = stream.tx();
+        let work = async move {
+            // Some plans start tasks at once, so they are started here.
+            let mut rows = execute_stream(plan, context)?;
+            while let Some(batch) = rows.next().await {
+                if to.send(batch).await.is_err() {
+                    break;
+                }
+            }
+            DfResult::Ok(())
+        };
+        if let Some(runtime) = &self.0 {
+            stream.spawn_on(work, runtime.handle());
+        }
+        stream.build()
+    }
+}
+
+impl Drop for QueryThreads {
+    fn drop(&mut self) {
+        // Waiting for the threads is not possible where the last engine may go.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
