@@ -104,26 +104,20 @@ async fn prepare(
         })?;
     }
     let base_location = base.as_ref().and_then(|b| b.metadata_location.clone());
+    if base.is_none() {
+        catalog.namespace(ctx, commit.name.namespace()).await?;
+    }
+    let home = base.as_ref().map(|base| base.metadata.location());
+    for update in &commit.updates {
+        if let TableUpdate::SetLocation { location } = update
+            && home.is_none_or(|home| location.trim_end_matches('/') != home)
+        {
+            catalog.check_free(ctx, location).await?;
+        }
+    }
     let metadata = match &base {
-        Some(base) => {
-            for update in &commit.updates {
-                if let TableUpdate::SetLocation { location } = update
-                    && location.trim_end_matches('/') != base.metadata.location()
-                {
-                    catalog.check_free(ctx, location).await?;
-                }
-            }
-            next_metadata(base, &commit.updates)?
-        }
-        None => {
-            catalog.namespace(ctx, commit.name.namespace()).await?;
-            for update in &commit.updates {
-                if let TableUpdate::SetLocation { location } = update {
-                    catalog.check_free(ctx, location).await?;
-                }
-            }
-            first_metadata(catalog, commit)?
-        }
+        Some(base) => next_metadata(base, &commit.updates)?,
+        None => first_metadata(catalog, commit)?,
     };
     let location = match &base_location {
         Some(location) => MetadataLocation::from_str(location)

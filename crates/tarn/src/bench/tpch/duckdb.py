@@ -4,6 +4,7 @@ import duckdb
 
 ask = json.load(open(sys.argv[1]))
 con = duckdb.connect()
+con.execute("set enable_progress_bar = false")
 for table, files in ask["files"].items():
     names = ", ".join("'" + name.replace("'", "''") + "'" for name in files)
     con.execute(f'create view "{table}" as select * from read_parquet([{names}])')
