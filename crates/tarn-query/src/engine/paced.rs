@@ -16,8 +16,8 @@ use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskCo
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, Statistics};
 use futures::{Stream, StreamExt};
 
-/// Rows passed on at a time: with a million rows on the other side, some seconds of work.
-const ROWS_MAX: usize = 1_024;
+/// Rows passed on at a time: with a million rows on the other side, about a second of work.
+const ROWS_MAX: usize = 256;
 
 /// Passes rows on, few at a time.
 #[derive(Debug)]
