@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::error::Result as DfResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
 use tokio::runtime::{Builder, Runtime};
@@ -13,8 +13,11 @@ use tokio::runtime::{Builder, Runtime};
 /// Batches that wait for the reader.
 const WAITING_MAX: usize = 2;
 
-/// Where plans run.
-pub(super) struct QueryThreads(Option<Runtime>);
+/// Where plans run, as long as the engine or a reader of rows is there.
+#[derive(Clone)]
+pub(super) struct QueryThreads(Arc<Threads>);
+
+struct Threads(Option<Runtime>);
 
 impl fmt::Debug for QueryThreads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,16 +30,17 @@ impl QueryThreads {
     pub(super) fn start(threads: usize) -> std::io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(threads.max(1)).thread_name("tarn-query").enable_all();
-        Ok(Self(Some(builder.build()?)))
+        Ok(Self(Arc::new(Threads(Some(builder.build()?)))))
     }
 
-    /// The rows of a plan. Dropping them stops it. Errors come with the rows.
+    /// The rows of a plan. Dropping them stops it; whoever reads them holds the threads. Errors come with the rows.
     pub(super) fn run(
         &self,
         plan: Arc<dyn ExecutionPlan>,
         context: Arc<TaskContext>,
     ) -> SendableRecordBatchStream {
-        let mut stream = RecordBatchReceiverStreamBuilder::new(plan.schema(), WAITING_MAX);
+        let schema = plan.schema();
+        let mut stream = RecordBatchReceiverStreamBuilder::new(Arc::clone(&schema), WAITING_MAX);
         let to = stream.tx();
         let work = async move {
             // Some plans start tasks at once, so they are started here.
@@ -48,16 +52,20 @@ impl QueryThreads {
             }
             DfResult::Ok(())
         };
-        if let Some(runtime) = &self.0 {
+        if let Some(runtime) = &self.0.0 {
             stream.spawn_on(work, runtime.handle());
         }
-        stream.build()
+        let threads = self.clone();
+        let rows = stream.build().inspect(move |_| {
+            let _held = &threads;
+        });
+        Box::pin(RecordBatchStreamAdapter::new(schema, rows))
     }
 }
 
-impl Drop for QueryThreads {
+impl Drop for Threads {
     fn drop(&mut self) {
-        // Waiting for the threads is not possible where the last engine may go.
+        // It may go on a thread that must not wait.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
