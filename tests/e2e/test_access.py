@@ -1,5 +1,6 @@
 """Who may do what over each protocol, and secrets that stay secret."""
 
+import functools
 import json
 import os
 
@@ -12,6 +13,7 @@ from adbc_driver_flightsql import DatabaseOptions
 from pyiceberg.catalog.rest import RestCatalog
 
 from rig.postgres import PASSWORD
+from rig.process import wait_until
 from rig.readers import open_duckdb, open_pyiceberg
 from rig.tarn import ApiError, Tarn
 from test_cdc_exact import source
@@ -133,11 +135,21 @@ def test_the_console_logs_in_and_out(guarded):
     assert requests.get(f"{guarded.url}/api/v1/overview", cookies=kept, timeout=60).status_code == 401
 
 
+def unless_slowed_down(connect, user, password):
+    try:
+        return connect(user, password)
+    except psycopg.OperationalError as error:
+        if "too many failed logins" not in str(error):
+            raise
+        return None
+
+
 def test_the_wire_protocol_asks_who_you_are(guarded):
     def connect(user: str, password: str | None):
         return psycopg.connect(host="127.0.0.1", port=guarded.pgwire_port, user=user, password=password, dbname="tarn", connect_timeout=20)
     for user, password in ((VIEWER, VIEWER_PASSWORD), (ADMIN, ADMIN_PASSWORD), ("key", guarded.keys["viewer"])):
-        with connect(user, password) as connection:
+        # Wrong passwords of tests before this one slow the user down, at most a minute.
+        with wait_until(f"{user} is let in", functools.partial(unless_slowed_down, connect, user, password), 120) as connection:
             assert connection.execute("SELECT count(*) FROM shop.t").fetchone() == (2,)
     for user, password in ((ADMIN, "wrong"), (ADMIN, None), ("nobody", "wrong"), ("local", "x"), ("key", "tarn_wrong"), ("anything", guarded.keys["viewer"])):
         with pytest.raises(psycopg.OperationalError) as raised:

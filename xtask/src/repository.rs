@@ -37,8 +37,10 @@ impl Dependency {
 
 impl Repository {
     pub(crate) fn open() -> Result<Self> {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let root = manifest.parent().context("xtask lies in the repository")?.to_path_buf();
+        // Told by `cargo run`: several checkouts may share one target folder, and with it this program.
+        let manifest =
+            std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = Path::new(&manifest).parent().context("xtask lies in the repository")?.to_path_buf();
         let listed = output(Command::new("git").current_dir(&root).args([
             "ls-files",
             "-z",
