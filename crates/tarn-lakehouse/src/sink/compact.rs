@@ -84,11 +84,11 @@ fn mergeable(state: &TableState) -> Vec<u32> {
 /// Of files given by size and number, the smallest ones, none of which outweighs all that are smaller: then a row is
 /// rewritten as often as its table doubles, not as often as a dozen commits were made (size-tiered compaction).
 fn together(files: impl Iterator<Item = (u64, u32)>) -> Vec<u32> {
-    let mut files: Vec<(u64, u32)> = files.map(|(bytes, number)| (bytes.max(TINY_BYTES), number)).collect();
+    let mut files: Vec<(u64, u32)> = files.collect();
     files.sort_unstable();
     let mut smaller = 0;
     let fits = |(bytes, number): (u64, u32)| {
-        let fits = smaller == 0 || bytes <= smaller;
+        let fits = bytes <= TINY_BYTES || smaller == 0 || bytes <= smaller;
         smaller += bytes;
         fits.then_some(number)
     };
@@ -336,6 +336,13 @@ mod tests {
         let mut tiny = vec![10 << 20];
         tiny.extend([1_000; 8]);
         assert_eq!(together(tiny.into_iter().zip(0..)), [1, 2, 3, 4, 5, 6, 7, 8]);
+        let mut commits = vec![TINY_BYTES + 1];
+        commits.extend([10_000; 12]);
+        assert_eq!(
+            together(commits.into_iter().zip(0..)).len(),
+            12,
+            "the merged one waits for as many bytes again"
+        );
         assert_eq!(mib(&[1, 2, 4, 8]), [0], "no two of them");
         assert_eq!(together([(1, 7), (2, 8)].into_iter()), [7, 8]);
     }
