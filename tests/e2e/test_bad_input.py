@@ -76,7 +76,7 @@ def test_a_bad_revision_of_a_source_leaves_the_good_one_running(postgres, databa
     tarn.set_secret("shop_password", PASSWORD)
     tarn.write_resource("shop", source(postgres, database))
     tarn.ok("apply", "--yes")
-    wait_until("it runs", lambda: tarn.source("shop")["state"] in ("streaming", "idle"), say=tarn.state)
+    wait_until("it runs", lambda: tarn.takes_rows("shop"), say=tarn.state)
     # Passes the schema, cannot run.
     tarn.write_resource("shop", source(postgres, database, tls="verify-full", ca="missing.pem"))
     tarn.cli("apply", "--yes")
@@ -249,7 +249,7 @@ def test_a_body_without_a_length_is_counted_while_it_is_read(tarn):
 
 def test_a_large_stream_of_lines_is_taken_in_flat_memory(tarn):
     tarn.apply(NUMBERS)
-    wait_until("the source takes rows", lambda: tarn.source("numbers")["state"] in ("streaming", "idle"))
+    wait_until("the source takes rows", lambda: tarn.takes_rows("numbers"))
     rows = 1_200_000
 
     def lines():
@@ -266,7 +266,7 @@ def test_a_large_stream_of_lines_is_taken_in_flat_memory(tarn):
 
 def test_a_bomb_of_compressed_bytes_is_refused(tarn):
     tarn.apply(NUMBERS)
-    wait_until("the source takes rows", lambda: tarn.source("numbers")["state"] in ("streaming", "idle"))
+    wait_until("the source takes rows", lambda: tarn.takes_rows("numbers"))
     before = resident_mb(tarn.pid)
     bomb = gzip.compress(b'{"n": 1, "text": "' + b"a" * (300 << 20) + b'"}')
     answer = tarn.request("POST", "/api/v1/ingest/numbers/push", data=bomb, headers={"content-type": "application/json", "content-encoding": "gzip"})
@@ -286,7 +286,7 @@ def test_a_torn_tail_of_the_log_is_cut_and_loses_nothing_acknowledged(make_tarn)
     tarn = make_tarn()
     tarn.write_resource("numbers", NUMBERS)
     tarn.start()
-    wait_until("the source takes rows", lambda: tarn.source("numbers")["state"] in ("streaming", "idle"))
+    wait_until("the source takes rows", lambda: tarn.takes_rows("numbers"))
     push_numbers(tarn, 0, 500)
     tarn.wait_for_rows("SELECT count(*) FROM numbers.numbers", 500)
     tarn.kill()
@@ -295,7 +295,7 @@ def test_a_torn_tail_of_the_log_is_cut_and_loses_nothing_acknowledged(make_tarn)
     with newest.open("ab") as file:
         file.write(newest.read_bytes()[: 300])
     tarn.start()
-    wait_until("the source takes rows", lambda: tarn.source("numbers")["state"] in ("streaming", "idle"))
+    wait_until("the source takes rows", lambda: tarn.takes_rows("numbers"))
     push_numbers(tarn, 500, 10)
     tarn.wait_for_rows("SELECT count(*) FROM numbers.numbers", 510)
     assert tarn.rows("SELECT count(DISTINCT n), max(n) FROM numbers.numbers") == [[510, 509]]
@@ -306,7 +306,7 @@ def test_a_damaged_segment_is_told_with_its_name_and_nothing_is_made_up(make_tar
     (tarn.project / "tarn.toml").write_text('[eventlog]\nsegment_bytes = "64KB"\n[lakehouse.sink]\nfreshness = "1h"\n')
     tarn.write_resource("numbers", NUMBERS)
     tarn.start()
-    wait_until("the source takes rows", lambda: tarn.source("numbers")["state"] in ("streaming", "idle"))
+    wait_until("the source takes rows", lambda: tarn.takes_rows("numbers"))
     for first in range(0, 40_000, 1_000):
         push_numbers(tarn, first, 1_000, width=60)
     tarn.kill()
@@ -354,7 +354,7 @@ def test_a_full_disk_refuses_rows_and_goes_on_when_there_is_room(make_tarn, smal
     tarn.data = small_disk / "data"
     tarn.write_resource("numbers", NUMBERS)
     tarn.start()
-    wait_until("the source takes rows", lambda: tarn.source("numbers")["state"] in ("streaming", "idle"))
+    wait_until("the source takes rows", lambda: tarn.takes_rows("numbers"))
     ballast = small_disk / "ballast"
     push_numbers(tarn, 0, 1_000)
     tarn.wait_for_rows("SELECT count(*) FROM numbers.numbers", 1_000)

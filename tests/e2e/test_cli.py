@@ -27,7 +27,7 @@ def test_from_an_empty_folder_to_a_query_as_the_readme_says(make_tarn, folder):
     tarn.project = home / "shop"
     tarn.start()
     assert "Iceberg REST" in tarn.said() and "psql" in tarn.said()
-    wait_until("the source of the template takes rows", lambda: tarn.source("inbox")["state"] in ("streaming", "idle"), say=tarn.state)
+    wait_until("the source of the template takes rows", lambda: tarn.takes_rows("inbox"), say=tarn.state)
     tarn.push("inbox", {"id": 1, "note": "hello"})
     tarn.wait_for_rows("SELECT count(*) FROM inbox.inbox", 1)
     assert "hello" in tarn.ok("sql", "select * from inbox.inbox")
@@ -50,7 +50,7 @@ def test_plan_apply_rollback_export_without_a_restart(tarn):
     assert tarn.api("GET", "/ingest")["items"] == []
     out = tarn.ok("apply", "--yes", "--message", "first")
     first = int(re.search(r"revision (\d+)", out)[1])
-    wait_until("it runs", lambda: tarn.source("inbox")["state"] in ("streaming", "idle"))
+    wait_until("it runs", lambda: tarn.takes_rows("inbox"))
     tarn.push("inbox", {"id": 1})
     assert "nothing to change" in tarn.ok("plan")
     assert "nothing to change" in tarn.ok("apply", "--yes")
@@ -138,7 +138,7 @@ def test_sql_prints_each_format(tarn):
 
 def test_nouns_list_and_show(tarn):
     tarn.apply(INBOX)
-    wait_until("it runs", lambda: tarn.source("inbox")["state"] in ("streaming", "idle"))
+    wait_until("it runs", lambda: tarn.takes_rows("inbox"))
     tarn.push("inbox", [{"id": 1, "v": "a"}, {"id": 2, "v": "b"}])
     tarn.wait_for_rows("SELECT count(*) FROM inbox.inbox", 2)
     assert "inbox" in tarn.ok("ingest", "list")
@@ -258,7 +258,7 @@ def test_a_stop_flushes_and_a_start_after_it_is_complete(make_tarn):
     tarn = make_tarn()
     tarn.write_resource("inbox", INBOX)
     tarn.start()
-    wait_until("it runs", lambda: tarn.source("inbox")["state"] in ("streaming", "idle"))
+    wait_until("it runs", lambda: tarn.takes_rows("inbox"))
     for number in range(50):
         tarn.push("inbox", {"id": number})
     assert tarn.stop() == 0, tarn.last_words()

@@ -43,7 +43,7 @@ def test_every_acknowledged_push_is_there_exactly_once_after_kills(make_tarn):
                     uncertain.update(batch)
                     asked_to_stop.wait(0.05)
 
-    wait_until("the source takes rows", lambda: tarn.source("inbox")["state"] in ("streaming", "idle"))
+    wait_until("the source takes rows", lambda: tarn.takes_rows("inbox"))
     pusher = threading.Thread(target=push_for_ever)
     pusher.start()
     for _ in range(6):
@@ -111,7 +111,7 @@ def pushable(tmp_path_factory):
     tarn = Tarn(tmp_path_factory.mktemp("pushable"))
     tarn.write_resource("inbox", INBOX)
     tarn.start()
-    wait_until("the source takes rows", lambda: tarn.source("inbox")["state"] in ("streaming", "idle"))
+    wait_until("the source takes rows", lambda: tarn.takes_rows("inbox"))
     yield tarn
     assert tarn.value("SELECT 1") == 1
     tarn.kill()

@@ -196,6 +196,15 @@ class Tarn:
     def source(self, name: str) -> dict:
         return self.api("GET", f"/ingest/{name}")
 
+    def takes_rows(self, name: str) -> bool:
+        """Whether a source runs. One that was just declared may not be there yet."""
+        try:
+            return self.source(name)["state"] in ("streaming", "idle")
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return False
+
     def topics(self) -> list[dict]:
         return self.api("GET", "/eventlog")["items"]
 
