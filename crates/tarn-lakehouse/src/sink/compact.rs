@@ -29,7 +29,7 @@ const DELETE_FILES_MAX: usize = 24;
 const TARGET_BYTES: usize = 128 << 20;
 /// A file is rewritten when more than one in this many of its rows is deleted.
 const DELETED_ONE_IN: u64 = 5;
-/// Files below this many bytes count as equally small, and their deleted rows as not worth a rewriting of their own.
+/// Files up to this many bytes always go together, and their deleted rows are not worth a rewriting of their own.
 const TINY_BYTES: u64 = 256 << 10;
 /// Fewer small files are not rewritten together.
 const MERGED_MIN: usize = 4;
@@ -116,7 +116,8 @@ fn chosen(state: &TableState, everything: bool) -> Vec<u32> {
         live.filter(|(_, file)| is_worn(file)).filter_map(|(number, _)| u32::try_from(number).ok()).collect();
     let merged = mergeable(state);
     if merged.len() >= MERGED_MIN {
-        chosen.extend(merged.into_iter().filter(|number| !is_worn_at(state, *number)));
+        let more: Vec<u32> = merged.into_iter().filter(|number| !chosen.contains(number)).collect();
+        chosen.extend(more);
     }
     let mut bytes = 0;
     chosen.retain(|number| {
@@ -126,10 +127,6 @@ fn chosen(state: &TableState, everything: bool) -> Vec<u32> {
         wanted
     });
     chosen
-}
-
-fn is_worn_at(state: &TableState, number: u32) -> bool {
-    state.files.get(number as usize).and_then(Option::as_ref).is_some_and(is_worn)
 }
 
 impl Committer {
