@@ -77,6 +77,8 @@ pub struct ProducerState {
     pub position: Position,
     /// The producer's own note, opaque to the log; at most 1 MiB.
     pub note: Vec<u8>,
+    /// The source transaction of the last row goes on in the producer's next append.
+    pub transaction_open: bool,
 }
 
 impl fmt::Debug for ProducerState {
@@ -129,6 +131,8 @@ pub struct LogBatch {
     pub appended_ms: i64,
     /// The rows, never empty.
     pub batch: RecordBatch,
+    /// With the last row, some producer's source transaction is still unfinished.
+    pub transaction_open: bool,
 }
 
 /// What a read gives.
@@ -140,6 +144,9 @@ pub struct ReadBatches {
     pub next_offset: Offset,
     /// One past the newest durable row when the read ended.
     pub high_offset: Offset,
+    /// Rows before it belong to source transactions that are durable as a whole. A transaction may also end with an
+    /// append without rows: then this grows and no batch says so.
+    pub settled_offset: Offset,
 }
 
 /// How far a consumer is in one partition.

@@ -53,8 +53,14 @@ pub struct TableSummary {
     pub snapshots: usize,
     /// Time of the last commit, ISO 8601.
     pub last_commit_at: Option<String>,
-    /// Time from the arrival of the oldest row of the last commit to that commit, in milliseconds.
+    /// Time between the arrival of the newest rows in the topic and the moment when our SQL saw them, in milliseconds.
     pub freshness_ms: Option<i64>,
+    /// Rows in memory that are in no file yet; our SQL sees them.
+    pub hot_rows: Option<u64>,
+    /// Bytes of them.
+    pub hot_bytes: Option<u64>,
+    /// Next offset of the topic that is in no commit.
+    pub committed_offset: Option<u64>,
     /// The topic that feeds it.
     pub topic: Option<String>,
     /// Names of the key columns.
@@ -230,7 +236,7 @@ fn summary(view: &TableView, sink: Option<(String, SinkStatus)>, now_ms: i64) ->
     let current = metadata.current_snapshot();
     let of_current = |key: &str| current.map_or(0, |s| number(&s.summary().additional_properties, key));
     let waits = |status: &SinkStatus| {
-        let since = status.committed_ms.unwrap_or(now_ms);
+        let since = status.shown_ms.unwrap_or(now_ms);
         status.high_offset > status.applied_offset && now_ms - since > BEHIND_MS
     };
     let (topic, status) = sink.map_or((None, None), |(topic, status)| (Some(topic), Some(status)));
@@ -259,6 +265,9 @@ fn summary(view: &TableView, sink: Option<(String, SinkStatus)>, now_ms: i64) ->
         state,
         message: fault.as_ref().map(|fault| fault.message.clone()).or_else(|| (ignored > 0).then(left)),
         hint: fault.and_then(|fault| fault.hint),
+        hot_rows: status.as_ref().map(|status| status.hot_rows),
+        hot_bytes: status.as_ref().map(|status| status.hot_bytes),
+        committed_offset: status.as_ref().map(|status| status.committed_offset),
         applied_offset: status.as_ref().map(|status| status.applied_offset),
         applied_high_offset: status.as_ref().map(|status| status.high_offset),
     }
@@ -362,6 +371,9 @@ fn unreadable(name: &TableName, error: &LakehouseError) -> TableSummary {
         snapshots: 0,
         last_commit_at: None,
         freshness_ms: None,
+        hot_rows: None,
+        hot_bytes: None,
+        committed_offset: None,
         topic: None,
         key: Vec::new(),
         state: TableState::Failed,

@@ -1,7 +1,9 @@
 //! The lakehouse: tables, their views for queries, and the sinks that keep them up to date.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use iceberg::spec::DataFile;
 use moka::future::Cache;
@@ -17,13 +19,17 @@ use crate::error::LakehouseError;
 use crate::io::Warehouse;
 use crate::load::ViewLoader;
 use crate::manifest::ManifestCache;
-use crate::sink::{
-    Compaction, Sink, SinkCommand, SinkConfig, SinkContext, SinkSpec, SinkStatus, live_delete_files,
-};
+use crate::sink::{Compaction, Shown, Sink, SinkCommand, SinkConfig, SinkContext, SinkSpec, SinkStatus};
 use crate::view::TableView;
 
 /// Views of past snapshots kept.
 const PAST_VIEWS_MAX: u64 = 32;
+
+/// How long a look waits for a sink to show the newest commit, how often, and after how many times the sink is told that
+/// the commit is not its own.
+const SHOWN_WAIT: Duration = Duration::from_millis(20);
+const SHOWN_ATTEMPTS_MAX: u32 = 500;
+const SHOWN_ATTEMPTS_OWN: u32 = 2;
 
 type TableKey = (TenantId, TableName);
 
@@ -32,6 +38,7 @@ struct RunningSink {
     spec: SinkSpec,
     config: SinkConfig,
     status: Arc<Mutex<SinkStatus>>,
+    shown: Arc<Shown>,
     commands: mpsc::Sender<SinkCommand>,
     stop: CancellationToken,
 }
@@ -43,18 +50,21 @@ pub struct Lakehouse {
     loader: Arc<ViewLoader>,
     log: Arc<dyn EventLog>,
     env: Env,
+    runs: Option<PathBuf>,
     views: Mutex<HashMap<TableKey, Arc<TableView>>>,
     past: Cache<(TableKey, i64), Arc<TableView>>,
     sinks: Mutex<HashMap<TableKey, RunningSink>>,
 }
 
 impl Lakehouse {
-    /// A lakehouse with its tables in `warehouse` and their pointers in `meta`.
+    /// A lakehouse with its tables in `warehouse` and their pointers in `meta`. `runs`: a local folder for the keys of
+    /// data files, which are a cache; they stay in memory without one.
     pub fn new(
         meta: Arc<dyn MetaStore>,
         warehouse: Warehouse,
         log: Arc<dyn EventLog>,
         env: Env,
+        runs: Option<PathBuf>,
     ) -> Arc<Self> {
         let catalog = Catalog::new(meta, warehouse.clone(), env.clone());
         let loader = Arc::new(ViewLoader::new(ManifestCache::new(warehouse)));
@@ -63,6 +73,7 @@ impl Lakehouse {
             loader,
             log,
             env,
+            runs,
             views: Mutex::new(HashMap::new()),
             past: Cache::builder().max_capacity(PAST_VIEWS_MAX).build(),
             sinks: Mutex::new(HashMap::new()),
@@ -85,18 +96,23 @@ impl Lakehouse {
 
     /// Live position-delete files of a view.
     pub(crate) async fn delete_files(&self, view: &TableView) -> Result<Vec<Arc<DataFile>>, LakehouseError> {
-        live_delete_files(&view.name.to_string(), &view.metadata, &self.loader).await
+        self.loader.delete_files(&view.name.to_string(), &view.metadata).await
     }
 
-    /// The newest state of a table. Errors: `TableNotFound` with the nearest name.
+    /// The newest state of a table, rows in memory included. Errors: `TableNotFound` with the nearest name.
     pub async fn view(
         &self,
         ctx: &RequestContext,
         name: &TableName,
     ) -> Result<Arc<TableView>, LakehouseError> {
         let key = (ctx.tenant.clone(), name.clone());
-        let known = self.views.lock().get(&key).cloned();
         let pointer = self.catalog.pointer(ctx, name).await?;
+        if let Some(pointer) = &pointer
+            && let Some(view) = self.shown(ctx, &key, pointer).await?
+        {
+            return Ok(view);
+        }
+        let known = self.views.lock().get(&key).cloned();
         if let (Some(known), Some(pointer)) = (&known, &pointer)
             && *known.metadata_location == **pointer
         {
@@ -118,6 +134,67 @@ impl Lakehouse {
         let view = Arc::new(view);
         self.views.lock().insert(key, Arc::clone(&view));
         Ok(view)
+    }
+
+    /// What a running sink shows of its table. `None` where there is none, or it cannot say what the newest state is.
+    async fn shown(
+        &self,
+        ctx: &RequestContext,
+        key: &TableKey,
+        pointer: &str,
+    ) -> Result<Option<Arc<TableView>>, LakehouseError> {
+        let (mut shown, status, commands) = {
+            let sinks = self.sinks.lock();
+            let Some(sink) = sinks.get(key) else { return Ok(None) };
+            (sink.shown.subscribe(), Arc::clone(&sink.status), sink.commands.clone())
+        };
+        let mut pointer = pointer.to_string();
+        for attempt in 0..SHOWN_ATTEMPTS_MAX {
+            let state = shown.borrow_and_update().clone();
+            let Some(view) = state.map(|state| state.view) else { return Ok(None) };
+            if *view.metadata_location == *pointer {
+                return Ok(Some(view));
+            }
+            if status.lock().fault.is_some() {
+                return Ok(None);
+            }
+            // Mostly a commit of the sink that it has not taken over yet; if not, it is told.
+            if attempt == SHOWN_ATTEMPTS_OWN {
+                drop(commands.try_send(SinkCommand::Reopen));
+            }
+            tokio::select! {
+                changed = shown.changed() => if changed.is_err() { return Ok(None) },
+                () = self.env.clock.sleep(SHOWN_WAIT) => {}
+                () = ctx.cancel.cancelled() => return Ok(None),
+            }
+            match self.catalog.pointer(ctx, &key.1).await? {
+                Some(newest) => pointer = newest,
+                None => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Commits the rows of a table that are only in memory, so that other engines see what our SQL sees. Returns at once
+    /// where no topic feeds it, and after `wait` in any case.
+    pub async fn flush(&self, ctx: &RequestContext, table: &TableName, wait: Duration) {
+        let (reply, answer) = oneshot::channel();
+        {
+            let sinks = self.sinks.lock();
+            let Some(sink) = sinks.get(&(ctx.tenant.clone(), table.clone())) else { return };
+            let is_flushed = {
+                let status = sink.status.lock();
+                status.applied_offset <= status.committed_offset
+            };
+            if is_flushed || sink.commands.try_send(SinkCommand::Flush(reply)).is_err() {
+                return;
+            }
+        }
+        tokio::select! {
+            answer = answer => drop(answer),
+            () = self.env.clock.sleep(wait) => {}
+            () = ctx.cancel.cancelled() => {}
+        }
     }
 
     /// The state of a table at a snapshot. Errors: `TableNotFound`, `SnapshotNotFound`.
@@ -169,9 +246,14 @@ impl Lakehouse {
         if sinks.get(&key).is_some_and(|running| same(running) && !running.stop.is_cancelled()) {
             return;
         }
-        if let Some(old) = sinks.remove(&key) {
-            old.stop.cancel();
-        }
+        // What was shown stays until the new sink is as far.
+        let shown = match sinks.remove(&key) {
+            Some(old) => {
+                old.stop.cancel();
+                if old.spec == spec { old.shown } else { Arc::new(Shown::new(None)) }
+            }
+            None => Arc::new(Shown::new(None)),
+        };
         let (commands, receiver) = mpsc::channel(4);
         let status = Arc::new(Mutex::new(SinkStatus::default()));
         let stop = self.env.spawner.stopping().child_token();
@@ -185,10 +267,11 @@ impl Lakehouse {
             log: Arc::clone(&self.log),
             env: self.env.clone(),
             config: config.clone(),
+            runs: self.runs.clone(),
         };
-        let sink = Sink::new(context, spec.clone(), Arc::clone(&status), receiver);
+        let sink = Sink::new(context, spec.clone(), Arc::clone(&status), Arc::clone(&shown), receiver);
         drop(self.env.spawner.spawn(sink.run()));
-        sinks.insert(key, RunningSink { spec, config, status, commands, stop });
+        sinks.insert(key, RunningSink { spec, config, status, shown, commands, stop });
     }
 
     /// Stops applying changes to a table. The table stays.

@@ -26,4 +26,4 @@ pub use load::ViewLoader;
 pub use manifest::ManifestCache;
 pub use sink::{Compaction, SinkConfig, SinkSpec, SinkStatus};
 pub use snapshot::{Produced, RowDelta};
-pub use view::{DataFileView, EqualityDeleteView, TableView};
+pub use view::{DataFileView, DeadRows, EqualityDeleteView, HotBatch, TableView};

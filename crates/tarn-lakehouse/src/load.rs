@@ -1,6 +1,6 @@
 //! From metadata to the state that a query sees: live files, deletes by file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::types::shown_schema;
 use crate::view::{DataFileView, EqualityDeleteView, TableView};
 
 /// Positions of one delete file, by location of the data file.
-type DeletesByFile = HashMap<String, Arc<RoaringTreemap>>;
+pub(crate) type DeletesByFile = HashMap<String, Arc<RoaringTreemap>>;
 
 /// Bytes of decoded delete files kept.
 const DELETE_BYTES_MAX: u64 = 64 << 20;
@@ -67,6 +67,15 @@ impl SharedFiles {
         self.known.insert(file.file_path().to_string(), Arc::downgrade(&shared));
         shared
     }
+}
+
+/// A live position-delete file of a table.
+#[derive(Clone, Debug)]
+pub(crate) struct DeleteFileState {
+    /// What the manifest says.
+    pub file: Arc<DataFile>,
+    /// Locations of the data files from which it deletes.
+    pub covers: Arc<HashSet<String>>,
 }
 
 struct Live {
@@ -132,10 +141,54 @@ impl ViewLoader {
             metadata,
             files: Arc::new(files),
             equality_deletes: Arc::new(live.equality),
-            hot: Arc::new(Vec::new()),
+            hot: Arc::default(),
+            unflushed: Arc::default(),
             store: Arc::clone(self.manifests.warehouse().objects()),
-            version: self.versions.fetch_add(1, Ordering::Relaxed),
+            version: self.next_version(),
         })
+    }
+
+    /// A number for a state of rows that no other one has.
+    pub(crate) fn next_version(&self) -> u64 {
+        self.versions.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Live position-delete files of the current snapshot.
+    pub(crate) async fn position_delete_files(
+        &self,
+        table: &str,
+        metadata: &TableMetadata,
+    ) -> Result<Vec<DeleteFileState>, LakehouseError> {
+        let mut files = Vec::new();
+        for file in self.delete_files(table, metadata).await? {
+            if file.content_type() == DataContentType::PositionDeletes {
+                let covers = self.delete_file(table, &file).await?.keys().cloned().collect();
+                files.push(DeleteFileState { file, covers: Arc::new(covers) });
+            }
+        }
+        Ok(files)
+    }
+
+    /// Live delete files of the current snapshot, of both kinds.
+    pub(crate) async fn delete_files(
+        &self,
+        table: &str,
+        metadata: &TableMetadata,
+    ) -> Result<Vec<Arc<DataFile>>, LakehouseError> {
+        let Some(snapshot) = metadata.current_snapshot() else { return Ok(Vec::new()) };
+        let list = self.manifests.list(table, snapshot.manifest_list(), metadata.format_version()).await?;
+        let mut files = Vec::new();
+        for manifest in list.entries().iter().filter(|m| m.content == ManifestContentType::Deletes) {
+            let manifest = self.manifests.manifest(table, manifest).await?;
+            let live = manifest.entries().iter().filter(|entry| entry.is_alive());
+            files.extend(live.map(|entry| Arc::new(entry.data_file().clone())));
+        }
+        Ok(files)
+    }
+
+    /// What a delete file that was just written holds: it need not be read back.
+    pub(crate) async fn wrote_deletes(&self, file: &DataFile, deletes: DeletesByFile) {
+        self.deletes.insert(file.file_path().to_string(), Arc::new(deletes)).await;
     }
 
     async fn live(

@@ -1,9 +1,14 @@
 //! What a query sees of a table: one snapshot with its live files and deletes, and the rows not yet flushed.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::buffer::{BooleanBuffer, Buffer};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use iceberg::spec::{DataFile, Datum, Struct, TableMetadata};
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -59,6 +64,88 @@ pub struct EqualityDeleteView {
     pub sequence_number: i64,
 }
 
+/// Rows of a batch that are gone, one bit each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadRows {
+    words: Vec<u64>,
+    count: usize,
+}
+
+impl DeadRows {
+    /// Some rows.
+    pub fn of(rows: impl IntoIterator<Item = usize>) -> Self {
+        let mut dead = Self::default();
+        rows.into_iter().for_each(|row| {
+            dead.insert(row);
+        });
+        dead
+    }
+
+    /// Adds a row; `false` if it was gone already.
+    pub fn insert(&mut self, row: usize) -> bool {
+        let (word, bit) = (row / 64, 1 << (row % 64));
+        if word >= self.words.len() {
+            self.words.resize(word + 1, 0);
+        }
+        let is_new = self.words[word] & bit == 0;
+        self.words[word] |= bit;
+        self.count += usize::from(is_new);
+        is_new
+    }
+
+    /// Whether a row is gone.
+    pub fn contains(&self, row: usize) -> bool {
+        self.words.get(row / 64).is_some_and(|word| word & (1 << (row % 64)) != 0)
+    }
+
+    /// How many rows are gone.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether no row is gone.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Of `rows` rows, those that are left.
+    pub fn live(&self, rows: usize) -> BooleanArray {
+        let mut words: Vec<u64> = self.words.iter().map(|word| !word).collect();
+        words.resize(rows.div_ceil(64), u64::MAX);
+        BooleanArray::new(BooleanBuffer::new(Buffer::from_vec(words), 0, rows), None)
+    }
+}
+
+/// Rows that are visible but not in a file yet.
+#[derive(Clone, Debug)]
+pub struct HotBatch {
+    /// The rows, those that are gone included, in [`TableView::schema`].
+    pub rows: RecordBatch,
+    /// Those that are gone; `None` if none is.
+    pub dead: Option<Arc<DeadRows>>,
+}
+
+impl HotBatch {
+    /// All rows of a batch.
+    pub fn whole(rows: RecordBatch) -> Self {
+        Self { rows, dead: None }
+    }
+
+    /// Rows that a reader gets.
+    pub fn live_rows(&self) -> usize {
+        self.rows.num_rows() - self.dead.as_ref().map_or(0, |dead| dead.len())
+    }
+
+    /// The rows that are left of some columns of the batch. Errors: a column that it has not.
+    pub fn live(&self, columns: &[usize]) -> Result<RecordBatch, ArrowError> {
+        let rows = self.rows.project(columns)?;
+        match &self.dead {
+            None => Ok(rows),
+            Some(dead) => filter_record_batch(&rows, &dead.live(rows.num_rows())),
+        }
+    }
+}
+
 /// One consistent state of a table. Immutable; a query pins one.
 #[derive(Clone, Debug)]
 pub struct TableView {
@@ -77,8 +164,11 @@ pub struct TableView {
     pub files: Arc<Vec<DataFileView>>,
     /// Equality deletes of other engines; empty in tables that only we write.
     pub equality_deletes: Arc<Vec<EqualityDeleteView>>,
-    /// Rows that are visible but not in a file yet, in [`TableView::schema`].
-    pub hot: Arc<Vec<RecordBatch>>,
+    /// Rows that are visible but not in a file yet.
+    pub hot: Arc<Vec<HotBatch>>,
+    /// By place in [`TableView::files`], all deleted rows of the files of which some are deleted but not in a delete
+    /// file yet; they stand for [`DataFileView::deletes`].
+    pub unflushed: Arc<HashMap<usize, Arc<RoaringTreemap>>>,
     /// Holds the files.
     pub store: Arc<dyn ObjectStore>,
     /// Stands for the content: equal for two views with equal rows. Grows with each change of rows.
@@ -88,8 +178,27 @@ pub struct TableView {
 impl TableView {
     /// Rows that a full scan gives, where no equality delete applies.
     pub fn live_rows(&self) -> u64 {
-        let cold: u64 = self.files.iter().map(DataFileView::live_rows).sum();
-        cold + self.hot.iter().map(|batch| batch.num_rows() as u64).sum::<u64>()
+        let committed: u64 = self.files.iter().map(DataFileView::live_rows).sum();
+        let deleted = |(at, rows): (&usize, &Arc<RoaringTreemap>)| {
+            let known = self.files[*at].deletes.as_ref().map_or(0, |rows| rows.len());
+            rows.len().saturating_sub(known)
+        };
+        let deleted: u64 = self.unflushed.iter().map(deleted).sum();
+        committed.saturating_sub(deleted) + self.hot.iter().map(|batch| batch.live_rows() as u64).sum::<u64>()
+    }
+
+    /// A data file with all its deleted rows, those included that are in no delete file yet.
+    pub fn file(&self, at: usize) -> Cow<'_, DataFileView> {
+        let file = &self.files[at];
+        match self.unflushed.get(&at) {
+            None => Cow::Borrowed(file),
+            Some(deletes) => Cow::Owned(DataFileView { deletes: Some(Arc::clone(deletes)), ..file.clone() }),
+        }
+    }
+
+    /// Whether it is nothing but the snapshot.
+    pub fn is_flushed(&self) -> bool {
+        self.hot.is_empty() && self.unflushed.is_empty()
     }
 
     /// Names of the key columns in identifier order; empty without a key.

@@ -36,6 +36,11 @@ impl DataFolder {
         self.0.join("lake")
     }
 
+    /// Keys of the rows of tables; a cache, made anew where it is missing.
+    pub fn keys(&self) -> PathBuf {
+        self.0.join("keys")
+    }
+
     /// Files of running queries; emptied at each start.
     pub fn spill(&self) -> PathBuf {
         self.0.join("spill")

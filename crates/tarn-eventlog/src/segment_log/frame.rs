@@ -30,6 +30,10 @@ pub(super) const ALIGN: usize = 16;
 pub(super) const HEADER_LEN: usize = 80;
 /// The body's data is an LZ4 block.
 pub(super) const FLAG_LZ4: u8 = 1;
+/// After this frame a source transaction is unfinished in the partition.
+pub(super) const FLAG_OPEN: u8 = 2;
+/// Of a note's length: the state's transaction goes on.
+const NOTE_OPEN: u32 = 1 << 31;
 /// Longest body; rows beyond it must be split by the caller.
 pub(super) const BODY_LEN_MAX: usize = 1 << 30;
 /// Longest producer or consumer name in bytes.
@@ -122,7 +126,7 @@ impl FrameHeader {
             schema_at: u64_at(bytes, 56),
             synced: u64_at(bytes, 64),
         };
-        if header.message_len > header.body_len || header.flags & !FLAG_LZ4 != 0 {
+        if header.message_len > header.body_len || header.flags & !(FLAG_LZ4 | FLAG_OPEN) != 0 {
             return Err("the frame was written by a newer version");
         }
         Ok(header)
@@ -265,7 +269,7 @@ pub(super) struct StoredPosition {
 
 /// Producer states and consumer positions as bytes.
 pub(super) mod notes {
-    use super::{Offset, Position, ProducerState, StoredPosition};
+    use super::{NOTE_OPEN, Offset, Position, ProducerState, StoredPosition};
 
     fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
         // Names and notes are bounded far below 4 GiB before they come here.
@@ -276,7 +280,10 @@ pub(super) mod notes {
     pub(in super::super) fn put_state(out: &mut Vec<u8>, state: &ProducerState) {
         put_bytes(out, state.producer.as_bytes());
         out.extend_from_slice(&state.position.to_bytes());
-        put_bytes(out, &state.note);
+        let open = if state.transaction_open { NOTE_OPEN } else { 0 };
+        // Notes are bounded far below 2 GiB before they come here.
+        out.extend_from_slice(&(state.note.len() as u32 | open).to_le_bytes());
+        out.extend_from_slice(&state.note);
     }
 
     pub(in super::super) fn put_position(out: &mut Vec<u8>, consumer: &str, position: StoredPosition) {
@@ -321,7 +328,9 @@ pub(super) mod notes {
         pub(in super::super) fn state(&mut self) -> Option<ProducerState> {
             let producer = self.name()?;
             let position = Position::from_bytes(self.array()?);
-            Some(ProducerState { producer, position, note: self.bytes()?.to_vec() })
+            let len = u32::from_le_bytes(self.array()?);
+            let note = self.take((len & !NOTE_OPEN) as usize)?.to_vec();
+            Some(ProducerState { producer, position, note, transaction_open: len & NOTE_OPEN != 0 })
         }
 
         pub(in super::super) fn position(&mut self) -> Option<(String, StoredPosition)> {
@@ -337,8 +346,12 @@ mod tests {
     use super::*;
 
     fn sample() -> Frame {
-        let state =
-            ProducerState { producer: "shop".into(), position: Position::new(3, 4), note: b"lsn".to_vec() };
+        let state = ProducerState {
+            producer: "shop".into(),
+            position: Position::new(3, 4),
+            note: b"lsn".to_vec(),
+            transaction_open: true,
+        };
         let mut extra = Vec::new();
         notes::put_state(&mut extra, &state);
         let mut frame = Frame::with_body(FrameKind::Rows, &extra, b"twelve bytes");
@@ -372,7 +385,12 @@ mod tests {
 
     #[test]
     fn notes_read_back_and_never_past_their_end() {
-        let state = ProducerState { producer: "源".into(), position: Position::new(1, 2), note: vec![1; 9] };
+        let state = ProducerState {
+            producer: "源".into(),
+            position: Position::new(1, 2),
+            note: vec![1; 9],
+            transaction_open: false,
+        };
         let position = StoredPosition { offset: 5, committed_ms: 6 };
         let mut bytes = Vec::new();
         notes::put_count(&mut bytes, 1);

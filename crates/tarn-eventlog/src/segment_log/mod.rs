@@ -259,7 +259,9 @@ impl EventLog for SegmentLog {
             }
             let high_offset = partition.check_offset(offset)?;
             if high_offset == offset {
-                return Ok(ReadBatches { batches: Vec::new(), next_offset: offset, high_offset });
+                let settled_offset = partition.view.read().settled;
+                let batches = Vec::new();
+                return Ok(ReadBatches { batches, next_offset: offset, high_offset, settled_offset });
             }
         }
         on_disk(&self.env, move || partition.read(offset, limits)).await

@@ -50,6 +50,8 @@ pub(super) struct View {
     /// Oldest first, never empty.
     pub(super) segments: Vec<Arc<Segment>>,
     pub(super) high: Offset,
+    /// Rows before it belong to whole source transactions.
+    pub(super) settled: Offset,
     /// Time of the last append of rows; 0 before the first.
     pub(super) appended_ms: i64,
     pub(super) schema: Option<SchemaRef>,
@@ -92,6 +94,7 @@ pub(super) struct Pending {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tail {
     pub(super) high: Offset,
+    pub(super) settled: Offset,
     pub(super) is_gone: bool,
 }
 
@@ -119,7 +122,7 @@ impl Partition {
         segment_bytes: u64,
     ) -> Result<Self, EventLogError> {
         let (view, writer) = recover(&place, &env)?;
-        let (tail, _) = watch::channel(Tail { high: view.high, is_gone: false });
+        let (tail, _) = watch::channel(Tail { high: view.high, settled: view.settled, is_gone: false });
         Ok(Self {
             place,
             env,

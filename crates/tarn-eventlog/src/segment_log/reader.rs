@@ -8,7 +8,7 @@ use tarn_core::RequestContext;
 
 use super::codec::decode_rows;
 use super::fault::corrupt;
-use super::frame::{FrameHeader, FrameKind};
+use super::frame::{FLAG_OPEN, FrameHeader, FrameKind};
 use super::partition::{Partition, View};
 use super::segment::{FrameReader, HOP_WINDOW_BYTES, ROWS_WINDOW_BYTES, Segment};
 use crate::error::EventLogError;
@@ -34,15 +34,16 @@ fn parts(view: &View, first: usize) -> Vec<Part> {
 }
 
 impl Partition {
-    /// Waits until there is a row at `offset`, at most `wait`, and no longer than the caller does.
+    /// Waits until there is a row at `offset` or the transaction of the rows before it ends, at most `wait`, and no longer than the caller does.
     pub(super) async fn wait_for(&self, ctx: &RequestContext, offset: Offset, wait: Duration) {
         let mut tail = self.tail.subscribe();
+        let settled = tail.borrow().settled;
         let clock = &self.env.clock;
         let wait = ctx.remaining(clock.instant()).map_or(wait, |left| left.min(wait));
         tokio::select! {
             biased;
             // The sender lives in `self`, so this ends with a value.
-            _ = tail.wait_for(|tail| tail.high > offset || tail.is_gone) => {}
+            _ = tail.wait_for(|tail| tail.high > offset || tail.settled != settled || tail.is_gone) => {}
             () = ctx.cancel.cancelled() => {}
             () = clock.sleep(wait) => {}
         }
@@ -70,7 +71,9 @@ impl Partition {
     pub(super) fn read(&self, offset: Offset, limits: ReadLimits) -> Result<ReadBatches, EventLogError> {
         for _ in 0..RETRIES_MAX {
             let high = self.check_offset(offset)?;
-            let mut found = ReadBatches { batches: Vec::new(), next_offset: offset, high_offset: high };
+            let settled_offset = self.view.read().settled;
+            let mut found =
+                ReadBatches { batches: Vec::new(), next_offset: offset, high_offset: high, settled_offset };
             if offset == high {
                 self.check_damage()?;
                 return Ok(found);
@@ -84,7 +87,10 @@ impl Partition {
             match self.read_parts(&parts, &mut budget, &mut found) {
                 Ok(()) if found.batches.is_empty() => {}
                 Ok(()) => {
-                    found.high_offset = self.view.read().high.max(found.next_offset);
+                    let view = self.view.read();
+                    found.high_offset = view.high.max(found.next_offset);
+                    found.settled_offset = view.settled;
+                    drop(view);
                     return Ok(found);
                 }
                 // What was read before the fault is whole; the next read meets the fault again.
@@ -174,7 +180,8 @@ impl Partition {
         // Within the batch, whose rows fit in memory.
         let skipped = (offset - header.first_offset) as usize;
         let batch = if skipped == 0 { batch } else { batch.slice(skipped, batch.num_rows() - skipped) };
-        Ok(LogBatch { first_offset: offset, appended_ms: header.appended_ms, batch })
+        let transaction_open = header.flags & FLAG_OPEN != 0;
+        Ok(LogBatch { first_offset: offset, appended_ms: header.appended_ms, batch, transaction_open })
     }
 
     /// The first offset appended at or after a time. Blocks on the disk. Errors: `CorruptSegment`, `Io`.

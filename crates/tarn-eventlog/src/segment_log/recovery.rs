@@ -14,7 +14,7 @@ use tracing::{error, warn};
 
 use super::codec::decode_schema;
 use super::fault::{corrupt, io_error};
-use super::frame::{ALIGN, FrameHeader, FrameKind, HEADER_LEN, notes};
+use super::frame::{ALIGN, FLAG_OPEN, FrameHeader, FrameKind, HEADER_LEN, notes};
 use super::partition::{Damage, Place, View};
 use super::segment::{
     FILE_HEADER_LEN, FileHeader, FrameReader, HOP_WINDOW_BYTES, ROWS_WINDOW_BYTES, Segment, UNFINISHED,
@@ -60,6 +60,7 @@ fn empty_view(segments: Vec<Arc<Segment>>, high: Offset) -> View {
     View {
         segments,
         high,
+        settled: 0,
         appended_ms: 0,
         schema: None,
         producers: HashMap::new(),
@@ -277,6 +278,9 @@ impl Found {
                     self.view.producers.insert(state.producer.clone(), state);
                 }
                 self.view.high = header.next_offset();
+                if header.flags & FLAG_OPEN == 0 {
+                    self.view.settled = self.view.high;
+                }
                 self.last_ms = self.last_ms.max(header.appended_ms);
                 segment.note_frame(header, at);
             }

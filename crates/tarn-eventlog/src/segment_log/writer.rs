@@ -4,7 +4,7 @@
 //! is cut back to the durable end and the writer goes on with the next group. When a flush fails otherwise, what the
 //! disk holds is unknown, so nothing more is written until the log is opened again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tracing::{error, warn};
 
 use super::codec::encode_schema;
 use super::fault::{copy_of, io_error, is_full};
-use super::frame::{Frame, FrameHeader, FrameKind, StoredPosition, notes};
+use super::frame::{FLAG_OPEN, Frame, FrameHeader, FrameKind, StoredPosition, notes};
 use super::partition::{Entry, Partition, Pending, View};
 use super::segment::{FileHeader, Segment};
 use crate::error::EventLogError;
@@ -59,6 +59,10 @@ struct Staged {
     results: Vec<Result<Appended, EventLogError>>,
     schema: Option<SchemaRef>,
     rows: u64,
+    /// Producers with an unfinished source transaction.
+    open: HashSet<String>,
+    /// The last offset at which there was none.
+    settled: Offset,
 }
 
 /// Frames on their way into the file.
@@ -218,7 +222,14 @@ impl Writer {
         output: &mut Output<'_>,
     ) -> std::io::Result<Staged> {
         let now_ms = partition.env.clock.now_ms();
+        let (open, settled) = {
+            let view = partition.view.read();
+            let open = view.producers.values().filter(|state| state.transaction_open);
+            (open.map(|state| state.producer.clone()).collect(), view.settled)
+        };
         let mut staged = Staged {
+            open,
+            settled,
             next_offset: self.next_offset,
             last_ms: self.last_ms.max(now_ms),
             schemas: self.schemas.clone(),
@@ -277,7 +288,15 @@ impl Writer {
                 Err(error) => return Ok(Err(error)),
             },
         };
+        match state {
+            Some(state) if state.transaction_open => drop(staged.open.insert(state.producer.clone())),
+            Some(state) => drop(staged.open.remove(&state.producer)),
+            None => {}
+        }
         let header = frame.header_mut();
+        if !staged.open.is_empty() {
+            header.flags |= FLAG_OPEN;
+        }
         header.first_offset = staged.next_offset;
         header.appended_ms = staged.last_ms;
         header.schema_at = schema_at;
@@ -286,6 +305,9 @@ impl Writer {
         staged.frames.push((header, output.at));
         output.put(frame)?;
         staged.next_offset = header.next_offset();
+        if staged.open.is_empty() {
+            staged.settled = staged.next_offset;
+        }
         staged.rows += u64::from(header.rows);
         if let Some(schema) = schema {
             staged.schema = Some(schema.clone());
@@ -340,6 +362,7 @@ impl Writer {
         }
         let mut view = partition.view.write();
         view.high = self.next_offset;
+        view.settled = staged.settled;
         view.appended_ms = self.last_ms;
         view.producers.extend(staged.producers);
         view.positions.extend(staged.positions);
@@ -348,9 +371,11 @@ impl Writer {
         }
         drop(view);
         partition.counters.appended(staged.rows, bytes);
-        if staged.rows > 0 {
-            partition.tail.send_modify(|tail| tail.high = self.next_offset);
-        }
+        partition.tail.send_if_modified(|tail| {
+            let changed = tail.high != self.next_offset || tail.settled != staged.settled;
+            (tail.high, tail.settled) = (self.next_offset, staged.settled);
+            changed
+        });
         staged.results
     }
 

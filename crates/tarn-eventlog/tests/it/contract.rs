@@ -68,6 +68,39 @@ async fn a_tail_read_wakes_when_a_row_is_durable(log: Log) {
     assert!(read(&log, 2, limits).await.unwrap().is_empty(), "ends when the wait is over");
 }
 
+async fn readers_are_told_where_source_transactions_end(log: Log) {
+    log.create_topic(&context(), spec(1)).await.unwrap();
+    let put = |producer: &'static str, minor: u64, open: bool, batch: RecordBatch| {
+        let mut state = state(producer, minor);
+        state.transaction_open = open;
+        let log = log.clone();
+        async move {
+            let append = Append { batch, state: Some(state) };
+            log.append(&context(), &topic(), 0, append).await.unwrap()
+        }
+    };
+    put("shop", 1, true, rows(0..2)).await;
+    // Another part of the source ends its own transaction, not that one.
+    put("shop/snapshot-1", 1, false, rows(2..4)).await;
+    put("shop", 2, true, rows(4..5)).await;
+    let read = log.read(&context(), &topic(), 0, 0, ReadLimits::default()).await.unwrap();
+    assert!(read.batches.iter().all(|batch| batch.transaction_open));
+    assert_eq!((read.high_offset, read.settled_offset), (5, 0));
+    let waiting = {
+        let log = log.clone();
+        let limits = ReadLimits { wait: Duration::from_secs(60), ..ReadLimits::default() };
+        tokio::spawn(async move { log.read(&context(), &topic(), 0, 5, limits).await.unwrap() })
+    };
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    put("shop", 3, false, rows(0..0)).await;
+    let ended = tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap().unwrap();
+    assert_eq!((ended.batches.len(), ended.settled_offset), (0, 5), "an end without rows is told too");
+    append(&log, 0, rows(5..6)).await;
+    let read = log.read(&context(), &topic(), 0, 4, ReadLimits::default()).await.unwrap();
+    assert_eq!(read.batches.iter().map(|batch| batch.transaction_open).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(read.settled_offset, 6);
+}
+
 async fn a_waiting_read_ends_with_its_caller(log: Log) {
     log.create_topic(&context(), spec(1)).await.unwrap();
     let ctx = context();
@@ -220,6 +253,7 @@ embedded_log! {
     rows_come_back_in_order_and_partitions_are_apart
     a_read_starts_within_a_batch_and_ends_at_its_limits
     a_tail_read_wakes_when_a_row_is_durable
+    readers_are_told_where_source_transactions_end
     a_waiting_read_ends_with_its_caller
     a_topic_is_made_once_and_takes_over_its_retention
     what_is_missing_is_named

@@ -190,7 +190,8 @@ pub fn ids(batch: &RecordBatch) -> Vec<i64> {
 
 pub fn state(producer: &str, minor: u64) -> ProducerState {
     let note = format!("note {minor}").into_bytes();
-    ProducerState { producer: producer.into(), position: Position::new(0, minor), note }
+    let position = Position::new(0, minor);
+    ProducerState { producer: producer.into(), position, note, transaction_open: false }
 }
 
 /// Copies a folder with all below it.

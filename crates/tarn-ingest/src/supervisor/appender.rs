@@ -244,7 +244,12 @@ fn start(
     let producer = producer_of(&ports.source, &last.part);
     appends.push(Append {
         batch,
-        state: Some(ProducerState { producer, position: last.position, note: last.note }),
+        state: Some(ProducerState {
+            producer,
+            position: last.position,
+            note: last.note,
+            transaction_open: !last.transaction_end,
+        }),
     });
     let durable = Durable { table: last.table, part: last.part, position: last.position };
     let (ports, topic) = (ports.clone(), lane.topic.clone());
@@ -260,7 +265,8 @@ fn start(
 fn parts_append(source: &ResourceName, lane: &Lane, schema: SchemaRef) -> Result<Append, String> {
     let note = serde_json::to_vec(&lane.parts).map_err(|error| error.to_string())?;
     let position = Position::new(0, lane.parts_version);
-    let state = ProducerState { producer: producer_of(source, PARTS), position, note };
+    let producer = producer_of(source, PARTS);
+    let state = ProducerState { producer, position, note, transaction_open: false };
     Ok(Append { batch: RecordBatch::new_empty(schema), state: Some(state) })
 }
 

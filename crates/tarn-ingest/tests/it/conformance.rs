@@ -98,8 +98,12 @@ async fn read(subject: &Subject, resume: Resume, hasty: bool) -> Reading {
                 reading.rows.entry(batch.table.clone()).or_default().extend(kept);
                 if floor.is_none_or(|floor| batch.position > floor) {
                     accepted.insert(key.clone(), batch.position);
-                    let state =
-                        ProducerState { producer: String::new(), position: batch.position, note: batch.note };
+                    let state = ProducerState {
+                        producer: String::new(),
+                        position: batch.position,
+                        note: batch.note,
+                        transaction_open: false,
+                    };
                     states.insert(key, state);
                     reading.points.push(states.clone());
                 }

@@ -219,8 +219,12 @@ impl Mirror {
         if let (Some(first), Some(previous)) = (new.first(), previous) {
             assert!(first.position > previous, "rows do not overlap what was handed out");
         }
-        let state =
-            ProducerState { producer: self.name.clone(), position: batch.position, note: batch.note.clone() };
+        let state = ProducerState {
+            producer: self.name.clone(),
+            position: batch.position,
+            note: batch.note.clone(),
+            transaction_open: !batch.transaction_end,
+        };
         stored.batches.push(StoredBatch { changes: new, state: Some(state), key: description.key.clone() });
     }
 

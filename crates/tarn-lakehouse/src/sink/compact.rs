@@ -1,23 +1,27 @@
 //! Compaction by the sink itself: small files and files with many deleted rows are rewritten, delete files folded.
 //!
-//! The sink is the table's only writer of ours and holds the key index, so no delete of ours can fall between the
-//! read and the commit; a commit of another engine makes ours fail, and nothing is lost.
+//! Changes go on being applied meanwhile. A row that goes while its file is rewritten is deleted from the new file when
+//! the compaction is taken over, so no row comes back; a commit of another engine makes ours fail, and nothing is lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 use iceberg::spec::DataFile;
 use roaring::RoaringTreemap;
 use serde::Serialize;
-use tarn_core::{Env, RequestContext};
+use tarn_core::RequestContext;
 
-use super::flush::Committer;
-use super::index::{FileRow, KeyHash};
-use super::state::{FileState, TableState, conform, read_rows};
-use crate::data_file::{DataFileWriter, FileFactory};
+use super::flush::{Base, Committed, Committer, JobFault, NewFile};
+use super::index::KeyHash;
+use super::read::{conform, read_rows};
+use super::state::{FileState, TableState, damaged, row_number};
+use crate::data_file::DataFileWriter;
 use crate::error::LakehouseError;
 use crate::snapshot::RowDelta;
+use crate::view::DataFileView;
 
 /// Files below this many bytes are small.
 const SMALL_BYTES: u64 = 16 << 20;
@@ -53,12 +57,65 @@ pub struct Compaction {
     pub bytes_rewritten: u64,
 }
 
-/// A file that goes, and what of it was rewritten: key, old row, new file (by number in the list), new row.
+/// Neighbouring rows of an old file that became neighbouring rows of a new one, but for the deleted ones among them.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    old_row: u32,
+    /// Number in the list of new files.
+    file: usize,
+    new_row: u32,
+}
+
+/// What became of an old file.
+#[derive(Debug)]
+struct Moved {
+    /// Its number.
+    old: u32,
+    /// Rows that were deleted when the compaction began.
+    deleted: Arc<RoaringTreemap>,
+    /// By old row.
+    pieces: Vec<Piece>,
+}
+
+impl Moved {
+    /// Where a row is now that was not deleted when the compaction began: number in the list of new files, and row.
+    fn place(&self, row: u32) -> Option<(usize, u32)> {
+        let piece = self.pieces[..self.pieces.partition_point(|piece| piece.old_row <= row)].last()?;
+        // Rank counts up to and with the row; it is not deleted itself.
+        let until = |row: u32| row.checked_sub(1).map_or(0, |last| self.deleted.rank(u64::from(last)));
+        let deleted = u32::try_from(until(row) - until(piece.old_row)).ok()?;
+        Some((piece.file, piece.new_row + (row - piece.old_row) - deleted))
+    }
+}
+
+/// What a compaction works on: files by number, with their deletes of the last commit. Deletes that come later are
+/// found when the compaction is taken over, and follow their rows.
+#[derive(Debug)]
+pub struct Compact {
+    base: Base,
+    files: Vec<(u32, Arc<DataFile>, Arc<RoaringTreemap>)>,
+    schema: SchemaRef,
+    fold: bool,
+    report: Compaction,
+}
+
+/// A compaction that was committed, or had nothing to do.
+#[derive(Debug)]
+pub struct Compacted {
+    committed: Option<Committed>,
+    files: Vec<NewFile>,
+    moved: Vec<Moved>,
+    /// What it did.
+    pub report: Compaction,
+}
+
+/// Files of a compaction.
+#[derive(Default)]
 struct Rewritten {
-    old: Vec<u32>,
-    files: Vec<DataFile>,
-    moved: Vec<(KeyHash, FileRow, usize, u32)>,
-    bytes: u64,
+    files: Vec<NewFile>,
+    moved: Vec<Moved>,
+    writer: Option<(DataFileWriter, usize)>,
+    keys: Vec<KeyHash>,
 }
 
 fn is_small(file: &FileState) -> bool {
@@ -67,18 +124,14 @@ fn is_small(file: &FileState) -> bool {
 
 /// Whether its deleted rows alone make it worth rewriting.
 fn is_worn(file: &FileState) -> bool {
-    file.deleted.len() * DELETED_ONE_IN > file.file.record_count()
+    file.committed.len() * DELETED_ONE_IN > file.file.record_count()
         && file.file.file_size_in_bytes() >= TINY_BYTES
 }
 
 /// Small files, by number, that go well into one.
 fn mergeable(state: &TableState) -> Vec<u32> {
-    let live = state.files.iter().enumerate().filter_map(|(number, file)| Some((number, file.as_ref()?)));
-    let small = live.filter(|(_, file)| is_small(file));
-    together(
-        small
-            .filter_map(|(number, file)| Some((file.file.file_size_in_bytes(), u32::try_from(number).ok()?))),
-    )
+    let small = state.live_files().filter(|(_, file)| is_small(file));
+    together(small.map(|(number, file)| (file.file.file_size_in_bytes(), number)))
 }
 
 /// Of files given by size and number, the smallest ones, none of which outweighs all that are smaller: then a row is
@@ -101,204 +154,230 @@ pub fn is_due(state: &TableState) -> bool {
         return false;
     }
     mergeable(state).len() > SMALL_FILES_MAX
-        || state.delete_files.len() > DELETE_FILES_MAX
-        || state.files.iter().flatten().any(is_worn)
+        || has_many_deletes(state)
+        || state.live_files().any(|(_, file)| is_worn(file))
+}
+
+/// Whether there are more delete files than one per data file, and many.
+fn has_many_deletes(state: &TableState) -> bool {
+    state.delete_files.len() > DELETE_FILES_MAX.max(state.live.len())
 }
 
 /// The files to rewrite, by number. `everything`: all small files and all with a deleted row.
 fn chosen(state: &TableState, everything: bool) -> Vec<u32> {
-    let live = state.files.iter().enumerate().filter_map(|(number, file)| Some((number, file.as_ref()?)));
-    if everything {
-        let wanted = live.filter(|(_, file)| is_small(file) || !file.deleted.is_empty());
-        return wanted.filter_map(|(number, _)| u32::try_from(number).ok()).collect();
+    let live = state.live_files();
+    let mut chosen: Vec<u32> = if everything {
+        live.filter(|(_, file)| is_small(file) || !file.committed.is_empty())
+            .map(|(number, _)| number)
+            .collect()
+    } else {
+        live.filter(|(_, file)| is_worn(file)).map(|(number, _)| number).collect()
+    };
+    if !everything {
+        let merged = mergeable(state);
+        if merged.len() >= MERGED_MIN {
+            let more: Vec<u32> = merged.into_iter().filter(|number| !chosen.contains(number)).collect();
+            chosen.extend(more);
+        }
+        let mut bytes = 0;
+        chosen.retain(|number| {
+            let wanted = bytes < REWRITE_BYTES_MAX;
+            bytes += state.file(*number).map_or(0, |file| file.file.file_size_in_bytes());
+            wanted
+        });
     }
-    let mut chosen: Vec<u32> =
-        live.filter(|(_, file)| is_worn(file)).filter_map(|(number, _)| u32::try_from(number).ok()).collect();
-    let merged = mergeable(state);
-    if merged.len() >= MERGED_MIN {
-        let more: Vec<u32> = merged.into_iter().filter(|number| !chosen.contains(number)).collect();
-        chosen.extend(more);
+    // One small file alone gains nothing.
+    if let [only] = chosen[..]
+        && state.file(only).is_some_and(|file| file.committed.is_empty())
+    {
+        chosen.clear();
     }
-    let mut bytes = 0;
-    chosen.retain(|number| {
-        let wanted = bytes < REWRITE_BYTES_MAX;
-        let file = state.files.get(*number as usize).and_then(Option::as_ref);
-        bytes += file.map_or(0, |file| file.file.file_size_in_bytes());
-        wanted
-    });
     chosen
 }
 
-impl Committer {
-    /// Rewrites small and worn files and folds delete files, in one commit. Nothing changes for readers but speed.
-    /// `everything`: also files with a single deleted row, without a bound on bytes.
-    pub async fn compact(
-        &self,
-        ctx: &RequestContext,
-        state: &mut TableState,
-        env: &Env,
-        everything: bool,
-    ) -> Result<Compaction, LakehouseError> {
-        let mut report = Compaction {
-            files_before: state.files.iter().flatten().count(),
+impl Compact {
+    /// Of the small and worn files of a table. `everything`: also files with a single deleted row, without a bound on
+    /// bytes.
+    pub fn begin(state: &TableState, everything: bool) -> Self {
+        let files = chosen(state, everything).into_iter().filter_map(|number| {
+            let file = state.file(number)?;
+            Some((number, Arc::clone(&file.file), Arc::clone(&file.committed)))
+        });
+        let report = Compaction {
+            files_before: state.live.len(),
+            files_after: state.live.len(),
             delete_files_before: state.delete_files.len(),
+            delete_files_after: state.delete_files.len(),
             ..Compaction::default()
         };
-        let files = chosen(state, everything);
-        let factory =
-            FileFactory::new(self.catalog.warehouse().clone(), &state.name.to_string(), env.clone());
-        let rewritten = self.rewrite(state, &factory, files).await?;
-        let mut delta =
-            RowDelta { add_data: rewritten.files.clone(), is_rewrite: true, ..RowDelta::default() };
-        for number in &rewritten.old {
-            if let Some(Some(file)) = state.files.get(*number as usize) {
-                delta.remove_data.insert(file.file.file_path().to_string());
-            }
+        Self {
+            base: Base::of(state),
+            files: files.collect(),
+            schema: Arc::clone(&state.schema),
+            fold: everything || has_many_deletes(state),
+            report,
         }
-        let remaining = remaining_deletes(state, &rewritten.old);
-        let fold = !state.delete_files.is_empty()
-            && (everything || state.delete_files.len() > DELETE_FILES_MAX || remaining.is_empty());
-        if fold {
-            delta.remove_deletes =
-                state.delete_files.iter().map(|file| file.file_path().to_string()).collect();
-            if !remaining.is_empty() {
-                delta.add_deletes.push(factory.position_deletes(&state.metadata, &remaining).await?);
-            }
+    }
+
+    /// Rewrites the files and folds delete files, in one commit. Nothing changes for readers but speed.
+    pub async fn run(mut self, committer: &Committer, ctx: &RequestContext) -> Result<Compacted, JobFault> {
+        let mut rewritten = Rewritten::default();
+        for (number, file, deleted) in &self.files {
+            self.report.bytes_rewritten += file.file_size_in_bytes();
+            rewritten.moved.push(Moved { old: *number, deleted: Arc::clone(deleted), pieces: Vec::new() });
+            self.rewrite(committer, file, deleted, &mut rewritten).await?;
         }
+        if let Some((file, _)) = rewritten.writer.take() {
+            self.finish_file(committer, file, &mut rewritten).await?;
+        }
+        let mut delta = RowDelta {
+            add_data: rewritten.files.iter().map(|new| new.file.as_ref().clone()).collect(),
+            remove_data: self.files.iter().map(|(_, file, _)| file.file_path().to_string()).collect(),
+            is_rewrite: true,
+            ..RowDelta::default()
+        };
+        let mut touched = BTreeMap::new();
+        if self.fold {
+            let stays = |file: &&DataFileView| !delta.remove_data.contains(file.file.file_path());
+            let files = self.base.view.files.iter().filter(stays);
+            let deleted = files.filter_map(|file| {
+                Some((file.file.file_path().to_string(), Arc::clone(file.deletes.as_ref()?)))
+            });
+            let shared: HashMap<&str, usize> = self.covering();
+            touched.extend(deleted.filter(|(path, _)| shared.get(path.as_str()).is_some_and(|n| *n > 1)));
+        }
+        let change = committer.rewrite_deletes(&self.base, touched, &delta.remove_data).await?;
+        let delete_files = change.put_into(&mut delta);
+        let Rewritten { files, moved, .. } = rewritten;
         if delta.is_empty() {
-            report.files_after = report.files_before;
-            report.delete_files_after = report.delete_files_before;
-            return Ok(report);
+            return Ok(Compacted { committed: None, files, moved, report: self.report });
         }
-        let new_deletes: Vec<DataFile> = delta.add_deletes.clone();
-        self.commit(ctx, state, delta, Vec::new()).await?;
-        report.rows_rewritten = rewritten.moved.len() as u64;
-        report.bytes_rewritten = rewritten.bytes;
-        if fold {
-            state.delete_files = new_deletes.into_iter().map(std::sync::Arc::new).collect();
+        let view = committer.commit(ctx, &self.base, delta, Vec::new()).await?;
+        self.report.rows_rewritten = files.iter().map(|new| new.file.record_count()).sum();
+        self.report.files_after = view.files.len();
+        self.report.delete_files_after = delete_files.len();
+        let committed = Some(Committed { view, delete_files });
+        Ok(Compacted { committed, files, moved, report: self.report })
+    }
+
+    /// By how many delete files each data file is covered.
+    fn covering(&self) -> HashMap<&str, usize> {
+        let mut covering = HashMap::new();
+        for path in self.base.delete_files.iter().flat_map(|file| file.covers.iter()) {
+            *covering.entry(path.as_str()).or_default() += 1;
         }
-        adopt(state, rewritten)?;
-        report.files_after = state.files.iter().flatten().count();
-        report.delete_files_after = state.delete_files.len();
-        Ok(report)
+        covering
+    }
+
+    async fn finish_file(
+        &self,
+        committer: &Committer,
+        file: DataFileWriter,
+        out: &mut Rewritten,
+    ) -> Result<(), LakehouseError> {
+        let file = file.close().await?;
+        let run =
+            committer.run_of(&self.base, &file, std::mem::take(&mut out.keys).into_iter().zip(0..).collect());
+        out.files.push(NewFile { file: Arc::new(file), run });
+        Ok(())
     }
 
     async fn rewrite(
         &self,
-        state: &TableState,
-        factory: &FileFactory,
-        files: Vec<u32>,
-    ) -> Result<Rewritten, LakehouseError> {
-        let mut out = Rewritten { old: files, files: Vec::new(), moved: Vec::new(), bytes: 0 };
-        // One small file alone gains nothing.
-        let alone = out.old.len() == 1
-            && out
-                .old
-                .iter()
-                .all(|n| state.files[*n as usize].as_ref().is_some_and(|f| f.deleted.is_empty()));
-        if alone {
-            out.old.clear();
-        }
-        let mut writer: Option<(DataFileWriter, usize)> = None;
-        for number in out.old.clone() {
-            let Some(file) = state.files[number as usize].as_ref() else { continue };
-            out.bytes += file.file.file_size_in_bytes();
-            self.rewrite_file(state, factory, number, file, &mut writer, &mut out).await?;
-        }
-        if let Some((file, _)) = writer {
-            out.files.push(file.close().await?);
-        }
-        Ok(out)
-    }
-
-    async fn rewrite_file(
-        &self,
-        state: &TableState,
-        factory: &FileFactory,
-        number: u32,
-        file: &FileState,
-        writer: &mut Option<(DataFileWriter, usize)>,
+        committer: &Committer,
+        file: &DataFile,
+        deleted: &RoaringTreemap,
         out: &mut Rewritten,
     ) -> Result<(), LakehouseError> {
-        let table = state.name.to_string();
+        let table = self.base.name.to_string();
         let arrow = |source| LakehouseError::Arrow { table: table.clone(), source };
-        let columns: Vec<usize> = (0..state.schema.fields().len()).collect();
-        let mut first = 0u32;
-        let mut batches =
-            read_rows(self.catalog.warehouse(), &state.schema, &columns, &file.file, None).await?;
-        loop {
-            let next = batches.try_next().await;
-            let next = next
-                .map_err(|source| LakehouseError::Parquet { path: file.file.file_path().into(), source })?;
-            let Some(batch) = next else { return Ok(()) };
-            let rows = u32::try_from(batch.num_rows()).unwrap_or(u32::MAX);
+        let columns: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let warehouse = committer.catalog.warehouse();
+        let mut batches = read_rows(warehouse, &self.schema, &columns, file, None).await?;
+        let mut first = 0_u32;
+        while let Some(batch) = batches.try_next().await.map_err(|error| damaged(file, error))? {
+            let rows = row_number(batch.num_rows())?;
             let live: BooleanArray =
-                (first..first + rows).map(|row| Some(!file.deleted.contains(u64::from(row)))).collect();
-            let batch = conform(&table, &state.schema, &columns, &batch)?;
+                (first..first + rows).map(|row| Some(!deleted.contains(u64::from(row)))).collect();
+            let batch = conform(&table, &self.schema, &columns, &batch)?;
             let kept = arrow::compute::filter_record_batch(&batch, &live).map_err(arrow)?;
-            let old_rows = (first..first + rows).filter(|row| !file.deleted.contains(u64::from(*row)));
+            let kept =
+                RecordBatch::try_new(Arc::clone(&self.schema), kept.columns().to_vec()).map_err(arrow)?;
+            let old_row = first;
             first += rows;
             if kept.num_rows() == 0 {
                 continue;
             }
-            let kept = RecordBatch::try_new(std::sync::Arc::clone(&state.schema), kept.columns().to_vec())
-                .map_err(arrow)?;
-            let (mut to, bytes) = match writer.take() {
+            let (mut to, bytes) = match out.writer.take() {
                 Some(open) => open,
-                None => (factory.data(&state.metadata).await?, 0),
+                None => (committer.factory(&self.base).data(self.base.metadata()).await?, 0),
             };
-            let at = u32::try_from(to.rows()).unwrap_or(u32::MAX);
+            let piece = Piece { old_row, file: out.files.len(), new_row: row_number(to.rows() as usize)? };
+            if let Some(moved) = out.moved.last_mut()
+                && moved.pieces.last().is_none_or(|last| last.file != piece.file)
+            {
+                moved.pieces.push(piece);
+            }
             to.write(&kept).await?;
-            let keys = match &state.hasher {
-                Some(hasher) => hasher.hash(&table, kept.columns())?,
-                None => vec![0; kept.num_rows()],
-            };
-            for ((n, key), old) in keys.into_iter().enumerate().zip(old_rows) {
-                let new = at + u32::try_from(n).unwrap_or(u32::MAX);
-                out.moved.push((key, FileRow { file: number, row: old }, out.files.len(), new));
+            if let Some(hasher) = &self.base.hasher {
+                out.keys.extend(hasher.hash(&table, kept.columns())?);
             }
             let bytes = bytes + kept.get_array_memory_size() / 4;
             if bytes >= TARGET_BYTES {
-                out.files.push(to.close().await?);
+                self.finish_file(committer, to, out).await?;
             } else {
-                *writer = Some((to, bytes));
+                out.writer = Some((to, bytes));
             }
         }
+        Ok(())
     }
 }
 
-fn remaining_deletes(state: &TableState, gone: &[u32]) -> BTreeMap<String, RoaringTreemap> {
-    let files = state.files.iter().enumerate();
-    files
-        .filter_map(|(number, file)| {
-            let file = file.as_ref()?;
-            let stays = !gone.iter().any(|g| *g as usize == number) && !file.deleted.is_empty();
-            stays.then(|| (file.file.file_path().to_string(), file.deleted.clone()))
-        })
-        .collect()
-}
-
-fn adopt(state: &mut TableState, rewritten: Rewritten) -> Result<(), LakehouseError> {
-    for number in &rewritten.old {
-        state.files[*number as usize] = None;
+impl Compacted {
+    /// Takes the commit over: rows that went meanwhile are deleted where they are now.
+    pub fn adopt(self, state: &mut TableState) -> Result<Compaction, LakehouseError> {
+        let Some(committed) = self.committed else { return Ok(self.report) };
+        let mut deleted: Vec<RoaringTreemap> = self.files.iter().map(|_| RoaringTreemap::new()).collect();
+        for moved in &self.moved {
+            let Some(file) = state.file(moved.old) else { continue };
+            for row in (file.deleted.as_ref() - moved.deleted.as_ref()).iter() {
+                if let Some((file, row)) = u32::try_from(row).ok().and_then(|row| moved.place(row)) {
+                    deleted[file].insert(u64::from(row));
+                }
+            }
+            state.remove(moved.old);
+        }
+        for (new, deleted) in self.files.into_iter().zip(deleted) {
+            let is_dirty = !deleted.is_empty();
+            let number = state.add(FileState {
+                file: new.file,
+                position: usize::MAX,
+                committed: Arc::default(),
+                deleted: Arc::new(deleted),
+                run: new.run,
+            })?;
+            if is_dirty {
+                state.dirty.insert(number);
+            }
+        }
+        state.adopt(committed.view, committed.delete_files)?;
+        Ok(self.report)
     }
-    let mut numbers = Vec::with_capacity(rewritten.files.len());
-    for file in rewritten.files {
-        numbers.push(state.add_file(file)?);
-    }
-    if state.hasher.is_none() {
-        return Ok(());
-    }
-    for (key, old, file, row) in rewritten.moved {
-        debug_assert_eq!(state.index.get(key), Some(old), "a live row is the row of its key");
-        state.index.put(key, FileRow { file: numbers[file], row });
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_is_found_where_it_was_moved() {
+        let deleted: RoaringTreemap = [0_u64, 3, 4, 9].into_iter().collect();
+        let piece = |old_row, file, new_row| Piece { old_row, file, new_row };
+        let moved =
+            Moved { old: 0, deleted: Arc::new(deleted), pieces: vec![piece(0, 0, 100), piece(5, 1, 0)] };
+        let places: Vec<_> = [1, 2, 5, 8, 10].into_iter().map(|row| moved.place(row).unwrap()).collect();
+        assert_eq!(places, [(0, 100), (0, 101), (1, 0), (1, 3), (1, 4)]);
+    }
 
     #[test]
     fn rows_are_rewritten_as_often_as_their_table_doubles() {

@@ -7,8 +7,7 @@ use iceberg::TableUpdate;
 use iceberg::spec::{ManifestFile, SnapshotRef, TableMetadata};
 use tarn_core::RequestContext;
 
-use super::flush::Committer;
-use super::state::TableState;
+use super::flush::{Base, Committed, Committer, JobFault};
 use crate::error::LakehouseError;
 use crate::io::Warehouse;
 use crate::snapshot::RowDelta;
@@ -62,23 +61,20 @@ pub fn is_due(metadata: &TableMetadata, now_ms: i64) -> bool {
 }
 
 impl Committer {
-    /// Removes old snapshots in one commit, then deletes files that no other snapshot needs. Returns how many
-    /// snapshots went.
-    pub async fn expire(
-        &self,
-        ctx: &RequestContext,
-        state: &mut TableState,
-    ) -> Result<usize, LakehouseError> {
-        let before = Arc::clone(&state.metadata);
+    /// Removes old snapshots in one commit, then deletes files that no other snapshot needs. `None` if none may go.
+    pub async fn expire(&self, ctx: &RequestContext, base: Base) -> Result<Option<Committed>, JobFault> {
+        let before = Arc::clone(base.metadata());
         let gone = expired(&before, self.env.clock.now_ms());
         if gone.is_empty() {
-            return Ok(0);
+            return Ok(None);
         }
         let update = TableUpdate::RemoveSnapshots { snapshot_ids: gone.clone() };
-        self.commit(ctx, state, RowDelta::default(), vec![update]).await?;
+        let view = self.commit(ctx, &base, RowDelta::default(), vec![update]).await?;
         let gone: HashSet<i64> = gone.into_iter().collect();
-        self.delete_unreachable(&state.name.to_string(), &before, &gone).await?;
-        Ok(gone.len())
+        if let Err(error) = self.delete_unreachable(&base.name.to_string(), &before, &gone).await {
+            tracing::warn!(table = %base.name, %error, "files of old snapshots stay behind");
+        }
+        Ok(Some(Committed { view, delete_files: base.delete_files }))
     }
 
     async fn delete_unreachable(

@@ -1,31 +1,31 @@
-//! A stretch of change rows becomes one commit: new data files, position deletes for the rows they replace, and the
-//! topic's offset in the table's properties.
+//! Hot rows become one commit: new data files, position deletes for the rows that went, and the topic's offset in the
+//! table's properties. Meanwhile changes go on being applied; what they do to rows on their way is found when the
+//! commit is taken over.
 
-use std::collections::{BTreeMap, HashMap};
-use std::slice::Chunks;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::compute::{concat, interleave};
 use iceberg::TableUpdate;
-use iceberg::spec::DataFile;
+use iceberg::spec::{DataFile, TableMetadata};
 use roaring::RoaringTreemap;
-use tarn_core::{Env, RequestContext, TopicName};
+use tarn_core::{Env, RequestContext, TableName, TopicName};
 
-use super::collapse::{Origin, PendingRow, Stretch};
-use super::index::{FileRow, KeyHash};
+use super::index::{KeyHash, KeyHasher};
 use super::lane::{Lane, lanes};
-use super::state::TableState;
-use crate::catalog::Catalog;
+use super::rows::HotSlot;
+use super::run::Run;
+use super::state::{FileState, RunFolder, TableState, row_number};
+use crate::catalog::{Catalog, LoadedTable};
 use crate::data_file::FileFactory;
 use crate::error::LakehouseError;
-use crate::load::ViewLoader;
+use crate::load::{DeleteFileState, ViewLoader};
 use crate::snapshot::RowDelta;
+use crate::view::TableView;
 
-/// Rows interleaved at a time.
-const CHUNK_ROWS: usize = 32 * 1024;
-/// Runs of neighbouring rows at least this long on average are copied whole, others row by row.
-const RUN_ROWS_MIN: usize = 64;
+/// Data files with deletes of a commit that get a delete file each; of more, all deletes go into one file.
+const OWN_DELETE_FILES_MAX: usize = 64;
+/// The place of a row that was gone when its flush began.
+const NOWHERE: (u32, u32) = (u32::MAX, u32::MAX);
 
 /// Table property: the next offset of a topic partition that the table has not applied.
 pub fn offset_property(topic: &TopicName) -> String {
@@ -43,154 +43,368 @@ pub struct Committer {
     pub env: Env,
 }
 
-/// What a flush did.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Flushed {
-    /// Rows written.
-    pub written: u64,
-    /// Rows of files that were deleted.
-    pub deleted: u64,
+/// A table at a commit of ours, and its name: what a commit goes on from.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// The table.
+    pub name: TableName,
+    /// The commit as queries see it, without hot rows.
+    pub view: Arc<TableView>,
+    /// Live position-delete files.
+    pub delete_files: Vec<DeleteFileState>,
+    /// Hashes keys; `None` for a table without a key.
+    pub hasher: Option<Arc<KeyHasher>>,
+    /// Where key runs are kept.
+    pub runs: RunFolder,
 }
 
-/// Rows of a commit in their files, not committed yet.
-struct Written {
-    files: Vec<DataFile>,
-    /// Key and place, by number of the file in `files`.
-    places: Vec<(KeyHash, usize, u32)>,
+impl Base {
+    /// Of a state.
+    pub fn of(state: &TableState) -> Self {
+        Self {
+            name: state.name.clone(),
+            view: Arc::clone(&state.base),
+            delete_files: state.delete_files.clone(),
+            hasher: state.hasher.clone(),
+            runs: state.runs.clone(),
+        }
+    }
+
+    /// Its metadata.
+    pub fn metadata(&self) -> &Arc<TableMetadata> {
+        &self.view.metadata
+    }
+}
+
+/// What a flush works on.
+#[derive(Debug)]
+pub struct Flush {
+    base: Base,
+    slots: Vec<HotSlot>,
+    /// All deleted rows of files with new ones, by number.
+    dirty: BTreeMap<u32, (String, Arc<RoaringTreemap>)>,
+    truncated: bool,
+    offset: u64,
+}
+
+/// A data file that was written, with the keys of its rows.
+#[derive(Debug)]
+pub struct NewFile {
+    /// What its manifest entry says.
+    pub file: Arc<DataFile>,
+    /// Its keys; `None` in tables without a key.
+    pub run: Option<Arc<Run>>,
+}
+
+/// Why work beside the sink did not come about.
+#[derive(Debug)]
+pub enum JobFault {
+    /// Nothing was committed; it can be tried again.
+    Before(LakehouseError),
+    /// Another writer changed the table, or whether the commit came about is not known: the state has to be opened
+    /// again.
+    Commit(LakehouseError),
+}
+
+impl From<LakehouseError> for JobFault {
+    fn from(error: LakehouseError) -> Self {
+        Self::Before(error)
+    }
+}
+
+/// A commit that was made.
+#[derive(Debug)]
+pub struct Committed {
+    /// As queries see it.
+    pub view: Arc<TableView>,
+    /// Live position-delete files.
+    pub delete_files: Vec<DeleteFileState>,
+}
+
+/// What a flush did.
+#[derive(Debug)]
+pub struct Flushed {
+    committed: Committed,
+    files: Vec<NewFile>,
+    /// For each frozen row: number in `files` and row there.
+    places: Vec<(u32, u32)>,
+    truncated: bool,
+    /// Next offset that is not in the table.
+    pub offset: u64,
+    /// Rows written.
+    pub written: u64,
+}
+
+/// What deletes of a commit come to.
+#[derive(Debug, Default)]
+pub struct DeleteChange {
+    add: Vec<DataFile>,
+    /// Live position-delete files after the commit.
+    after: Vec<DeleteFileState>,
+    remove: HashSet<String>,
+}
+
+impl DeleteChange {
+    /// Adds it to what a commit does. Returns the position-delete files after it.
+    pub fn put_into(self, delta: &mut RowDelta) -> Vec<DeleteFileState> {
+        delta.add_deletes.extend(self.add);
+        delta.remove_deletes.extend(self.remove);
+        self.after
+    }
+}
+
+impl Flush {
+    /// Of everything in memory, which is frozen until [`Flushed::adopt`] or [`thaw`].
+    pub fn begin(state: &mut TableState, offset: u64) -> Self {
+        let dirty = state.dirty.iter().filter_map(|number| {
+            let file = state.file(*number)?;
+            Some((*number, (file.file.file_path().to_string(), Arc::clone(&file.deleted))))
+        });
+        let dirty = dirty.collect();
+        state.keys.freeze();
+        let slots = state.rows.freeze();
+        Self { base: Base::of(state), slots, dirty, truncated: state.truncated, offset }
+    }
+
+    /// Writes files and commits.
+    pub async fn run(
+        self,
+        committer: &Committer,
+        ctx: &RequestContext,
+        topic: &TopicName,
+    ) -> Result<Flushed, JobFault> {
+        let (files, places) = committer.write_rows(&self.base, &self.slots).await?;
+        let mut delta = RowDelta {
+            add_data: files.iter().map(|new| new.file.as_ref().clone()).collect(),
+            ..RowDelta::default()
+        };
+        let mut delete_files = self.base.delete_files.clone();
+        if self.truncated {
+            let view = &self.base.view;
+            delta.remove_data = view.files.iter().map(|file| file.file.file_path().to_string()).collect();
+            let equality = view.equality_deletes.iter().map(|delete| delete.file.file_path().to_string());
+            let position = delete_files.iter().map(|delete| delete.file.file_path().to_string());
+            delta.remove_deletes = position.chain(equality).collect();
+            delete_files.clear();
+        } else if !self.dirty.is_empty() {
+            let touched = self.dirty.values().map(|(path, rows)| (path.clone(), Arc::clone(rows))).collect();
+            let change = committer.rewrite_deletes(&self.base, touched, &HashSet::new()).await?;
+            delete_files = change.put_into(&mut delta);
+        }
+        let written = files.iter().map(|new| new.file.record_count()).sum();
+        let properties = HashMap::from([(offset_property(topic), self.offset.to_string())]);
+        let updates = vec![TableUpdate::SetProperties { updates: properties }];
+        let view = committer.commit(ctx, &self.base, delta, updates).await?;
+        let committed = Committed { view, delete_files };
+        Ok(Flushed { committed, files, places, truncated: self.truncated, offset: self.offset, written })
+    }
+}
+
+/// The flush did not come about: its rows are as others again.
+pub fn thaw(state: &mut TableState) {
+    state.rows.thaw();
+    state.keys.thaw();
+}
+
+impl Flushed {
+    /// Takes the commit over: rows that went while they were on their way are deleted from their new files.
+    pub fn adopt(self, state: &mut TableState) -> Result<(), LakehouseError> {
+        let mut deleted: Vec<RoaringTreemap> = self.files.iter().map(|_| RoaringTreemap::new()).collect();
+        let mut places = self.places.into_iter();
+        for slot in state.rows.drop_frozen() {
+            for (row, place) in places.by_ref().take(slot.rows.num_rows()).enumerate() {
+                if place != NOWHERE && slot.dead.contains(row) {
+                    deleted[place.0 as usize].insert(u64::from(place.1));
+                }
+            }
+        }
+        state.keys.drop_frozen();
+        if self.truncated {
+            state.truncated = false;
+        }
+        for (new, deleted) in self.files.into_iter().zip(deleted) {
+            let is_dirty = !deleted.is_empty();
+            let number = state.add(FileState {
+                file: new.file,
+                position: usize::MAX,
+                committed: Arc::default(),
+                deleted: Arc::new(deleted),
+                run: new.run,
+            })?;
+            if is_dirty {
+                state.dirty.insert(number);
+            }
+        }
+        state.adopt(self.committed.view, self.committed.delete_files)
+    }
 }
 
 impl Committer {
-    fn factory(&self, state: &TableState) -> FileFactory {
-        FileFactory::new(self.catalog.warehouse().clone(), &state.name.to_string(), self.env.clone())
+    /// Makes files of a table.
+    pub fn factory(&self, base: &Base) -> FileFactory {
+        FileFactory::new(self.catalog.warehouse().clone(), &base.name.to_string(), self.env.clone())
     }
 
-    /// Commits a stretch and the offset after it. On an error nothing of it is visible, and the state is as before.
-    /// Errors: `CommitFailed` when another writer changed the table; the caller opens the state anew.
-    pub async fn flush(
+    /// The keys of a file that was written, kept.
+    pub fn run_of(&self, base: &Base, file: &DataFile, keys: Vec<(KeyHash, u32)>) -> Option<Arc<Run>> {
+        let hasher = base.hasher.as_ref()?;
+        Some(Arc::new(base.runs.keep(file, keys, hasher.fingerprint())))
+    }
+
+    /// Writes the rows that are left of some batches. Returns the files and where each row is in them.
+    async fn write_rows(
         &self,
-        ctx: &RequestContext,
-        state: &mut TableState,
-        stretch: &Stretch,
-        topic: &TopicName,
-        next_offset: u64,
-    ) -> Result<Flushed, LakehouseError> {
-        let outcome = stretch.outcome();
-        let written = self.write_rows(state, stretch, &outcome.write).await?;
-        let mut new_deletes: BTreeMap<u32, RoaringTreemap> = BTreeMap::new();
-        if !stretch.truncated() {
-            for at in outcome.delete.iter().filter_map(|key| state.index.get(*key)) {
-                new_deletes.entry(at.file).or_default().insert(u64::from(at.row));
+        base: &Base,
+        slots: &[HotSlot],
+    ) -> Result<(Vec<NewFile>, Vec<(u32, u32)>), LakehouseError> {
+        let table = base.name.to_string();
+        let live: usize = slots.iter().map(HotSlot::live_rows).sum();
+        let total: usize = slots.iter().map(|slot| slot.rows.num_rows()).sum();
+        let mut places = vec![NOWHERE; total];
+        let mut files = Vec::new();
+        if live == 0 {
+            return Ok((files, places));
+        }
+        let factory = self.factory(base);
+        let lanes = lanes(live);
+        let mut open: Vec<Lane> = Vec::with_capacity(lanes);
+        // By lane, the frozen rows that went into it and their keys.
+        let mut contents: Vec<(Vec<usize>, Vec<KeyHash>)> = Vec::with_capacity(lanes);
+        let (mut row, mut written) = (0, 0);
+        for slot in slots {
+            let columns: Vec<usize> = (0..slot.rows.num_columns()).collect();
+            let batch = slot.batch().live(&columns);
+            let batch = batch.map_err(|source| LakehouseError::Arrow { table: table.clone(), source })?;
+            let rows = (0..slot.rows.num_rows()).filter(|at| !slot.dead.contains(*at)).map(|at| row + at);
+            // A lane takes whole batches until it has its share.
+            if open.is_empty() || written * lanes >= live * open.len() {
+                open.push(Lane::open(&factory, base.metadata(), &self.env));
+                contents.push((Vec::new(), Vec::new()));
+            }
+            let at = open.len() - 1;
+            contents[at].0.extend(rows);
+            row += slot.rows.num_rows();
+            written += batch.num_rows();
+            if batch.num_rows() == 0 {
+                continue;
+            }
+            if let Some(hasher) = &base.hasher {
+                contents[at].1.extend(hasher.hash(&table, batch.columns())?);
+            }
+            if !open[at].write(batch).await {
+                open.swap_remove(at).close().await?;
+                return Err(LakehouseError::Invalid {
+                    what: format!("files of table `{table}` ended early"),
+                });
             }
         }
-        let deleted = new_deletes.values().map(RoaringTreemap::len).sum();
-        let delta = self.delta(state, stretch, &written, &new_deletes).await?;
-        let added_deletes: Vec<Arc<DataFile>> = delta.add_deletes.iter().cloned().map(Arc::new).collect();
-        let properties = HashMap::from([(offset_property(topic), next_offset.to_string())]);
-        self.commit(ctx, state, delta, vec![TableUpdate::SetProperties { updates: properties }]).await?;
-        // Committed: the state follows.
-        if stretch.truncated() {
-            state.files.iter_mut().for_each(|file| *file = None);
-            state.delete_files.clear();
-            state.index.clear();
-        }
-        for (file, rows) in new_deletes {
-            if let Some(Some(file)) = state.files.get_mut(file as usize) {
-                file.deleted |= rows;
+        for (lane, (rows, keys)) in open.into_iter().zip(contents) {
+            let (mut rows, mut keys) = (rows.into_iter(), keys.into_iter());
+            for file in lane.close().await? {
+                let number = row_number(files.len())?;
+                let count = u32::try_from(file.record_count()).unwrap_or(u32::MAX);
+                for at in 0..count {
+                    if let Some(row) = rows.next() {
+                        places[row] = (number, at);
+                    }
+                }
+                let run = self.run_of(base, &file, keys.by_ref().take(count as usize).zip(0..).collect());
+                files.push(NewFile { file: Arc::new(file), run });
             }
         }
-        outcome.delete.iter().for_each(|key| state.index.remove(*key));
-        state.delete_files.extend(added_deletes);
-        self.adopt(state, written)?;
-        Ok(Flushed { written: outcome.write.len() as u64, deleted })
+        Ok((files, places))
     }
 
-    fn adopt(&self, state: &mut TableState, written: Written) -> Result<(), LakehouseError> {
-        let mut numbers = Vec::with_capacity(written.files.len());
-        for file in written.files {
-            numbers.push(state.add_file(file)?);
-        }
-        if state.hasher.is_some() {
-            state.index.reserve(written.places.len());
-            for (key, file, row) in written.places {
-                state.index.put(key, FileRow { file: numbers[file], row });
-            }
-        }
-        Ok(())
-    }
-
-    async fn delta(
+    /// Position deletes of a commit: each data file of `touched` (by location, with all its deleted rows) is afterwards
+    /// covered by one delete file. Delete files that cover it now go, and what else they cover is written again, unless
+    /// its data file goes too (`gone`).
+    pub async fn rewrite_deletes(
         &self,
-        state: &TableState,
-        stretch: &Stretch,
-        written: &Written,
-        new_deletes: &BTreeMap<u32, RoaringTreemap>,
-    ) -> Result<RowDelta, LakehouseError> {
-        let mut delta = RowDelta { add_data: written.files.clone(), ..RowDelta::default() };
-        if stretch.truncated() {
-            let files = state.files.iter().flatten();
-            delta.remove_data = files.map(|file| file.file.file_path().to_string()).collect();
-            delta.remove_deletes =
-                state.delete_files.iter().map(|file| file.file_path().to_string()).collect();
-        } else if !new_deletes.is_empty() {
-            let by_location: BTreeMap<String, RoaringTreemap> = new_deletes
-                .iter()
-                .filter_map(|(number, rows)| {
-                    let file = state.files.get(*number as usize)?.as_ref()?;
-                    Some((file.file.file_path().to_string(), rows.clone()))
-                })
-                .collect();
-            delta
-                .add_deletes
-                .push(self.factory(state).position_deletes(&state.metadata, &by_location).await?);
+        base: &Base,
+        mut touched: BTreeMap<String, Arc<RoaringTreemap>>,
+        gone: &HashSet<String>,
+    ) -> Result<DeleteChange, LakehouseError> {
+        let deletes_of: HashMap<&str, &Arc<RoaringTreemap>> = base
+            .view
+            .files
+            .iter()
+            .filter_map(|file| Some((file.file.file_path(), file.deletes.as_ref()?)))
+            .collect();
+        let mut change = DeleteChange { after: base.delete_files.clone(), ..DeleteChange::default() };
+        loop {
+            let is_hit = |file: &DeleteFileState| {
+                file.covers.iter().any(|path| touched.contains_key(path) || gone.contains(path))
+            };
+            let (hit, rest): (Vec<_>, Vec<_>) = change.after.into_iter().partition(is_hit);
+            change.after = rest;
+            if hit.is_empty() {
+                break;
+            }
+            for file in hit {
+                change.remove.insert(file.file.file_path().to_string());
+                for path in file.covers.iter().filter(|path| !gone.contains(*path)) {
+                    if let Some(deletes) = deletes_of.get(path.as_str()) {
+                        touched.entry(path.clone()).or_insert_with(|| Arc::clone(deletes));
+                    }
+                }
+            }
         }
-        Ok(delta)
+        let touched: Vec<_> = touched.into_iter().filter(|(_, rows)| !rows.is_empty()).collect();
+        let per_file = if touched.len() > OWN_DELETE_FILES_MAX { touched.len() } else { 1 };
+        let factory = self.factory(base);
+        for group in touched.chunks(per_file) {
+            let rows: BTreeMap<String, RoaringTreemap> =
+                group.iter().map(|(path, rows)| (path.clone(), rows.as_ref().clone())).collect();
+            let file = factory.position_deletes(base.metadata(), &rows).await?;
+            self.loader.wrote_deletes(&file, group.iter().cloned().collect()).await;
+            let covers: HashSet<String> = rows.into_keys().collect();
+            change.after.push(DeleteFileState { file: Arc::new(file.clone()), covers: Arc::new(covers) });
+            change.add.push(file);
+        }
+        Ok(change)
     }
 
-    /// Produces a snapshot (unless nothing changes) and commits it with `more` updates; the state's metadata follows.
+    /// Produces a snapshot (unless no row changes) and commits it with `more` updates. Returns the table as it is then.
+    /// Of a commit that another writer was faster than no file stays.
     pub async fn commit(
         &self,
         ctx: &RequestContext,
-        state: &mut TableState,
+        base: &Base,
         delta: RowDelta,
         more: Vec<TableUpdate>,
-    ) -> Result<(), LakehouseError> {
-        let files: Vec<String> = delta
+    ) -> Result<Arc<TableView>, JobFault> {
+        let files: BTreeSet<String> = delta
             .add_data
             .iter()
             .chain(&delta.add_deletes)
             .map(|file| file.file_path().to_string())
             .collect();
-        let table = state.name.to_string();
+        let (table, metadata) = (base.name.to_string(), base.metadata());
         let (requirements, mut updates, attempt_files) = if delta.is_empty() {
-            (
-                vec![iceberg::TableRequirement::UuidMatch { uuid: state.metadata.uuid() }],
-                Vec::new(),
-                Vec::new(),
-            )
+            (vec![iceberg::TableRequirement::UuidMatch { uuid: metadata.uuid() }], Vec::new(), Vec::new())
         } else {
-            let manifests = self.loader.manifests();
-            let produced = delta.produce(&table, &state.metadata, manifests, &self.env).await?;
+            let produced = delta.produce(&table, metadata, self.loader.manifests(), &self.env).await?;
             (produced.requirements, produced.updates, produced.written)
         };
         updates.extend(more);
-        match self.catalog.commit_table(ctx, &state.name, requirements, updates).await {
+        match self.catalog.commit_table(ctx, &base.name, requirements, updates).await {
             Ok(loaded) => {
-                super::expire::delete_old_metadata(
-                    self.catalog.warehouse(),
-                    &state.metadata,
-                    &loaded.metadata,
-                )
-                .await;
-                state.metadata = loaded.metadata;
-                Ok(())
+                super::expire::delete_old_metadata(self.catalog.warehouse(), metadata, &loaded.metadata)
+                    .await;
+                self.view_of(base, loaded).await.map_err(JobFault::Commit)
             }
             Err(error) => {
                 if matches!(error, LakehouseError::CommitFailed { .. }) {
                     self.discard(files.into_iter().chain(attempt_files)).await;
                 }
-                Err(error)
+                Err(JobFault::Commit(error))
             }
         }
+    }
+
+    async fn view_of(&self, base: &Base, table: LoadedTable) -> Result<Arc<TableView>, LakehouseError> {
+        let location = table.metadata_location.unwrap_or_default();
+        Ok(Arc::new(self.loader.load(&base.name, table.metadata, &location, None).await?))
     }
 
     /// Deletes files of a commit that was refused.
@@ -201,154 +415,4 @@ impl Committer {
             }
         }
     }
-
-    async fn write_rows(
-        &self,
-        state: &TableState,
-        stretch: &Stretch,
-        rows: &[(PendingRow, KeyHash)],
-    ) -> Result<Written, LakehouseError> {
-        let mut written = Written { files: Vec::new(), places: Vec::with_capacity(rows.len()) };
-        if rows.is_empty() {
-            return Ok(written);
-        }
-        let borrowed = self.borrowed_rows(state, stretch, rows).await?;
-        let (factory, metadata) = (self.factory(state), &state.metadata);
-        let slice = rows.len().div_ceil(lanes(rows.len()));
-        let mut open: Vec<(Chunks<'_, (PendingRow, KeyHash)>, Lane)> = rows
-            .chunks(slice)
-            .map(|rows| (rows.chunks(CHUNK_ROWS), Lane::open(&factory, metadata, &self.env)))
-            .collect();
-        loop {
-            let mut more = false;
-            let mut failed = None;
-            for (n, (chunks, lane)) in open.iter_mut().enumerate() {
-                let Some(chunk) = chunks.next() else { continue };
-                more = true;
-                if !lane.write(gather(state, stretch, chunk, &borrowed)?).await {
-                    failed = Some(n);
-                    break;
-                }
-            }
-            if let Some(failed) = failed {
-                open.swap_remove(failed).1.close().await?;
-                let table = &state.name;
-                return Err(LakehouseError::Invalid {
-                    what: format!("files of table `{table}` ended early"),
-                });
-            }
-            if !more {
-                break;
-            }
-        }
-        let mut rows = rows.iter();
-        for (_, lane) in open {
-            for file in lane.close().await? {
-                let places = rows.by_ref().take(usize::try_from(file.record_count()).unwrap_or(usize::MAX));
-                let number = written.files.len();
-                written.places.extend(places.zip(0..).map(|((_, key), row)| (*key, number, row)));
-                written.files.push(file);
-            }
-        }
-        Ok(written)
-    }
-
-    /// Reads the rows of files that unsent values come from.
-    async fn borrowed_rows(
-        &self,
-        state: &TableState,
-        stretch: &Stretch,
-        rows: &[(PendingRow, KeyHash)],
-    ) -> Result<BorrowedRows, LakehouseError> {
-        let mut borrowed = BorrowedRows::default();
-        if !stretch.borrows() {
-            return Ok(borrowed);
-        }
-        let mut by_file: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        for (row, _) in rows {
-            for (_, origin) in stretch.borrowed(*row) {
-                if let Origin::File(at) = origin {
-                    by_file.entry(at.file).or_default().push(at.row);
-                }
-            }
-        }
-        for (file, mut wanted) in by_file {
-            wanted.sort_unstable();
-            wanted.dedup();
-            let mut wanted = wanted.as_slice();
-            for batch in state.rows_of_file(self.catalog.warehouse(), file, wanted).await? {
-                let (here, rest) = wanted.split_at(batch.num_rows().min(wanted.len()));
-                for (n, row) in here.iter().enumerate() {
-                    borrowed.places.insert(FileRow { file, row: *row }, (borrowed.batches.len(), n));
-                }
-                wanted = rest;
-                borrowed.batches.push(batch);
-            }
-        }
-        Ok(borrowed)
-    }
-}
-
-/// Rows of files that a stretch takes values from.
-#[derive(Default)]
-struct BorrowedRows {
-    batches: Vec<RecordBatch>,
-    places: HashMap<FileRow, (usize, usize)>,
-}
-
-/// The rows of a chunk as one batch of the table's schema.
-fn gather(
-    state: &TableState,
-    stretch: &Stretch,
-    chunk: &[(PendingRow, KeyHash)],
-    borrowed: &BorrowedRows,
-) -> Result<RecordBatch, LakehouseError> {
-    let arrow = |source| LakehouseError::Arrow { table: state.name.to_string(), source };
-    let sent: Vec<(usize, usize)> = chunk.iter().map(|(row, _)| (row.batch, row.row)).collect();
-    let runs = if stretch.borrows() { Vec::new() } else { runs(&sent) };
-    let mut columns: Vec<ArrayRef> = Vec::with_capacity(state.schema.fields().len());
-    for column in 0..state.schema.fields().len() {
-        let mut arrays: Vec<&dyn Array> = stretch.column(column);
-        if !stretch.borrows() {
-            columns.push(match runs.len() * RUN_ROWS_MIN <= chunk.len() {
-                true => {
-                    let slices: Vec<ArrayRef> = runs
-                        .iter()
-                        .map(|(batch, first, count)| arrays[*batch].slice(*first, *count))
-                        .collect();
-                    let slices: Vec<&dyn Array> = slices.iter().map(AsRef::as_ref).collect();
-                    concat(&slices).map_err(arrow)?
-                }
-                false => interleave(&arrays, &sent).map_err(arrow)?,
-            });
-            continue;
-        }
-        let own = arrays.len();
-        arrays.extend(borrowed.batches.iter().map(|batch| batch.column(column).as_ref()));
-        let place = |row: &PendingRow| -> (usize, usize) {
-            let origin = stretch.borrowed(*row).iter().find(|(c, _)| *c == column);
-            match origin.map(|(_, origin)| origin) {
-                None => (row.batch, row.row),
-                Some(Origin::Pending(from)) => (from.batch, from.row),
-                Some(Origin::File(at)) => {
-                    borrowed.places.get(at).map_or((row.batch, row.row), |(batch, n)| (own + batch, *n))
-                }
-            }
-        };
-        let places: Vec<(usize, usize)> = chunk.iter().map(|(row, _)| place(row)).collect();
-        columns.push(interleave(&arrays, &places).map_err(arrow)?);
-    }
-    RecordBatch::try_new(Arc::clone(&state.schema), columns).map_err(arrow)
-}
-
-/// Neighbouring rows as `(batch, first row, count)`. Copies of tables arrive as few long runs.
-fn runs(rows: &[(usize, usize)]) -> Vec<(usize, usize, usize)> {
-    let mut runs: Vec<(usize, usize, usize)> = Vec::new();
-    for (batch, row) in rows {
-        match runs.last_mut() {
-            Some((last, first, count)) if last == batch && *first + *count == *row => *count += 1,
-            _ => runs.push((*batch, *row, 1)),
-        }
-    }
-    runs
 }

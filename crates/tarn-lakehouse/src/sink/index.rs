@@ -1,11 +1,12 @@
-//! The key index of a table: where each live row lies. A cache, rebuilt from the key columns of the data files.
+//! Where each live row lies, by its key: hot rows in a map, rows of files in the runs of their files.
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 use rustc_hash::FxHashMap;
-use twox_hash::XxHash3_128;
+use twox_hash::{XxHash3_64, XxHash3_128};
 
+use super::rows::HotRow;
 use crate::error::LakehouseError;
 
 /// A key, hashed to 128 bits: among a billion keys two collide with a chance of 1e-21.
@@ -20,36 +21,63 @@ pub struct FileRow {
     pub row: u32,
 }
 
-/// Key to row, about 40 bytes per key.
-#[derive(Debug, Default)]
-pub struct KeyIndex {
-    rows: FxHashMap<KeyHash, FileRow>,
+/// Where a row lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Location {
+    /// In memory.
+    Hot(HotRow),
+    /// In a data file.
+    File(FileRow),
 }
 
-impl KeyIndex {
-    /// Where a key's row lies.
-    pub fn get(&self, key: KeyHash) -> Option<FileRow> {
-        self.rows.get(&key).copied()
+/// Key to hot row, about 40 bytes per key. Keys of rows in files are in the runs of their files.
+///
+/// An entry may be of a row that is gone; whoever looks asks the rows. So nothing has to be removed, and letting go of
+/// the frozen rows is letting go of a map.
+#[derive(Debug, Default)]
+pub struct HotKeys {
+    newest: FxHashMap<KeyHash, HotRow>,
+    /// Keys of the rows that are being flushed.
+    frozen: FxHashMap<KeyHash, HotRow>,
+}
+
+impl HotKeys {
+    /// The row of a key that `is_live`.
+    pub fn get(&self, key: KeyHash, is_live: impl Fn(HotRow) -> bool) -> Option<HotRow> {
+        let found = |rows: &FxHashMap<KeyHash, HotRow>| rows.get(&key).copied().filter(|row| is_live(*row));
+        found(&self.newest).or_else(|| found(&self.frozen))
     }
 
     /// Sets where a key's row lies.
-    pub fn put(&mut self, key: KeyHash, at: FileRow) {
-        self.rows.insert(key, at);
-    }
-
-    /// Forgets a key.
-    pub fn remove(&mut self, key: KeyHash) {
-        self.rows.remove(&key);
-    }
-
-    /// Forgets all keys.
-    pub fn clear(&mut self) {
-        self.rows.clear();
+    pub fn put(&mut self, key: KeyHash, row: HotRow) {
+        self.newest.insert(key, row);
     }
 
     /// Makes room for `more` keys.
     pub fn reserve(&mut self, more: usize) {
-        self.rows.reserve(more);
+        self.newest.reserve(more);
+    }
+
+    /// Forgets all keys.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Sets the keys so far apart as those of the rows being flushed.
+    pub fn freeze(&mut self) {
+        debug_assert!(self.frozen.is_empty(), "one flush at a time");
+        self.frozen = std::mem::take(&mut self.newest);
+    }
+
+    /// The flush did not come about: its keys are as others again.
+    pub fn thaw(&mut self) {
+        let newer = std::mem::replace(&mut self.newest, std::mem::take(&mut self.frozen));
+        self.newest.extend(newer);
+    }
+
+    /// Forgets the keys of the rows that were flushed.
+    pub fn drop_frozen(&mut self) {
+        self.frozen = FxHashMap::default();
     }
 }
 
@@ -59,6 +87,7 @@ pub struct KeyHasher {
     converter: RowConverter,
     /// The key columns among the table's columns, in key order.
     columns: Vec<usize>,
+    fingerprint: u64,
 }
 
 impl KeyHasher {
@@ -78,7 +107,14 @@ impl KeyHasher {
         }
         let converter = RowConverter::new(fields)
             .map_err(|source| LakehouseError::Arrow { table: table.into(), source })?;
-        Ok(Self { converter, columns })
+        let named: Vec<String> = columns.iter().map(|at| format!("{:?}", schema.field(*at))).collect();
+        let fingerprint = XxHash3_64::oneshot(named.join("\n").as_bytes());
+        Ok(Self { converter, columns, fingerprint })
+    }
+
+    /// Stands for the key columns: keys hashed under another one cannot be compared.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     /// The key columns among the table's columns, in key order.

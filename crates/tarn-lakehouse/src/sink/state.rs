@@ -1,132 +1,318 @@
-//! What the sink of a table knows: its files with their deleted rows, and where each key lies.
+//! What the sink of a table knows: its files with their deleted rows, its hot rows, and where each key lies.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 use iceberg::spec::{DataFile, TableMetadata};
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection, RowSelector};
-use parquet::arrow::async_reader::ParquetObjectReader;
-use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use roaring::RoaringTreemap;
-use tarn_core::{RequestContext, TableName};
+use tarn_core::TableName;
 
-use super::index::{FileRow, KeyHasher, KeyIndex};
+use super::index::{FileRow, HotKeys, KeyHash, KeyHasher, Location};
+use super::read::{conform, read_rows, selection_of};
+use super::rows::{HotRow, HotRows};
+use super::run::Run;
 use crate::catalog::LoadedTable;
 use crate::error::LakehouseError;
 use crate::io::Warehouse;
-use crate::load::ViewLoader;
+use crate::load::{DeleteFileState, ViewLoader};
 use crate::types::{arrow_schema, key_of};
+use crate::view::TableView;
 
 /// A live data file.
 #[derive(Clone, Debug)]
 pub struct FileState {
     /// What the manifest says.
     pub file: Arc<DataFile>,
+    /// Its place among the files of the committed view.
+    pub position: usize,
     /// Deleted rows, committed.
-    pub deleted: RoaringTreemap,
+    pub committed: Arc<RoaringTreemap>,
+    /// Deleted rows, those included that are in no delete file yet.
+    pub deleted: Arc<RoaringTreemap>,
+    /// Its keys; `None` in tables without a key.
+    pub run: Option<Arc<Run>>,
 }
 
-/// The state of a table at one commit.
+/// Where the key runs of a table's files are kept.
+#[derive(Clone, Debug, Default)]
+pub struct RunFolder(pub Option<PathBuf>);
+
+impl RunFolder {
+    fn path(&self, file: &DataFile) -> Option<PathBuf> {
+        let name = file.file_path().rsplit('/').next()?;
+        Some(self.0.as_ref()?.join(format!("{name}.keys")))
+    }
+
+    /// A run that is kept, if it is.
+    fn open(&self, file: &DataFile, fingerprint: u64) -> Option<Run> {
+        let run = Run::open(&self.path(file)?, fingerprint)?;
+        (run.keys() as u64 == file.record_count()).then_some(run)
+    }
+
+    /// Keeps a run; one that cannot be kept stays in memory.
+    pub fn keep(&self, file: &DataFile, keys: Vec<(KeyHash, u32)>, fingerprint: u64) -> Run {
+        let run = Run::build(keys, fingerprint);
+        let Some(path) = self.path(file) else { return run };
+        run.stored(&path).unwrap_or_else(|(run, error)| {
+            tracing::warn!(path = %path.display(), %error, "the keys of a data file stay in memory");
+            run
+        })
+    }
+
+    /// Removes the run of a file that is gone.
+    pub fn remove(&self, file: &DataFile) {
+        if let Some(path) = self.path(file) {
+            // It is a cache: what stays behind is removed when the table is opened.
+            drop(std::fs::remove_file(path));
+        }
+    }
+
+    /// Removes runs of files that the table has no more.
+    fn sweep(&self, live: &HashSet<PathBuf>) {
+        let Some(entries) = self.0.as_ref().and_then(|folder| std::fs::read_dir(folder).ok()) else { return };
+        for entry in entries.flatten().filter(|entry| !live.contains(&entry.path())) {
+            drop(std::fs::remove_file(entry.path()));
+        }
+    }
+}
+
+/// The state of a table: a commit, and what came after it.
 #[derive(Debug)]
 pub struct TableState {
     /// The table.
     pub name: TableName,
     /// Metadata of the commit.
     pub metadata: Arc<TableMetadata>,
+    /// The commit as queries see it.
+    pub base: Arc<TableView>,
     /// Live files; a number is never given twice, so a file that went is `None`.
     pub files: Vec<Option<FileState>>,
-    /// Live delete files, by location.
-    pub delete_files: Vec<Arc<DataFile>>,
-    /// Where each key lies; empty without a key.
-    pub index: KeyIndex,
+    /// Numbers of the live files, oldest first.
+    pub live: Vec<u32>,
+    /// Numbers of files with deleted rows that are in no delete file yet.
+    pub dirty: BTreeSet<u32>,
+    /// Live position-delete files.
+    pub delete_files: Vec<DeleteFileState>,
+    /// All files of the commit are to go.
+    pub truncated: bool,
+    /// Rows in memory.
+    pub rows: HotRows,
+    /// Their keys.
+    pub keys: HotKeys,
     /// Hashes keys; `None` for a table without a key.
-    pub hasher: Option<KeyHasher>,
+    pub hasher: Option<Arc<KeyHasher>>,
     /// Arrow schema of the table.
     pub schema: SchemaRef,
-    /// Whether other engines left equality deletes, which the key index does not know.
+    /// Whether other engines left equality deletes, which the key runs do not know.
     pub has_equality_deletes: bool,
+    /// Where key runs are kept.
+    pub runs: RunFolder,
 }
 
 impl TableState {
-    /// Reads the state of a table and builds its key index from the key columns of its files.
+    /// Reads the state of a table; key runs that are not kept are made of the key columns of their files.
     pub async fn open(
-        _ctx: &RequestContext,
         name: &TableName,
         table: &LoadedTable,
         loader: &ViewLoader,
+        runs: RunFolder,
     ) -> Result<Self, LakehouseError> {
         let metadata = Arc::clone(&table.metadata);
         let location = table.metadata_location.as_deref().unwrap_or_default();
-        let view = loader.load(name, Arc::clone(&metadata), location, None).await?;
+        let base = Arc::new(loader.load(name, Arc::clone(&metadata), location, None).await?);
         let text = name.to_string();
         let schema = arrow_schema(&text, metadata.current_schema())?;
         let key = key_of(&metadata);
         let hasher = match key.is_empty() {
             true => None,
-            false => Some(KeyHasher::new(&text, &schema, &key)?),
+            false => Some(Arc::new(KeyHasher::new(&text, &schema, &key)?)),
         };
-        let files = view.files.iter().map(|file| {
-            let deleted = file.deletes.as_ref().map(|rows| rows.as_ref().clone()).unwrap_or_default();
-            Some(FileState { file: Arc::clone(&file.file), deleted })
-        });
         let mut state = Self {
             name: name.clone(),
-            files: files.collect(),
-            delete_files: live_delete_files(&text, &metadata, loader).await?,
-            index: KeyIndex::default(),
+            files: Vec::new(),
+            live: Vec::new(),
+            dirty: BTreeSet::new(),
+            delete_files: loader.position_delete_files(&text, &metadata).await?,
+            truncated: false,
+            rows: HotRows::default(),
+            keys: HotKeys::default(),
             hasher,
             schema,
+            has_equality_deletes: !base.equality_deletes.is_empty(),
             metadata,
-            has_equality_deletes: !view.equality_deletes.is_empty(),
+            base: Arc::clone(&base),
+            runs,
         };
-        state.rebuild_index(loader.manifests().warehouse()).await?;
+        state.runs.sweep(&base.files.iter().filter_map(|file| state.runs.path(&file.file)).collect());
+        for (position, file) in base.files.iter().enumerate() {
+            let run = state.run_of(&file.file, loader.manifests().warehouse()).await?;
+            let committed = file.deletes.clone().unwrap_or_default();
+            state.add(FileState {
+                file: Arc::clone(&file.file),
+                position,
+                deleted: Arc::clone(&committed),
+                committed,
+                run,
+            })?;
+        }
         Ok(state)
     }
 
-    /// Fills the key index from the files.
-    async fn rebuild_index(&mut self, warehouse: &Warehouse) -> Result<(), LakehouseError> {
-        self.index.clear();
-        let Some(hasher) = &self.hasher else { return Ok(()) };
-        let table = self.name.to_string();
-        let live: u64 = self.files.iter().flatten().map(|f| f.file.record_count() - f.deleted.len()).sum();
-        self.index.reserve(usize::try_from(live).unwrap_or(0));
-        for (number, state) in self.files.iter().enumerate() {
-            let Some(state) = state else { continue };
-            let number = file_number(number)?;
-            let mut row = 0u32;
-            let columns = hasher.columns();
-            let mut batches = read_rows(warehouse, &self.schema, columns, &state.file, None).await?;
-            while let Some(batch) = batches.try_next().await.map_err(|e| damaged(&state.file, e))? {
-                let batch = conform(&table, &self.schema, columns, &batch)?;
-                for hash in hasher.hash_keys(&table, batch.columns())? {
-                    if !state.deleted.contains(u64::from(row)) {
-                        self.index.put(hash, FileRow { file: number, row });
-                    }
-                    row += 1;
+    async fn run_of(
+        &self,
+        file: &DataFile,
+        warehouse: &Warehouse,
+    ) -> Result<Option<Arc<Run>>, LakehouseError> {
+        let Some(hasher) = &self.hasher else { return Ok(None) };
+        if let Some(run) = self.runs.open(file, hasher.fingerprint()) {
+            return Ok(Some(Arc::new(run)));
+        }
+        let (table, columns) = (self.name.to_string(), hasher.columns());
+        let mut keys = Vec::with_capacity(usize::try_from(file.record_count()).unwrap_or_default());
+        let mut batches = read_rows(warehouse, &self.schema, columns, file, None).await?;
+        while let Some(batch) = batches.try_next().await.map_err(|e| damaged(file, e))? {
+            let batch = conform(&table, &self.schema, columns, &batch)?;
+            let first = row_number(keys.len())?;
+            keys.extend(hasher.hash_keys(&table, batch.columns())?.into_iter().zip(first..));
+        }
+        Ok(Some(Arc::new(self.runs.keep(file, keys, hasher.fingerprint()))))
+    }
+
+    /// Where the live row of a key lies.
+    pub fn locate(&self, key: KeyHash) -> Option<Location> {
+        if let Some(row) = self.keys.get(key, |row| self.rows.is_live(row)) {
+            return Some(Location::Hot(row));
+        }
+        for number in self.live.iter().rev() {
+            let Some(file) = self.file(*number) else { continue };
+            let Some(run) = &file.run else { continue };
+            if let Some(row) = run.find(key, |row| !file.deleted.contains(u64::from(row))) {
+                return Some(Location::File(FileRow { file: *number, row }));
+            }
+        }
+        None
+    }
+
+    /// Takes a row away.
+    pub fn kill(&mut self, at: Location) {
+        match at {
+            Location::Hot(row) => self.rows.kill(row),
+            Location::File(at) => {
+                if let Some(Some(file)) = self.files.get_mut(at.file as usize)
+                    && Arc::make_mut(&mut file.deleted).insert(u64::from(at.row))
+                {
+                    self.dirty.insert(at.file);
                 }
             }
         }
-        Ok(())
+    }
+
+    /// Takes all rows away but the hot ones from `end` on. No flush may be under way.
+    pub fn truncate(&mut self, end: HotRow) {
+        self.truncated |= !self.base.files.is_empty();
+        self.rows.kill_before(end);
+        self.keys.clear();
+        self.files.iter_mut().for_each(|file| *file = None);
+        self.live.clear();
+        self.dirty.clear();
+    }
+
+    /// A live file by its number.
+    pub fn file(&self, number: u32) -> Option<&FileState> {
+        self.files.get(number as usize)?.as_ref()
+    }
+
+    /// Live files with their numbers, oldest first.
+    pub fn live_files(&self) -> impl Iterator<Item = (u32, &FileState)> {
+        self.live.iter().filter_map(|number| Some((*number, self.file(*number)?)))
     }
 
     /// Adds a file and returns its number.
-    pub fn add_file(&mut self, file: DataFile) -> Result<u32, LakehouseError> {
-        self.files.push(Some(FileState { file: Arc::new(file), deleted: RoaringTreemap::new() }));
-        file_number(self.files.len() - 1)
+    pub fn add(&mut self, file: FileState) -> Result<u32, LakehouseError> {
+        let number = row_number(self.files.len())?;
+        self.files.push(Some(file));
+        self.live.push(number);
+        Ok(number)
     }
 
-    /// Values of one row of one file, in the table's columns. Errors: the file is gone or damaged.
+    /// Forgets a file that is gone.
+    pub fn remove(&mut self, number: u32) {
+        if let Some(file) = self.files.get_mut(number as usize).and_then(Option::take) {
+            self.runs.remove(&file.file);
+        }
+        self.live.retain(|live| *live != number);
+        self.dirty.remove(&number);
+    }
+
+    /// Whether something is in memory that is not committed.
+    pub fn is_ahead(&self) -> bool {
+        self.truncated || !self.dirty.is_empty() || self.rows.live_rows() > 0
+    }
+
+    /// Takes over a new commit of ours. Errors: `CommitFailed` if the table is another one in it: its schema was changed
+    /// by another writer, or a file is missing.
+    pub fn adopt(
+        &mut self,
+        base: Arc<TableView>,
+        delete_files: Vec<DeleteFileState>,
+    ) -> Result<(), LakehouseError> {
+        let changed = |what: String| LakehouseError::CommitFailed { table: self.name.to_string(), what };
+        if base.metadata.current_schema_id() != self.metadata.current_schema_id() {
+            return Err(changed("another writer changed the schema".into()));
+        }
+        let places: HashMap<&str, usize> =
+            base.files.iter().enumerate().map(|(at, file)| (file.file.file_path(), at)).collect();
+        for number in &self.live {
+            let Some(Some(file)) = self.files.get_mut(*number as usize) else { continue };
+            let Some(at) = places.get(file.file.file_path()) else {
+                return Err(changed(format!("file {} is not in the commit", file.file.file_path())));
+            };
+            file.position = *at;
+            file.file = Arc::clone(&base.files[*at].file);
+            file.committed = base.files[*at].deletes.clone().unwrap_or_default();
+            if file.deleted.len() == file.committed.len() {
+                file.deleted = Arc::clone(&file.committed);
+                self.dirty.remove(number);
+            }
+        }
+        self.metadata = Arc::clone(&base.metadata);
+        self.has_equality_deletes = !base.equality_deletes.is_empty();
+        self.delete_files = delete_files;
+        self.base = base;
+        Ok(())
+    }
+
+    /// What queries see: the commit and what came after it.
+    pub fn view(&self, version: u64) -> TableView {
+        let unflushed = self.dirty.iter().filter_map(|number| {
+            let file = self.file(*number)?;
+            Some((file.position, Arc::clone(&file.deleted)))
+        });
+        let mut view = TableView {
+            hot: Arc::new(self.rows.batches()),
+            unflushed: Arc::new(unflushed.collect()),
+            version,
+            ..self.base.as_ref().clone()
+        };
+        if self.truncated {
+            view.files = Arc::default();
+            view.equality_deletes = Arc::default();
+        }
+        view
+    }
+
+    /// Values of some rows (ascending) of one file, in the table's columns. Errors: the file is gone or damaged.
     pub async fn rows_of_file(
         &self,
         warehouse: &Warehouse,
-        file: u32,
+        number: u32,
         rows: &[u32],
     ) -> Result<Vec<RecordBatch>, LakehouseError> {
-        let state = self.files.get(file as usize).and_then(Option::as_ref);
-        let state = state.ok_or_else(|| LakehouseError::Invalid {
+        let state = self.file(number).ok_or_else(|| LakehouseError::Invalid {
             what: format!("a row of table `{}` lies in a file that is gone", self.name),
         })?;
         let selection = selection_of(rows, state.file.record_count());
@@ -140,117 +326,14 @@ impl TableState {
     }
 }
 
-fn file_number(number: usize) -> Result<u32, LakehouseError> {
-    u32::try_from(number)
-        .map_err(|_| LakehouseError::Invalid { what: "a table has more than 4 billion files".into() })
+/// A row or file number. Errors: more than 4 billion.
+pub fn row_number(number: usize) -> Result<u32, LakehouseError> {
+    u32::try_from(number).map_err(|_| LakehouseError::Invalid {
+        what: "a table has a file of more than 4 billion rows".into(),
+    })
 }
 
-fn damaged(file: &DataFile, source: parquet::errors::ParquetError) -> LakehouseError {
+/// A file that cannot be read.
+pub fn damaged(file: &DataFile, source: parquet::errors::ParquetError) -> LakehouseError {
     LakehouseError::Parquet { path: file.file_path().into(), source }
-}
-
-/// Delete files of the current snapshot.
-pub(crate) async fn live_delete_files(
-    table: &str,
-    metadata: &TableMetadata,
-    loader: &ViewLoader,
-) -> Result<Vec<Arc<DataFile>>, LakehouseError> {
-    let Some(snapshot) = metadata.current_snapshot() else { return Ok(Vec::new()) };
-    let list = loader.manifests().list(table, snapshot.manifest_list(), metadata.format_version()).await?;
-    let mut files = Vec::new();
-    for manifest in list.entries() {
-        if manifest.content != iceberg::spec::ManifestContentType::Deletes {
-            continue;
-        }
-        let manifest = loader.manifests().manifest(table, manifest).await?;
-        let live = manifest.entries().iter().filter(|entry| entry.is_alive());
-        files.extend(live.map(|entry| Arc::new(entry.data_file().clone())));
-    }
-    Ok(files)
-}
-
-/// Rows to read, as the reader wants them; `rows` ascending.
-pub fn selection_of(rows: &[u32], total: u64) -> RowSelection {
-    let mut selectors = Vec::with_capacity(rows.len() * 2 + 1);
-    let mut next = 0usize;
-    for row in rows {
-        let row = *row as usize;
-        if row > next {
-            selectors.push(RowSelector::skip(row - next));
-        }
-        selectors.push(RowSelector::select(1));
-        next = row + 1;
-    }
-    let total = usize::try_from(total).unwrap_or(usize::MAX);
-    if total > next {
-        selectors.push(RowSelector::skip(total - next));
-    }
-    RowSelection::from(selectors)
-}
-
-/// Reads columns (by position in `schema`) of a file, matched by field id.
-pub async fn read_rows(
-    warehouse: &Warehouse,
-    schema: &SchemaRef,
-    columns: &[usize],
-    file: &DataFile,
-    selection: Option<RowSelection>,
-) -> Result<parquet::arrow::async_reader::ParquetRecordBatchStream<ParquetObjectReader>, LakehouseError> {
-    let path = warehouse.path(file.file_path())?;
-    let reader = ParquetObjectReader::new(Arc::clone(warehouse.objects()), path)
-        .with_file_size(file.file_size_in_bytes());
-    let options = ArrowReaderOptions::new();
-    let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await;
-    let builder = builder.map_err(|e| damaged(file, e))?;
-    let wanted: Vec<Option<String>> = columns.iter().map(|at| field_id(schema.field(*at))).collect();
-    let roots = builder.schema().fields().iter().enumerate().filter(|(_, field)| {
-        let id = field_id(field);
-        match id {
-            Some(_) => wanted.contains(&id),
-            None => columns.iter().any(|at| schema.field(*at).name() == field.name()),
-        }
-    });
-    let roots: Vec<usize> = roots.map(|(at, _)| at).collect();
-    let mask = ProjectionMask::roots(builder.parquet_schema(), roots);
-    let builder = builder.with_projection(mask).with_batch_size(16 * 1024);
-    let builder = match selection {
-        Some(selection) => builder.with_row_selection(selection),
-        None => builder,
-    };
-    builder.build().map_err(|e| damaged(file, e))
-}
-
-fn field_id(field: &arrow::datatypes::Field) -> Option<String> {
-    field.metadata().get(parquet::arrow::PARQUET_FIELD_ID_META_KEY).cloned()
-}
-
-/// Brings rows read from a file of an older schema into columns (by position) of `schema`.
-pub fn conform(
-    table: &str,
-    schema: &SchemaRef,
-    columns: &[usize],
-    batch: &RecordBatch,
-) -> Result<RecordBatch, LakehouseError> {
-    let arrow = |source| LakehouseError::Arrow { table: table.into(), source };
-    let by_id: HashMap<Option<String>, usize> =
-        batch.schema().fields().iter().enumerate().map(|(at, field)| (field_id(field), at)).collect();
-    let mut arrays = Vec::with_capacity(columns.len());
-    let mut fields = Vec::with_capacity(columns.len());
-    for at in columns {
-        let field = schema.field(*at);
-        let id = field_id(field);
-        let from = by_id.get(&id).copied().or_else(|| batch.schema().index_of(field.name()).ok());
-        arrays.push(match from {
-            None => arrow::array::new_null_array(field.data_type(), batch.num_rows()),
-            Some(from) => arrow::compute::cast(batch.column(from), field.data_type()).map_err(arrow)?,
-        });
-        fields.push(field.clone().with_nullable(true));
-    }
-    let schema = Arc::new(arrow::datatypes::Schema::new(fields));
-    RecordBatch::try_new_with_options(
-        schema,
-        arrays,
-        &arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows())),
-    )
-    .map_err(arrow)
 }

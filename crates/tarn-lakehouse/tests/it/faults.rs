@@ -33,6 +33,8 @@ struct Faults {
     late: AtomicBool,
     /// Reads and listings fail as well as writes.
     reads: AtomicBool,
+    /// Everything fails.
+    away: AtomicBool,
 }
 
 impl Faults {
@@ -51,7 +53,12 @@ impl Faults {
     }
 
     fn hits(&self) -> bool {
-        self.countdown.fetch_sub(1, Ordering::SeqCst) == 0
+        self.away.load(Ordering::SeqCst) || self.countdown.fetch_sub(1, Ordering::SeqCst) == 0
+    }
+
+    fn fails_reads(&self) -> bool {
+        let counts = self.reads.load(Ordering::SeqCst) || self.away.load(Ordering::SeqCst);
+        counts && self.hits()
     }
 
     fn error() -> object_store::Error {
@@ -95,14 +102,14 @@ impl ObjectStore for Faulty {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        if self.faults.reads.load(Ordering::SeqCst) && self.faults.hits() {
+        if self.faults.fails_reads() {
             return Err(Faults::error());
         }
         self.inner.get_opts(location, options).await
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        if self.faults.reads.load(Ordering::SeqCst) && self.faults.hits() {
+        if self.faults.fails_reads() {
             return Err(Faults::error());
         }
         self.inner.get_ranges(location, ranges).await
@@ -145,10 +152,12 @@ async fn check(world: &World, model: &BTreeMap<i64, Vec<Option<String>>>, what: 
 async fn catch_up(world: &World, high: u64) {
     for _ in 0..12_000 {
         let (_, status) = world.lake.sink(&world.ctx, &table()).unwrap();
-        if status.applied_offset == high && status.fault.is_none() {
+        let is_there = status.applied_offset == high && status.committed_offset == high;
+        if is_there && status.fault.is_none() && status.work.is_none() {
             return;
         }
-        world.env.clock.sleep(std::time::Duration::from_millis(5)).await;
+        world.lake.flush(&world.ctx, &table(), std::time::Duration::from_millis(5)).await;
+        world.env.clock.sleep(std::time::Duration::from_millis(2)).await;
     }
     panic!("the table does not recover: {:?}", world.lake.sink(&world.ctx, &table()));
 }
@@ -190,6 +199,47 @@ async fn a_failure_at_each_operation_of_a_commit_loses_and_doubles_nothing() {
         assert!(reached_the_end, "a commit has more than 40 operations");
         world.crash().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_away_stops_commits_but_not_what_queries_see() {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    faults.disarm();
+    let world = open(folder.path(), &faults).await;
+    world.create_topic(&["id"]).await;
+    world.attach();
+    world.append(notes(0..10, "before", 0)).await;
+    world.settle().await;
+    faults.away.store(true, Ordering::SeqCst);
+    let mut model: BTreeMap<i64, Vec<Option<String>>> = BTreeMap::new();
+    for round in 0..20_i64 {
+        // Rows of files and rows in memory are replaced.
+        world.append(notes(round..round + 5, "while away", 10 + round as u64 * 5)).await;
+        model.extend((round..round + 5).map(|id| (id, vec![Some("while away".to_string())])));
+    }
+    let high = 10 + 20 * 5;
+    let seen = async || {
+        let (_, status) = world.lake.sink(&world.ctx, &table()).unwrap();
+        (status.applied_offset, status.committed_offset, status.fault.map(|fault| fault.message))
+    };
+    for _ in 0..4_000 {
+        if let (applied, _, Some(_)) = seen().await
+            && applied == high
+        {
+            break;
+        }
+        world.env.clock.sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let (applied, committed, fault) = seen().await;
+    assert_eq!((applied, committed), (high, 10), "{fault:?}");
+    assert!(fault.unwrap().contains("table"), "it says why it does not commit");
+    let view = world.view().await;
+    assert_eq!(view.live_rows(), model.len() as u64);
+    faults.away.store(false, Ordering::SeqCst);
+    catch_up(&world, high).await;
+    check(&world, &model, "after it is back").await;
+    world.crash().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

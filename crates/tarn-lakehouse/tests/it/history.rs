@@ -1,7 +1,10 @@
-//! A random history of changes, crashes and compactions, compared with a map that did the same.
+//! A random history of changes, flushes, compactions and crashes, compared with a map that did the same: what our SQL
+//! sees, and what each commit holds.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -9,9 +12,10 @@ use arrow::record_batch::RecordBatch;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tarn_core::change::{ChangeColumns, positions_array};
-use tarn_core::{ChangeKind, Position};
+use tarn_core::{ChangeKind, HumanDuration, Position};
+use tarn_lakehouse::SinkConfig;
 
-use crate::world::{World, contents, table};
+use crate::world::{TOPIC, World, contents, table};
 
 type Model = BTreeMap<i64, Vec<Option<String>>>;
 
@@ -102,54 +106,158 @@ fn step(rng: &mut StdRng, model: &mut Model, width: usize, out: &mut Vec<Change>
     }
 }
 
-async fn check(world: &World, model: &Model) {
-    world.settle().await;
-    let view = world.view().await;
-    let mut expected = model.clone();
-    expected.values_mut().for_each(|values| values.resize(COLUMNS.len(), None));
-    assert_eq!(contents(&view, &COLUMNS).await, expected);
-    assert_eq!(view.live_rows(), model.len() as u64);
+/// The model at every end of a source transaction, by the topic's offset there.
+type Past = BTreeMap<u64, Model>;
+
+struct History {
+    rng: StdRng,
+    model: Model,
+    past: Past,
+    offset: u64,
+    width: usize,
+    /// A source transaction is unfinished.
+    open: bool,
+}
+
+impl History {
+    fn padded(model: &Model) -> Model {
+        let mut model = model.clone();
+        model.values_mut().for_each(|values| values.resize(COLUMNS.len(), None));
+        model
+    }
+
+    /// Appends some changes, which may end the transaction or not. Returns how many.
+    async fn append(&mut self, world: &World) -> usize {
+        let mut changes = Vec::new();
+        let steps = self.rng.random_range(1..60);
+        (0..steps).for_each(|_| step(&mut self.rng, &mut self.model, self.width, &mut changes));
+        if changes.is_empty() {
+            return 0;
+        }
+        let open = self.rng.random_bool(0.3);
+        let batch = batch_of(&changes, self.width, self.offset);
+        self.offset += changes.len() as u64;
+        self.put(world, batch, open).await;
+        changes.len()
+    }
+
+    async fn put(&mut self, world: &World, batch: RecordBatch, open: bool) {
+        world.append_part(batch, self.offset, open).await;
+        self.open = open;
+        if !open {
+            self.past.insert(self.offset, self.model.clone());
+        }
+    }
+
+    /// Ends the transaction, sometimes without a row.
+    async fn end_transaction(&mut self, world: &World) {
+        if !self.open {
+            return;
+        }
+        let row =
+            Change { kind: ChangeKind::Insert, id: 7, values: vec![None; self.width], unchanged: Vec::new() };
+        let with_row = self.rng.random_bool(0.5);
+        let changes = if with_row { vec![row] } else { Vec::new() };
+        let batch = batch_of(&changes, self.width, self.offset);
+        if with_row {
+            self.model.insert(7, vec![None; self.width]);
+        }
+        self.offset += changes.len() as u64;
+        world.append_end(batch, self.offset).await;
+        self.open = false;
+        self.past.insert(self.offset, self.model.clone());
+    }
+
+    /// What our SQL sees is the model at the end of the newest whole transaction.
+    async fn check_seen(&self, world: &World) {
+        let (at, model) = self.past.last_key_value().unwrap();
+        if *at == 0 {
+            // The table is made with the first rows.
+            return;
+        }
+        world.see_offset(*at).await;
+        let view = world.view().await;
+        assert_eq!(contents(&view, &COLUMNS).await, Self::padded(model), "seen at offset {at}");
+        assert_eq!(view.live_rows(), model.len() as u64);
+    }
+
+    /// What another engine reads is the model at some end of a transaction, the one that the commit names.
+    async fn check_committed(&self, world: &World, folder: &Path) -> u64 {
+        let other = world.neighbour(folder).await;
+        let Ok(view) = other.view(&world.ctx, &table()).await else { return 0 };
+        let offset = view.metadata.properties().get(&format!("tarn.sink.{TOPIC}.0.offset"));
+        let offset: u64 = offset.map_or(0, |text| text.parse().unwrap());
+        let model = &self.past[&offset];
+        assert!(view.is_flushed());
+        assert_eq!(contents(&view, &COLUMNS).await, Self::padded(model), "committed at offset {offset}");
+        assert_eq!(view.live_rows(), model.len() as u64);
+        offset
+    }
+}
+
+/// Sinks that keep rows in memory for long, for short, and that flush at a few rows.
+fn random_config(rng: &mut StdRng) -> SinkConfig {
+    SinkConfig {
+        freshness: HumanDuration::from_millis([3_600_000, 5, 50][rng.random_range(0..3)]),
+        flush_rows: [1_000_000, 40][rng.random_range(0..2)],
+        ..SinkConfig::default()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_random_history_with_crashes_equals_the_model() {
     let seed = std::env::var("TARN_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random);
     println!("TARN_SEED={seed}");
-    let mut rng = StdRng::seed_from_u64(seed);
+    let steps_min = std::env::var("TARN_STEPS").ok().and_then(|s| s.parse().ok()).unwrap_or(10_000);
     let folder = tempfile::tempdir().unwrap();
     let mut world = World::open(folder.path()).await;
     world.create_topic(&["id"]).await;
-    world.attach();
-    let mut model = Model::new();
-    let mut position = 0;
-    let mut width = 2;
-    for round in 0..120 {
-        let mut changes = Vec::new();
-        let steps = rng.random_range(1..60);
-        (0..steps).for_each(|_| step(&mut rng, &mut model, width, &mut changes));
-        if !changes.is_empty() {
-            world.append(batch_of(&changes, width, position)).await;
-            position += changes.len() as u64;
-        }
-        match rng.random_range(0..12) {
+    let mut history = History {
+        rng: StdRng::seed_from_u64(seed),
+        model: Model::new(),
+        past: Past::from([(0, Model::new())]),
+        offset: 0,
+        width: 2,
+        open: false,
+    };
+    world.attach_with(random_config(&mut history.rng));
+    let mut steps = 0;
+    while steps < steps_min {
+        steps += history.append(&world).await;
+        match history.rng.random_range(0..16) {
             0 => {
                 world.crash().await;
                 world = World::open(folder.path()).await;
-                world.attach();
+                world.attach_with(random_config(&mut history.rng));
             }
-            1 => {
+            1 => world.attach_with(random_config(&mut history.rng)),
+            2 => {
+                // Changes go on meanwhile.
+                let (lake, ctx) = (Arc::clone(&world.lake), world.ctx.clone());
+                drop(world.env.spawner.spawn(async move { lake.compact(&ctx, &table()).await.map(drop) }));
+            }
+            3 | 4 => world.lake.flush(&world.ctx, &table(), Duration::from_millis(3)).await,
+            5 => {
+                history.end_transaction(&world).await;
+                history.check_seen(&world).await;
                 world.settle().await;
                 world.lake.compact(&world.ctx, &table()).await.unwrap();
+                assert_eq!(history.check_committed(&world, folder.path()).await, history.offset);
             }
-            2 | 3 => check(&world, &model).await,
+            6..=8 => history.check_seen(&world).await,
+            9 | 10 => drop(history.check_committed(&world, folder.path()).await),
             _ => {}
         }
-        if round == 60 {
+        if steps > steps_min / 2 && history.width == 2 {
             // A column is added at the source.
-            width = 3;
-            model.values_mut().for_each(|values| values.push(None));
+            history.end_transaction(&world).await;
+            history.width = 3;
+            history.model.values_mut().for_each(|values| values.push(None));
         }
     }
-    check(&world, &model).await;
+    history.end_transaction(&world).await;
+    history.check_seen(&world).await;
+    world.settle().await;
+    assert_eq!(history.check_committed(&world, folder.path()).await, history.offset);
     world.crash().await;
 }

@@ -9,8 +9,10 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use object_store::ObjectStoreExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use tarn_core::{Env, FaultReport, HumanDuration, RequestContext, TableName, TenantId, TopicName, TraceId};
-use tarn_eventlog::{Append, EventLog, EventLogConfig, Retention, SegmentLog, TopicSpec};
+use tarn_core::{
+    Env, FaultReport, HumanDuration, Position, RequestContext, TableName, TenantId, TopicName, TraceId,
+};
+use tarn_eventlog::{Append, EventLog, EventLogConfig, ProducerState, Retention, SegmentLog, TopicSpec};
 use tarn_lakehouse::{Lakehouse, SinkConfig, SinkSpec, TableView, Warehouse};
 use tarn_storage::Store;
 
@@ -46,7 +48,8 @@ impl World {
             SegmentLog::open(&folder.join("log"), EventLogConfig::default(), env.clone()).await.unwrap();
         let url = format!("sqlite://{}", folder.join("meta.db").display());
         let meta = tarn_meta::open(&url, env.clone()).await.unwrap();
-        let lake = Lakehouse::new(meta, Warehouse::new(store), log.clone(), env.clone());
+        let runs = Some(folder.join("keys"));
+        let lake = Lakehouse::new(meta, Warehouse::new(store), log.clone(), env.clone(), runs);
         Self { ctx, env, log, lake }
     }
 
@@ -55,7 +58,7 @@ impl World {
         let url = format!("sqlite://{}", folder.join("meta.db").display());
         let meta = tarn_meta::open(&url, self.env.clone()).await.unwrap();
         let warehouse = Warehouse::new(Store::open_folder(&folder.join("lake")).unwrap());
-        Lakehouse::new(meta, warehouse, self.log.clone(), self.env.clone())
+        Lakehouse::new(meta, warehouse, self.log.clone(), self.env.clone(), None)
     }
 
     pub async fn create_topic(&self, key: &[&str]) {
@@ -69,7 +72,10 @@ impl World {
     }
 
     pub fn attach(&self) {
-        let config = SinkConfig { freshness: HumanDuration::from_millis(5), ..SinkConfig::default() };
+        self.attach_with(SinkConfig { freshness: HumanDuration::from_millis(5), ..SinkConfig::default() });
+    }
+
+    pub fn attach_with(&self, config: SinkConfig) {
         self.lake.attach(&self.ctx, SinkSpec { topic: topic(), table: table() }, config);
     }
 
@@ -77,18 +83,50 @@ impl World {
         self.log.append(&self.ctx, &topic(), 0, Append { batch, state: None }).await.unwrap();
     }
 
-    /// Waits until the table has applied everything that the topic holds.
-    pub async fn settle(&self) {
-        let high = self.log.topic(&self.ctx, &topic()).await.unwrap().partitions[0].high_offset;
+    /// Appends rows of a source transaction that goes on or ends with them. `offset`: one past the last of them.
+    pub async fn append_part(&self, batch: RecordBatch, offset: u64, transaction_open: bool) {
+        let position = Position::new(offset, u64::from(!transaction_open));
+        let state = ProducerState { producer: "shop".into(), position, note: Vec::new(), transaction_open };
+        self.log.append(&self.ctx, &topic(), 0, Append { batch, state: Some(state) }).await.unwrap();
+    }
+
+    /// Ends a source transaction, with or without rows.
+    pub async fn append_end(&self, batch: RecordBatch, offset: u64) {
+        self.append_part(batch, offset, false).await;
+    }
+
+    /// Waits until the table shows what the topic holds before an offset.
+    pub async fn see_offset(&self, offset: u64) {
         for _ in 0..6_000 {
             let (_, status) = self.lake.sink(&self.ctx, &table()).unwrap();
             assert_eq!(status.fault.as_ref().map(|f| f.message.clone()), None);
-            if status.applied_offset == high {
+            if status.applied_offset == offset {
                 return;
             }
-            self.env.clock.sleep(Duration::from_millis(5)).await;
+            self.env.clock.sleep(Duration::from_millis(2)).await;
         }
-        panic!("the table does not reach offset {high}");
+        panic!("the table does not show offset {offset}: {:?}", self.lake.sink(&self.ctx, &table()));
+    }
+
+    /// Waits until the table has committed everything that the topic holds.
+    pub async fn settle(&self) {
+        self.see().await;
+        for _ in 0..6_000 {
+            self.lake.flush(&self.ctx, &table(), Duration::from_millis(50)).await;
+            let (_, status) = self.lake.sink(&self.ctx, &table()).unwrap();
+            assert_eq!(status.fault.as_ref().map(|f| f.message.clone()), None);
+            if status.committed_offset == status.applied_offset && status.work.is_none() {
+                return;
+            }
+            self.env.clock.sleep(Duration::from_millis(1)).await;
+        }
+        panic!("the table does not commit what it shows");
+    }
+
+    /// Waits until the table shows everything that the topic holds.
+    pub async fn see(&self) {
+        let high = self.log.topic(&self.ctx, &topic()).await.unwrap().partitions[0].high_offset;
+        self.see_offset(high).await;
     }
 
     /// Waits until the table says why it stands still.
@@ -114,10 +152,15 @@ impl World {
     }
 }
 
-/// Live rows of a view in its schema, one batch per file.
+/// Live rows of a view in its schema, hot ones first.
 pub async fn rows_of(view: &TableView) -> Vec<RecordBatch> {
     let mut batches = Vec::new();
-    for file in view.files.iter() {
+    let all: Vec<usize> = (0..view.schema.fields().len()).collect();
+    for hot in view.hot.iter() {
+        batches.push(hot.live(&all).unwrap());
+    }
+    for at in 0..view.files.len() {
+        let file = view.file(at);
         let bytes = view.store.get(&file.location).await.unwrap().bytes().await.unwrap();
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
         let mut first = 0u64;

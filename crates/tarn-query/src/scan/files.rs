@@ -77,7 +77,7 @@ impl FileScan<'_> {
             statistics,
             projection: projection.to_vec(),
             limit,
-            has_deletes: files.iter().any(|file| table.view.files[*file].deletes.is_some()),
+            has_deletes: files.iter().any(|file| table.view.file(*file).deletes.is_some()),
         })
     }
 
@@ -180,7 +180,7 @@ impl FileScan<'_> {
     async fn with_access_plans(&self, files: &[usize]) -> DfResult<Vec<PartitionedFile>> {
         let reader = self.reader();
         let views: Vec<DataFileView> =
-            files.iter().map(|file| self.table.view.files[*file].clone()).collect();
+            files.iter().map(|file| self.table.view.file(*file).into_owned()).collect();
         stream::iter(views)
             .map(|view| {
                 let reader = reader.clone();
@@ -201,9 +201,9 @@ impl FileScan<'_> {
 
     fn statistics(&self, position: usize) -> Arc<Statistics> {
         let table = self.table;
-        let view = &table.view.files[position];
+        let view = table.view.file(position);
         let columns = &self.statistics_of;
-        statistics::file_statistics(&table.index, &table.schema, position, view, columns, &table.field_ids)
+        statistics::file_statistics(&table.index, &table.schema, position, &view, columns, &table.field_ids)
     }
 }
 

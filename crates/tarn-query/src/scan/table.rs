@@ -82,7 +82,7 @@ impl LakeTable {
     /// Positions of the files that may hold rows satisfying `predicate`.
     fn kept(&self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> Vec<usize> {
         let may_match = predicate.map(|predicate| self.index.prune(predicate));
-        let live = |file: &usize| self.view.files[*file].live_rows() > 0;
+        let live = |file: &usize| self.view.file(*file).live_rows() > 0;
         let matches = |file: &usize| may_match.as_ref().is_none_or(|may_match| may_match[*file]);
         (0..self.view.files.len()).filter(matches).filter(live).collect()
     }
@@ -95,7 +95,7 @@ impl LakeTable {
             .into_iter()
             .take_while(|file| {
                 let wanted = rows < limit;
-                rows = rows.saturating_add(self.view.files[*file].live_rows());
+                rows = rows.saturating_add(self.view.file(*file).live_rows());
                 wanted
             })
             .collect()
@@ -151,7 +151,7 @@ impl TableProvider for LakeTable {
         if !concerned.is_empty() {
             legs.push(scan.with_equality_deletes(&concerned, &projection).await?);
         }
-        if self.view.hot.iter().any(|batch| batch.num_rows() > 0) {
+        if self.view.hot.iter().any(|batch| batch.live_rows() > 0) {
             let partitions = state.config().target_partitions();
             legs.push(hot::scan(&self.view.hot, &self.schema, &projection, partitions)?);
         }

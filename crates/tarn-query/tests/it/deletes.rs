@@ -1,11 +1,14 @@
 //! Rows that are gone.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use iceberg::spec::{Literal, PrimitiveType, Struct, Transform, UnboundPartitionSpec};
+use roaring::RoaringTreemap;
+use tarn_lakehouse::{DeadRows, HotBatch};
 
-use crate::lake::{FileOptions, Table, field, run, session};
+use crate::lake::{FileOptions, Lake, Table, context, engine, field, run, session};
 use crate::oracle::{Oracle, agree, rows_of};
 
 fn people() -> Table {
@@ -188,6 +191,52 @@ async fn hot_rows_stand_beside_files() {
     }
     let (batches, _) = run(&session, "SELECT id FROM people LIMIT 3").await;
     assert_eq!(rows_of(&batches).len(), 3);
+}
+
+#[tokio::test]
+async fn rows_that_went_after_the_commit_are_left_out_of_files_and_memory() {
+    for row_group_rows in [2, 1_000] {
+        let mut table = people();
+        let rows: Vec<_> = (0..40).map(|id| (Some(id), Some("cold"), Some(id % 5))).collect();
+        let cold = batch(&table, &rows);
+        let options = FileOptions { row_group_rows, deletes: vec![3, 4], ..FileOptions::default() };
+        table.add(&cold.slice(0, 20), options).await;
+        table.add(&cold.slice(20, 20), FileOptions { row_group_rows, ..FileOptions::default() }).await;
+        let rows: Vec<_> = (100..170).map(|id| (Some(id), Some("hot"), Some(id % 5))).collect();
+        let hot = batch(&table, &rows);
+        let mut view = table.view().as_ref().clone();
+        // The first file: what is committed and more; the second: the first deletes of all.
+        let deletes = |rows: &[u64]| Arc::new(rows.iter().copied().collect::<RoaringTreemap>());
+        view.unflushed = Arc::new(HashMap::from([
+            (0, deletes(&[3, 4, 5, 19])),
+            (1, deletes(&(0..19).collect::<Vec<_>>())),
+        ]));
+        let mut dead = DeadRows::default();
+        let gone = [0, 1, 63, 64, 65, 69];
+        assert!(gone.into_iter().all(|row| dead.insert(row)) && !dead.insert(64));
+        let empty = HotBatch { rows: hot.slice(0, 1), dead: Some(Arc::new(DeadRows::of([0]))) };
+        view.hot = Arc::new(vec![HotBatch { rows: hot.clone(), dead: Some(Arc::new(dead)) }, empty]);
+        assert_eq!(view.live_rows(), 16 + 1 + 64);
+        let mut all: Vec<RecordBatch> =
+            (0..20).filter(|row| ![3, 4, 5, 19].contains(row)).map(|row| cold.slice(row, 1)).collect();
+        all.push(cold.slice(39, 1));
+        all.extend((0..70).filter(|row| !gone.contains(row)).map(|row| hot.slice(row, 1)));
+        let oracle = Oracle::new().with("main.people", &all);
+        let lake = Arc::new(Lake::default());
+        lake.put(Arc::new(view));
+        let session = engine(&lake).session(&context());
+        for sql in [
+            "SELECT * FROM people",
+            "SELECT count(*) FROM people",
+            "SELECT count(*), sum(id), min(id), max(id), count(name) FROM people",
+            "SELECT name, count(*) FROM people WHERE age = 4 GROUP BY name",
+            "SELECT id FROM people WHERE id > 30 ORDER BY id LIMIT 5",
+            "SELECT age FROM people WHERE name = 'hot' AND id < 105",
+            "SELECT count(*) FROM people a JOIN people b ON a.id = b.id",
+        ] {
+            agree(&session, &oracle, sql).await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use roaring::RoaringTreemap;
 use tarn_core::{Env, RequestContext, TableName, TenantId, TraceId};
-use tarn_lakehouse::{DataFileView, EqualityDeleteView, TableView};
+use tarn_lakehouse::{DataFileView, EqualityDeleteView, HotBatch, TableView};
 use tarn_query::{AsOf, QueryConfig, QueryEngine, QueryError, QueryOptions, QueryStats, Session, Tables};
 
 /// How a file is written.
@@ -181,7 +181,8 @@ impl Table {
             schema: self.schema(),
             files: Arc::new(self.files.clone()),
             equality_deletes: Arc::new(self.equality.clone()),
-            hot: Arc::new(self.hot.clone()),
+            hot: Arc::new(self.hot.iter().cloned().map(HotBatch::whole).collect()),
+            unflushed: Arc::default(),
             store: Arc::clone(&self.store) as Arc<dyn ObjectStore>,
             version: 1,
         })

@@ -159,6 +159,7 @@ fn file_table(folder: &std::path::Path, name: &str) -> TableView {
         files: Arc::new(vec![file]),
         equality_deletes: Arc::default(),
         hot: Arc::default(),
+        unflushed: Arc::default(),
         store: Arc::new(LocalFileSystem::new_with_prefix(folder).unwrap()),
         version: 1,
     }

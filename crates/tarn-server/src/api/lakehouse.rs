@@ -38,13 +38,19 @@ pub struct TableSummary {
     pub snapshots: u64,
     /// When the newest snapshot was committed.
     pub last_commit_at: Option<String>,
-    /// Age of the oldest change of the newest commit when it was committed.
+    /// Time between the arrival of the newest changes in the topic and the moment when SQL saw them.
     pub freshness_ms: Option<i64>,
+    /// Rows in memory that are in no file yet. SQL sees them; other engines do after the next commit.
+    pub hot_rows: Option<u64>,
+    /// Bytes of them.
+    pub hot_bytes: Option<u64>,
+    /// Next offset of the topic that is in no commit.
+    pub committed_offset: Option<u64>,
     /// Source whose topic feeds the table.
     pub source: Option<String>,
     /// Topic that feeds the table.
     pub topic: Option<String>,
-    /// Next offset of the topic that is not in the table.
+    /// Next offset of the topic that SQL does not see.
     pub applied_offset: Option<u64>,
     /// One past the newest row of the topic.
     pub applied_high_offset: Option<u64>,

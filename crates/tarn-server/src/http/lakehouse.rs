@@ -1,5 +1,7 @@
 //! `/api/v1/lakehouse`: tables with their files, snapshots and freshness.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
@@ -20,6 +22,8 @@ const FILES_DEFAULT: usize = 1_000;
 const FILES_MAX: usize = 100_000;
 const PREVIEW_DEFAULT: u64 = 100;
 const PREVIEW_MAX: u64 = 10_000;
+/// How long a request waits for a commit; it goes on after that.
+const FLUSH_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// What the lakehouse says about a table, and the source that feeds it.
 #[derive(Clone, Debug, Serialize)]
@@ -71,6 +75,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(files))
         .routes(routes!(preview))
         .routes(routes!(compact))
+        .routes(routes!(flush))
 }
 
 /// All tables, by name.
@@ -159,6 +164,24 @@ async fn preview(
 
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Commits the rows of a table that are only in memory now, so that other engines see them.
+#[utoipa::path(post, path = "/lakehouse/{namespace}/{table}/flush", tag = "lakehouse",
+    params(("namespace" = String, Path), ("table" = String, Path)),
+    responses((status = 200, body = TableDetail), (status = "default", body = ErrorBody)))]
+async fn flush(
+    State(app): State<App>,
+    Editor(ctx): Editor,
+    ApiPath(path): ApiPath<TablePath>,
+) -> Result<Json<WithSource<tarn_lakehouse::TableDetail>>, ApiError> {
+    let name = path.name()?;
+    app.state.lakehouse.table(&ctx, &name).await?;
+    app.state.lakehouse.flush(&ctx, &name, FLUSH_WAIT_MAX).await;
+    app.audit(&ctx, "table.flush", &format!("table/{name}")).await;
+    let table = app.state.lakehouse.table(&ctx, &name).await?;
+    let topic = table.summary.topic.clone();
+    Ok(Json(WithSource::new(&app, &ctx, &name.to_string(), topic.as_deref(), table)))
 }
 
 /// Rewrites small and worn files of a table now.

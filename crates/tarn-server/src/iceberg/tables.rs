@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -20,6 +21,9 @@ use super::names::{TableIdentifier, namespace_to_read, table_to_make, table_to_r
 use super::paging::{PageRequest, page};
 use super::{NamespacePath, TablePath};
 use crate::http::App;
+
+/// How long the load of a table waits for rows in memory to be committed.
+const LOAD_WAIT_MAX: Duration = Duration::from_secs(3);
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -187,6 +191,8 @@ pub(super) async fn load(
         }
     };
     let name = table_to_read(&path.namespace, &path.table)?;
+    // Whoever loads a table sees what our SQL sees.
+    app.state.lakehouse.flush(&ctx, &name, LOAD_WAIT_MAX).await;
     let loaded = app.catalog().load_table(&ctx, &name).await?;
     let tag = entity_tag(&loaded, refs_only);
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());

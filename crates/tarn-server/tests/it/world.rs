@@ -154,7 +154,7 @@ async fn state(folder: &Path, env: &Env) -> ServerState {
     let log = SegmentLog::open(&data.join("log"), EventLogConfig::default(), env.clone()).await.unwrap();
     let eventlog: Arc<dyn EventLog> = log;
     let warehouse = Warehouse::new(Store::open_folder(&data.join("lake")).unwrap());
-    let lakehouse = Lakehouse::new(Arc::clone(&meta), warehouse, Arc::clone(&eventlog), env.clone());
+    let lakehouse = Lakehouse::new(Arc::clone(&meta), warehouse, Arc::clone(&eventlog), env.clone(), None);
     let tables: Arc<dyn Tables> = Arc::new(LakeTables::new(Arc::clone(&lakehouse)));
     let query =
         QueryConfig { parallelism: 2, spill_folder: spill.display().to_string(), ..QueryConfig::default() };

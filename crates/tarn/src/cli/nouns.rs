@@ -96,6 +96,11 @@ pub enum Lakehouse {
         #[arg(long, default_value_t = 50)]
         limit: u32,
     },
+    /// Commit rows that are only in memory now, so that other engines see them
+    Flush {
+        /// `namespace.table`.
+        name: String,
+    },
     /// Rewrite small files and files with deleted rows now
     Compact {
         /// `namespace.table`.
@@ -313,6 +318,10 @@ pub async fn lakehouse(global: &Global, command: Lakehouse) -> Result<(), Failur
                 ("PATH", "path"),
             ];
             list(global, &answer, &columns, "no files");
+        }
+        Lakehouse::Flush { name } => {
+            let answer = client.post(&format!("{}/flush", table_path(&name)?), &json!({})).await?;
+            show(global, &answer);
         }
         Lakehouse::Compact { name } => {
             let answer = client.post(&format!("{}/compact", table_path(&name)?), &json!({})).await?;

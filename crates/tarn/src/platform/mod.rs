@@ -69,8 +69,13 @@ impl Platform {
             None => Store::open(&StorageConfig::at(absolute(&data.lake())?.display().to_string()), project)?,
         };
         let eventlog: Arc<dyn EventLog> = log.clone();
-        let lakehouse =
-            Lakehouse::new(Arc::clone(&meta), Warehouse::new(store), Arc::clone(&eventlog), env.clone());
+        let lakehouse = Lakehouse::new(
+            Arc::clone(&meta),
+            Warehouse::new(store),
+            Arc::clone(&eventlog),
+            env.clone(),
+            Some(data.keys()),
+        );
         let metrics = Metrics::new(Arc::clone(&env.clock));
         let faults = FaultBoard::new(Arc::clone(&env.clock));
         let rates = RateHistory::new(Arc::clone(&metrics), env.clock.now_ms());

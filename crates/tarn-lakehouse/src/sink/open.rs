@@ -1,0 +1,191 @@
+//! A table that is open for changes: made where it is missing, following the schema of its source.
+
+use std::time::{Duration, Instant};
+
+use arrow::datatypes::{Schema, SchemaRef};
+use iceberg::{TableRequirement, TableUpdate};
+use tarn_core::change::data_schema;
+use tarn_eventlog::{LogBatch, ReadLimits};
+
+use super::apply::truncates;
+use super::flush::offset_property;
+use super::job::Running;
+use super::state::{RunFolder, TableState};
+use super::{Sink, TAIL_WAIT};
+use crate::catalog::{CreateTable, LoadedTable};
+use crate::error::LakehouseError;
+use crate::types::{Conformer, evolved, key_of, new_schema};
+
+/// Old metadata files that a new table keeps.
+const METADATA_FILES_MAX: &str = "10";
+
+/// A table that is open for changes of one source schema.
+pub(super) struct Open {
+    pub state: TableState,
+    /// Next offset to read.
+    pub offset: u64,
+    /// Next offset that is in no commit.
+    pub committed_offset: u64,
+    /// The rows so far belong to whole source transactions.
+    pub settled: bool,
+    /// Something is different from what was shown last.
+    pub is_changed: bool,
+    /// When the oldest change came that is in no commit.
+    pub since: Option<Instant>,
+    /// When the newest change came.
+    pub touched: Option<Instant>,
+    /// When the last commit was made.
+    pub flushed: Option<Instant>,
+    /// When the oldest change was appended that was not shown, milliseconds since 1970 UTC.
+    pub oldest_ms: Option<i64>,
+    /// When a flush failed last, and how long to wait before the next.
+    pub flush_failed: Option<(Instant, Duration)>,
+    /// When a compaction or expiry failed last.
+    pub service_failed: Option<Instant>,
+    pub job: Option<Running>,
+    pub source: Option<(SchemaRef, Conformer)>,
+}
+
+impl Sink {
+    /// Opens the table, making it from the topic's schema if needed. `None` if asked to stop before there is one.
+    pub(super) async fn open(&mut self) -> Result<Option<Open>, LakehouseError> {
+        let Some(table) = self.table().await? else { return Ok(None) };
+        let is_other = self
+            .shown
+            .borrow()
+            .as_ref()
+            .is_some_and(|shown| shown.view.metadata.uuid() != table.metadata.uuid());
+        if is_other {
+            // The table was dropped and made again: what was seen of the old one does not count.
+            self.shown.send_replace(None);
+        }
+        let text = table.metadata.properties().get(&offset_property(&self.spec.topic));
+        let offset = text.and_then(|text| text.parse().ok()).unwrap_or(0);
+        let folder = self.context.runs.as_ref().map(|runs| runs.join(table.metadata.uuid().to_string()));
+        let state =
+            TableState::open(&self.spec.table, &table, &self.context.loader, RunFolder(folder)).await?;
+        self.status.lock().committed_offset = offset;
+        Ok(Some(Open {
+            state,
+            offset,
+            committed_offset: offset,
+            settled: true,
+            is_changed: true,
+            since: None,
+            touched: None,
+            flushed: None,
+            oldest_ms: None,
+            flush_failed: None,
+            service_failed: None,
+            job: None,
+            source: None,
+        }))
+    }
+
+    async fn table(&self) -> Result<Option<LoadedTable>, LakehouseError> {
+        let ctx = &self.context.ctx;
+        loop {
+            match self.context.catalog.load_table(ctx, &self.spec.table).await {
+                Ok(table) => return Ok(Some(table)),
+                Err(LakehouseError::TableNotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let topic = self.context.log.topic(ctx, &self.spec.topic).await?;
+            // The oldest rows decide: later schemas are followed from there.
+            let low = topic.partitions.first().map_or(0, |partition| partition.low_offset);
+            let limits = ReadLimits { rows_max: 1, ..ReadLimits::default() };
+            let oldest = self.context.log.read(ctx, &self.spec.topic, 0, low, limits).await?;
+            if let Some(schema) = oldest.batches.first().map(|rows| rows.batch.schema()).or(topic.schema) {
+                return self.create(&schema, &topic.spec.key).await.map(Some);
+            }
+            tokio::select! {
+                () = self.context.env.clock.sleep(TAIL_WAIT) => {}
+                () = ctx.cancel.cancelled() => return Ok(None),
+            }
+        }
+    }
+
+    async fn create(&self, change: &Schema, key: &[String]) -> Result<LoadedTable, LakehouseError> {
+        let ctx = &self.context.ctx;
+        let name = &self.spec.table;
+        let source = new_schema(&name.to_string(), &data_schema(change), key)?;
+        self.context.catalog.ensure_namespace(ctx, name.namespace()).await?;
+        let mut properties = source.properties;
+        properties.insert("tarn.topic".into(), self.spec.topic.to_string());
+        // The default of 100 would keep tens of megabytes of metadata that nobody reads.
+        properties.insert("write.metadata.previous-versions-max".into(), METADATA_FILES_MAX.into());
+        let create = CreateTable {
+            name: name.clone(),
+            schema: source.schema,
+            partition_spec: None,
+            write_order: None,
+            location: None,
+            properties,
+            stage: false,
+        };
+        match self.context.catalog.create_table(ctx, create).await {
+            Err(LakehouseError::AlreadyExists { .. }) => self.context.catalog.load_table(ctx, name).await,
+            created => created,
+        }
+    }
+
+    /// Applies a batch, following a change of the source's schema first.
+    pub(super) async fn take(&mut self, open: &mut Open, batch: &LogBatch) -> Result<(), LakehouseError> {
+        let schema = batch.batch.schema();
+        if open.source.as_ref().is_none_or(|(known, _)| *known != schema) {
+            let followed = match self.evolve(open, &schema).await {
+                Ok(()) => Conformer::new(&self.spec.table.to_string(), &open.state.metadata, &schema),
+                Err(error) => Err(error),
+            };
+            match followed {
+                Ok(conformer) => open.source = Some((schema, conformer)),
+                Err(error) => {
+                    self.keep(open).await;
+                    return Err(error);
+                }
+            }
+        }
+        if open.job.is_some() && truncates(&self.spec.table.to_string(), &batch.batch)? {
+            self.wait_for_job(open).await?;
+        }
+        let Some((_, conformer)) = &open.source else { return Ok(()) };
+        let applied = open.state.apply(&batch.batch, conformer, self.context.catalog.warehouse()).await?;
+        open.offset = batch.first_offset + batch.batch.num_rows() as u64;
+        let now = self.context.env.clock.instant();
+        open.since.get_or_insert(now);
+        open.touched = Some(now);
+        open.oldest_ms.get_or_insert(batch.appended_ms);
+        open.is_changed = true;
+        let mut status = self.status.lock();
+        status.ignored += applied.ignored;
+        status.deleted += applied.deleted;
+        Ok(())
+    }
+
+    async fn evolve(&mut self, open: &mut Open, change: &Schema) -> Result<(), LakehouseError> {
+        let key = key_of(&open.state.metadata);
+        let table = self.spec.table.to_string();
+        let data = data_schema(change);
+        if evolved(&table, &open.state.metadata, &data, &key)?.is_none() {
+            return Ok(());
+        }
+        // Rows of the old schema go first; a commit under way may have brought another one.
+        self.flush_now(open).await?;
+        let Some(next) = evolved(&table, &open.state.metadata, &data, &key)? else { return Ok(()) };
+        tracing::info!(%table, "following a schema change of the source");
+        let updates = vec![
+            TableUpdate::AddSchema { schema: next.schema },
+            TableUpdate::SetCurrentSchema { schema_id: -1 },
+            TableUpdate::SetProperties { updates: next.properties },
+        ];
+        let requirements = vec![TableRequirement::CurrentSchemaIdMatch {
+            current_schema_id: open.state.metadata.current_schema_id(),
+        }];
+        let (ctx, name) = (&self.context.ctx, &self.spec.table);
+        let loaded = self.context.catalog.commit_table(ctx, name, requirements, updates).await?;
+        let runs = open.state.runs.clone();
+        open.state = TableState::open(name, &loaded, &self.context.loader, runs).await?;
+        open.is_changed = true;
+        Ok(())
+    }
+}
