@@ -150,6 +150,7 @@ def test_nouns_list_and_show(tarn):
     assert "id" in tarn.ok("eventlog", "show", "inbox.inbox")
     assert "inbox.inbox" in tarn.ok("lakehouse", "list")
     assert "snapshot" in tarn.ok("lakehouse", "show", "inbox.inbox")
+    assert "hot_rows" in tarn.ok("lakehouse", "flush", "inbox.inbox")
     assert ".parquet" in tarn.ok("lakehouse", "files", "inbox.inbox")
     tarn.push("inbox", {"id": 1, "v": "c"})
     tarn.wait_for_rows("SELECT count(*) FROM inbox.inbox WHERE v = 'c'", 1)

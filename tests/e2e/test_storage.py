@@ -33,6 +33,7 @@ def test_a_source_fills_tables_in_a_bucket_and_others_read_them(postgres, databa
         tarn.wait_for_rows("SELECT count(*) FROM shop.item WHERE id = 5000", 1)
         expected = connection.execute("SELECT id, name FROM item ORDER BY id").fetchall()
     assert [tuple(row) for row in tarn.rows("SELECT id, name FROM shop.item ORDER BY id")] == expected
+    tarn.ok("lakehouse", "flush", "shop.item")
     assert any(key.endswith(".parquet") for key in bucket.keys("warehouse/")), "nothing lies in the bucket"
     assert not list(tarn.data.rglob("*.parquet")), "tables lie in the data folder as well"
     host = bucket.endpoint.removeprefix("http://")

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use iceberg::spec::DataFile;
 use moka::future::Cache;
@@ -19,7 +19,9 @@ use crate::error::LakehouseError;
 use crate::io::Warehouse;
 use crate::load::ViewLoader;
 use crate::manifest::ManifestCache;
-use crate::sink::{Compaction, Shown, Sink, SinkCommand, SinkConfig, SinkContext, SinkSpec, SinkStatus};
+use crate::sink::{
+    CATCH_UP_MAX, Compaction, Shown, Sink, SinkCommand, SinkConfig, SinkContext, SinkSpec, SinkStatus,
+};
 use crate::view::TableView;
 
 /// Views of past snapshots kept.
@@ -39,6 +41,7 @@ struct RunningSink {
     config: SinkConfig,
     status: Arc<Mutex<SinkStatus>>,
     shown: Arc<Shown>,
+    began: Instant,
     commands: mpsc::Sender<SinkCommand>,
     stop: CancellationToken,
 }
@@ -143,23 +146,26 @@ impl Lakehouse {
         key: &TableKey,
         pointer: &str,
     ) -> Result<Option<Arc<TableView>>, LakehouseError> {
-        let (mut shown, status, commands) = {
+        let (mut shown, status, commands, began) = {
             let sinks = self.sinks.lock();
             let Some(sink) = sinks.get(key) else { return Ok(None) };
-            (sink.shown.subscribe(), Arc::clone(&sink.status), sink.commands.clone())
+            (sink.shown.subscribe(), Arc::clone(&sink.status), sink.commands.clone(), sink.began)
         };
         let mut pointer = pointer.to_string();
         for attempt in 0..SHOWN_ATTEMPTS_MAX {
             let state = shown.borrow_and_update().clone();
-            let Some(view) = state.map(|state| state.view) else { return Ok(None) };
-            if *view.metadata_location == *pointer {
-                return Ok(Some(view));
+            let view = state.map(|state| state.view);
+            if let Some(view) = &view
+                && *view.metadata_location == *pointer
+            {
+                return Ok(Some(Arc::clone(view)));
             }
-            if status.lock().fault.is_some() {
+            let age = self.env.clock.instant().saturating_duration_since(began);
+            if status.lock().fault.is_some() || (view.is_none() && age > CATCH_UP_MAX) {
                 return Ok(None);
             }
             // Mostly a commit of the sink that it has not taken over yet; if not, it is told.
-            if attempt == SHOWN_ATTEMPTS_OWN {
+            if attempt == SHOWN_ATTEMPTS_OWN && view.is_some() {
                 drop(commands.try_send(SinkCommand::Reopen));
             }
             tokio::select! {
@@ -271,7 +277,8 @@ impl Lakehouse {
         };
         let sink = Sink::new(context, spec.clone(), Arc::clone(&status), Arc::clone(&shown), receiver);
         drop(self.env.spawner.spawn(sink.run()));
-        sinks.insert(key, RunningSink { spec, config, status, shown, commands, stop });
+        let began = self.env.clock.instant();
+        sinks.insert(key, RunningSink { spec, config, status, shown, began, commands, stop });
     }
 
     /// Stops applying changes to a table. The table stays.

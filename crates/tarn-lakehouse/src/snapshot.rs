@@ -21,6 +21,9 @@ const SMALL_MANIFEST_ENTRIES: u64 = 500;
 /// How many small manifests of one kind may stand before they are merged.
 const SMALL_MANIFESTS_MAX: usize = 30;
 
+/// How much older than the last update of its table a snapshot may be.
+const SNAPSHOT_AGE_MAX_MS: i64 = 30_000;
+
 /// What one commit changes in the rows of a table.
 #[derive(Debug, Default)]
 pub struct RowDelta {
@@ -36,6 +39,8 @@ pub struct RowDelta {
     pub summary: HashMap<String, String>,
     /// Rows stay the same (compaction).
     pub is_rewrite: bool,
+    /// When its rows were as they are in it, milliseconds since 1970 UTC; now by default.
+    pub as_of_ms: Option<i64>,
 }
 
 /// A snapshot that was written but not committed.
@@ -99,7 +104,7 @@ impl RowDelta {
             collector: SnapshotSummaryCollector::default(),
             written: Vec::new(),
         };
-        let operation = self.operation();
+        let (operation, as_of_ms) = (self.operation(), self.as_of_ms);
         let mut all = producer.carried_over(&self).await?;
         for (files, content) in
             [(&self.add_data, ManifestContentType::Data), (&self.add_deletes, ManifestContentType::Deletes)]
@@ -109,7 +114,7 @@ impl RowDelta {
             }
         }
         let list = producer.write_list(all).await?;
-        producer.finish(list, operation, self.summary)
+        producer.finish(list, operation, as_of_ms, self.summary)
     }
 }
 
@@ -262,6 +267,7 @@ impl Producer<'_> {
         self,
         list: String,
         operation: Operation,
+        as_of_ms: Option<i64>,
         mut properties: HashMap<String, String>,
     ) -> Result<Produced, LakehouseError> {
         let change = self.collector.build();
@@ -272,6 +278,10 @@ impl Producer<'_> {
         properties.insert("engine-version".into(), env!("CARGO_PKG_VERSION").into());
         let parent = self.metadata.current_snapshot_id();
         let last_ms = self.metadata.current_snapshot().map_or(0, |s| s.timestamp_ms());
+        // Builders of metadata refuse a snapshot that is a minute older than the last update.
+        let oldest_ms = self.metadata.last_updated_ms() - SNAPSHOT_AGE_MAX_MS;
+        let now_ms = self.env.clock.now_ms();
+        let timestamp_ms = as_of_ms.map_or(now_ms, |as_of| as_of.clamp(oldest_ms, now_ms.max(oldest_ms)));
         let builder = Snapshot::builder()
             .with_snapshot_id(self.snapshot_id)
             .with_parent_snapshot_id(parent)
@@ -280,7 +290,7 @@ impl Producer<'_> {
             .with_schema_id(self.metadata.current_schema_id())
             .with_summary(Summary { operation, additional_properties: properties })
             // Two snapshots of one millisecond stay in order.
-            .with_timestamp_ms(self.env.clock.now_ms().max(last_ms));
+            .with_timestamp_ms(timestamp_ms.max(last_ms));
         let snapshot = match self.metadata.format_version() {
             FormatVersion::V3 => builder.with_row_range(self.metadata.next_row_id(), 0).build(),
             FormatVersion::V1 | FormatVersion::V2 => builder.build(),

@@ -130,7 +130,7 @@ fn is_worn(file: &FileState) -> bool {
 
 /// Small files, by number, that go well into one.
 fn mergeable(state: &TableState) -> Vec<u32> {
-    let small = state.live_files().filter(|(_, file)| is_small(file));
+    let small = state.committed_files().filter(|(_, file)| is_small(file));
     together(small.map(|(number, file)| (file.file.file_size_in_bytes(), number)))
 }
 
@@ -155,7 +155,7 @@ pub fn is_due(state: &TableState) -> bool {
     }
     mergeable(state).len() > SMALL_FILES_MAX
         || has_many_deletes(state)
-        || state.live_files().any(|(_, file)| is_worn(file))
+        || state.committed_files().any(|(_, file)| is_worn(file))
 }
 
 /// Whether there are more delete files than one per data file, and many.
@@ -165,7 +165,7 @@ fn has_many_deletes(state: &TableState) -> bool {
 
 /// The files to rewrite, by number. `everything`: all small files and all with a deleted row.
 fn chosen(state: &TableState, everything: bool) -> Vec<u32> {
-    let live = state.live_files();
+    let live = state.committed_files();
     let mut chosen: Vec<u32> = if everything {
         live.filter(|(_, file)| is_small(file) || !file.committed.is_empty())
             .map(|(number, _)| number)
@@ -246,7 +246,8 @@ impl Compact {
             let shared: HashMap<&str, usize> = self.covering();
             touched.extend(deleted.filter(|(path, _)| shared.get(path.as_str()).is_some_and(|n| *n > 1)));
         }
-        let change = committer.rewrite_deletes(&self.base, touched, &delta.remove_data).await?;
+        let before = self.base.delete_files.clone();
+        let change = committer.rewrite_deletes(&self.base, before, touched, &delta.remove_data).await?;
         let delete_files = change.put_into(&mut delta);
         let Rewritten { files, moved, .. } = rewritten;
         if delta.is_empty() {
@@ -351,7 +352,7 @@ impl Compacted {
             let is_dirty = !deleted.is_empty();
             let number = state.add(FileState {
                 file: new.file,
-                position: usize::MAX,
+                position: None,
                 committed: Arc::default(),
                 deleted: Arc::new(deleted),
                 run: new.run,

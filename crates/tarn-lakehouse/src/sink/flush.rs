@@ -84,7 +84,13 @@ pub struct Flush {
     /// All deleted rows of files with new ones, by number.
     dirty: BTreeMap<u32, (String, Arc<RoaringTreemap>)>,
     truncated: bool,
-    offset: u64,
+    /// Files that were written before and are in no commit.
+    staged: Vec<Arc<DataFile>>,
+    /// Offset to commit; without one files are written only.
+    offset: Option<u64>,
+    /// When the last change was applied, milliseconds since 1970 UTC. The snapshot is of that time: engines that read a
+    /// table as it was when their transaction began (DuckDB) find what our SQL showed then.
+    as_of_ms: Option<i64>,
 }
 
 /// A data file that was written, with the keys of its rows.
@@ -124,13 +130,13 @@ pub struct Committed {
 /// What a flush did.
 #[derive(Debug)]
 pub struct Flushed {
-    committed: Committed,
+    committed: Option<Committed>,
     files: Vec<NewFile>,
     /// For each frozen row: number in `files` and row there.
     places: Vec<(u32, u32)>,
     truncated: bool,
-    /// Next offset that is not in the table.
-    pub offset: u64,
+    /// Next offset that is not in the table; `None` where nothing was committed.
+    pub offset: Option<u64>,
     /// Rows written.
     pub written: u64,
 }
@@ -154,8 +160,9 @@ impl DeleteChange {
 }
 
 impl Flush {
-    /// Of everything in memory, which is frozen until [`Flushed::adopt`] or [`thaw`].
-    pub fn begin(state: &mut TableState, offset: u64) -> Self {
+    /// Of everything in memory, which is frozen until [`Flushed::adopt`] or [`thaw`]. `offset`: what to commit; without one
+    /// the rows go into files that wait for the end of their source transaction.
+    pub fn begin(state: &mut TableState, offset: Option<u64>, as_of_ms: Option<i64>) -> Self {
         let dirty = state.dirty.iter().filter_map(|number| {
             let file = state.file(*number)?;
             Some((*number, (file.file.file_path().to_string(), Arc::clone(&file.deleted))))
@@ -163,7 +170,8 @@ impl Flush {
         let dirty = dirty.collect();
         state.keys.freeze();
         let slots = state.rows.freeze();
-        Self { base: Base::of(state), slots, dirty, truncated: state.truncated, offset }
+        let staged = state.staged_files().map(|file| Arc::clone(&file.file)).collect();
+        Self { base: Base::of(state), slots, dirty, truncated: state.truncated, staged, offset, as_of_ms }
     }
 
     /// Writes files and commits.
@@ -174,10 +182,15 @@ impl Flush {
         topic: &TopicName,
     ) -> Result<Flushed, JobFault> {
         let (files, places) = committer.write_rows(&self.base, &self.slots).await?;
-        let mut delta = RowDelta {
-            add_data: files.iter().map(|new| new.file.as_ref().clone()).collect(),
-            ..RowDelta::default()
+        let written = files.iter().map(|new| new.file.record_count()).sum();
+        let truncated = self.truncated;
+        let Some(offset) = self.offset else {
+            return Ok(Flushed { committed: None, files, places, truncated, offset: None, written });
         };
+        let added = self.staged.iter().chain(files.iter().map(|new| &new.file));
+        let mut delta =
+            RowDelta { add_data: added.map(|file| file.as_ref().clone()).collect(), ..RowDelta::default() };
+        delta.as_of_ms = self.as_of_ms;
         let mut delete_files = self.base.delete_files.clone();
         if self.truncated {
             let view = &self.base.view;
@@ -186,17 +199,18 @@ impl Flush {
             let position = delete_files.iter().map(|delete| delete.file.file_path().to_string());
             delta.remove_deletes = position.chain(equality).collect();
             delete_files.clear();
-        } else if !self.dirty.is_empty() {
+        }
+        if !self.dirty.is_empty() {
             let touched = self.dirty.values().map(|(path, rows)| (path.clone(), Arc::clone(rows))).collect();
-            let change = committer.rewrite_deletes(&self.base, touched, &HashSet::new()).await?;
+            let change =
+                committer.rewrite_deletes(&self.base, delete_files, touched, &HashSet::new()).await?;
             delete_files = change.put_into(&mut delta);
         }
-        let written = files.iter().map(|new| new.file.record_count()).sum();
-        let properties = HashMap::from([(offset_property(topic), self.offset.to_string())]);
+        let properties = HashMap::from([(offset_property(topic), offset.to_string())]);
         let updates = vec![TableUpdate::SetProperties { updates: properties }];
         let view = committer.commit(ctx, &self.base, delta, updates).await?;
-        let committed = Committed { view, delete_files };
-        Ok(Flushed { committed, files, places, truncated: self.truncated, offset: self.offset, written })
+        let committed = Some(Committed { view, delete_files });
+        Ok(Flushed { committed, files, places, truncated, offset: self.offset, written })
     }
 }
 
@@ -219,14 +233,11 @@ impl Flushed {
             }
         }
         state.keys.drop_frozen();
-        if self.truncated {
-            state.truncated = false;
-        }
         for (new, deleted) in self.files.into_iter().zip(deleted) {
             let is_dirty = !deleted.is_empty();
             let number = state.add(FileState {
                 file: new.file,
-                position: usize::MAX,
+                position: None,
                 committed: Arc::default(),
                 deleted: Arc::new(deleted),
                 run: new.run,
@@ -235,7 +246,9 @@ impl Flushed {
                 state.dirty.insert(number);
             }
         }
-        state.adopt(self.committed.view, self.committed.delete_files)
+        let Some(committed) = self.committed else { return Ok(()) };
+        state.truncated &= !self.truncated;
+        state.adopt(committed.view, committed.delete_files)
     }
 }
 
@@ -315,12 +328,13 @@ impl Committer {
         Ok((files, places))
     }
 
-    /// Position deletes of a commit: each data file of `touched` (by location, with all its deleted rows) is afterwards
+    /// Position deletes of a commit to a table with `delete_files`: each data file of `touched` (by location, with all its deleted rows) is afterwards
     /// covered by one delete file. Delete files that cover it now go, and what else they cover is written again, unless
     /// its data file goes too (`gone`).
     pub async fn rewrite_deletes(
         &self,
         base: &Base,
+        delete_files: Vec<DeleteFileState>,
         mut touched: BTreeMap<String, Arc<RoaringTreemap>>,
         gone: &HashSet<String>,
     ) -> Result<DeleteChange, LakehouseError> {
@@ -330,7 +344,7 @@ impl Committer {
             .iter()
             .filter_map(|file| Some((file.file.file_path(), file.deletes.as_ref()?)))
             .collect();
-        let mut change = DeleteChange { after: base.delete_files.clone(), ..DeleteChange::default() };
+        let mut change = DeleteChange { after: delete_files, ..DeleteChange::default() };
         loop {
             let is_hit = |file: &DeleteFileState| {
                 file.covers.iter().any(|path| touched.contains_key(path) || gone.contains(path))

@@ -4,7 +4,7 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
 use rustc_hash::FxHashMap;
-use twox_hash::{XxHash3_64, XxHash3_128};
+use twox_hash::XxHash3_128;
 
 use super::rows::HotRow;
 use crate::error::LakehouseError;
@@ -108,7 +108,7 @@ impl KeyHasher {
         let converter = RowConverter::new(fields)
             .map_err(|source| LakehouseError::Arrow { table: table.into(), source })?;
         let named: Vec<String> = columns.iter().map(|at| format!("{:?}", schema.field(*at))).collect();
-        let fingerprint = XxHash3_64::oneshot(named.join("\n").as_bytes());
+        let fingerprint = XxHash3_128::oneshot(named.join("\n").as_bytes()) as u64;
         Ok(Self { converter, columns, fingerprint })
     }
 

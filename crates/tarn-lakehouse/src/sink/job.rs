@@ -112,6 +112,7 @@ impl Sink {
             return !self.may_read(open);
         }
         is_full
+            || open.state.staged_files().next().is_some()
             || !self.compact_asked.is_empty()
             || self.flush_asked.iter().any(|(offset, _)| *offset > open.committed_offset)
             || open.since.is_some_and(|since| past(since, config.freshness.0))
@@ -124,7 +125,8 @@ impl Sink {
             return;
         }
         if self.is_flush_due(open) {
-            return self.start_flush(open);
+            // Of a source transaction that does not fit in memory, rows wait in files for its end.
+            return self.start_flush(open, open.settled);
         }
         let now = self.context.env.clock.instant();
         let is_paused =
@@ -144,13 +146,12 @@ impl Sink {
         }
     }
 
-    fn start_flush(&mut self, open: &mut Open) {
-        if !open.settled {
-            tracing::warn!(table = %self.spec.table, "a source transaction does not fit in memory; it is shown in parts");
+    fn start_flush(&mut self, open: &mut Open, commits: bool) {
+        let work = Flush::begin(&mut open.state, commits.then_some(open.offset), open.touched_ms);
+        if commits {
+            // Changes from now on wait for the next commit.
+            open.since = None;
         }
-        let work = Flush::begin(&mut open.state, open.offset);
-        // Changes from now on wait for the next commit.
-        open.since = None;
         let (committer, ctx, topic) =
             (self.committer.clone(), self.context.ctx.clone(), self.spec.topic.clone());
         let task = async move { Done::Flush(work.run(&committer, &ctx, &topic).await) };
@@ -175,8 +176,11 @@ impl Sink {
             Done::Flush(Ok(flushed)) => {
                 *pause = BACK_OFF.0;
                 open.flush_failed = None;
-                open.flushed = Some(now);
-                self.note_flush(open, &flushed);
+                if let Some(offset) = flushed.offset {
+                    open.flushed = Some(now);
+                    self.note_flush(open, offset);
+                }
+                self.status.lock().rows += flushed.written;
                 flushed.adopt(&mut open.state)?;
             }
             Done::Flush(Err(JobFault::Before(error))) => {
@@ -223,18 +227,17 @@ impl Sink {
         Ok(())
     }
 
-    fn note_flush(&self, open: &mut Open, flushed: &Flushed) {
-        open.committed_offset = flushed.offset;
+    fn note_flush(&self, open: &mut Open, offset: u64) {
+        open.committed_offset = offset;
         let mut status = self.status.lock();
-        status.committed_offset = flushed.offset;
+        status.committed_offset = offset;
         status.committed_ms = Some(self.context.env.clock.now_ms());
         status.fault = None;
         status.commits += 1;
-        status.rows += flushed.written;
         drop(status);
         // For people who ask who reads the topic; the table's own offset is what counts.
         let (ctx, log) = (self.context.ctx.clone(), Arc::clone(&self.context.log));
-        let (topic, table, offset) = (self.spec.topic.clone(), self.spec.table.clone(), flushed.offset);
+        let (topic, table) = (self.spec.topic.clone(), self.spec.table.clone());
         drop(self.context.env.spawner.spawn(async move {
             let consumer = format!("table {table}");
             if let Err(error) = log.commit_position(&ctx, &topic, 0, &consumer, offset).await {
@@ -252,13 +255,13 @@ impl Sink {
         Ok(())
     }
 
-    /// Commits everything that is applied. Errors: it could not be.
+    /// Commits everything that is applied, the rows of an unfinished source transaction too. Errors: it could not be.
     pub(super) async fn flush_now(&mut self, open: &mut Open) -> Result<(), LakehouseError> {
         self.wait_for_job(open).await?;
         if open.offset == open.committed_offset && !open.state.is_ahead() {
             return Ok(());
         }
-        self.start_flush(open);
+        self.start_flush(open, true);
         self.wait_for_job(open).await?;
         if open.flush_failed.is_some() {
             let what = format!("rows of table `{}` cannot be committed", self.spec.table);

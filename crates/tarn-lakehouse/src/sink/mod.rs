@@ -20,7 +20,7 @@ mod state;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tarn_core::{Env, Fault, FaultReport, RequestContext};
 use tarn_eventlog::{EventLog, ReadBatches, ReadLimits};
@@ -80,10 +80,15 @@ pub(crate) struct Sink {
     /// Who waits for a commit, and for which offset.
     flush_asked: Vec<(u64, oneshot::Sender<()>)>,
     compact_asked: Vec<oneshot::Sender<Result<Compaction, LakehouseError>>>,
+    /// How far the topic was when the sink began, and until when nothing is shown that is not as far: what was seen before
+    /// a restart is seen after it.
+    catch_up: Option<(u64, Instant)>,
     /// Where changes could not be applied last. What comes before is committed before it is tried again.
     stumbled: Option<u64>,
 }
 
+/// How long a sink that begins may take until it is as far as its topic before it shows what it has.
+pub(crate) const CATCH_UP_MAX: Duration = Duration::from_secs(3);
 /// How long a read waits at the tail.
 const TAIL_WAIT: Duration = Duration::from_millis(200);
 /// Pauses after an error, doubled each time up to the last.
@@ -122,6 +127,7 @@ impl Sink {
             commands,
             flush_asked: Vec::new(),
             compact_asked: Vec::new(),
+            catch_up: None,
             stumbled: None,
         }
     }
@@ -231,8 +237,13 @@ impl Sink {
     /// Lets queries see the state, if it is at the end of a source transaction and not behind what they saw before.
     fn show(&mut self, open: &mut Open) {
         // A state that was opened again is shown once it is as far as the one before.
-        let is_behind = self.shown.borrow().as_ref().is_some_and(|shown| open.offset < shown.offset);
-        if !open.settled || is_behind || !open.is_changed {
+        let now = self.context.env.clock.instant();
+        let catches_up = self.catch_up.is_some_and(|(offset, until)| open.offset < offset && now < until);
+        let is_behind =
+            catches_up || self.shown.borrow().as_ref().is_some_and(|shown| open.offset < shown.offset);
+        // Rows in files that are in no commit are seen with it.
+        let is_staged = open.state.staged_files().next().is_some();
+        if !open.settled || is_behind || is_staged || !open.is_changed {
             return;
         }
         open.is_changed = false;

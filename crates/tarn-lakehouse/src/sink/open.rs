@@ -11,7 +11,7 @@ use super::apply::truncates;
 use super::flush::offset_property;
 use super::job::Running;
 use super::state::{RunFolder, TableState};
-use super::{Sink, TAIL_WAIT};
+use super::{CATCH_UP_MAX, Sink, TAIL_WAIT};
 use crate::catalog::{CreateTable, LoadedTable};
 use crate::error::LakehouseError;
 use crate::types::{Conformer, evolved, key_of, new_schema};
@@ -34,6 +34,8 @@ pub(super) struct Open {
     pub since: Option<Instant>,
     /// When the newest change came.
     pub touched: Option<Instant>,
+    /// The same, in milliseconds since 1970 UTC.
+    pub touched_ms: Option<i64>,
     /// When the last commit was made.
     pub flushed: Option<Instant>,
     /// When the oldest change was appended that was not shown, milliseconds since 1970 UTC.
@@ -65,6 +67,11 @@ impl Sink {
         let state =
             TableState::open(&self.spec.table, &table, &self.context.loader, RunFolder(folder)).await?;
         self.status.lock().committed_offset = offset;
+        if self.catch_up.is_none() {
+            let topic = self.context.log.topic(&self.context.ctx, &self.spec.topic).await?;
+            let high = topic.partitions.first().map_or(0, |partition| partition.high_offset);
+            self.catch_up = Some((high, self.context.env.clock.instant() + CATCH_UP_MAX));
+        }
         Ok(Some(Open {
             state,
             offset,
@@ -73,6 +80,7 @@ impl Sink {
             is_changed: true,
             since: None,
             touched: None,
+            touched_ms: None,
             flushed: None,
             oldest_ms: None,
             flush_failed: None,
@@ -154,6 +162,7 @@ impl Sink {
         let now = self.context.env.clock.instant();
         open.since.get_or_insert(now);
         open.touched = Some(now);
+        open.touched_ms = Some(self.context.env.clock.now_ms());
         open.oldest_ms.get_or_insert(batch.appended_ms);
         open.is_changed = true;
         let mut status = self.status.lock();

@@ -6,7 +6,7 @@
 //! | 0..8 | magic `TARNKEY1` |
 //! | 8..16 | number of keys, `n` |
 //! | 16..24 | number of bloom blocks of 32 bytes, `b` |
-//! | 24..32 | XXH3-64 of everything behind the header |
+//! | 24..32 | lower half of the XXH3-128 of everything behind the header |
 //! | 32..40 | fingerprint of the table's key columns |
 //! | 64.. | bloom blocks (`32 b`), upper halves of the hashes (`8 n`), 32 more bits of each (`4 n`), rows (`4 n`) |
 //!
@@ -19,7 +19,7 @@ use std::io::Write;
 use std::path::Path;
 
 use memmap2::Mmap;
-use twox_hash::XxHash3_64;
+use twox_hash::XxHash3_128;
 
 use super::index::KeyHash;
 
@@ -54,6 +54,10 @@ pub struct Run {
     bytes: Bytes,
     keys: usize,
     blocks: usize,
+}
+
+fn checksum(bytes: &[u8]) -> u64 {
+    XxHash3_128::oneshot(bytes) as u64
 }
 
 fn upper(key: KeyHash) -> u64 {
@@ -105,8 +109,8 @@ impl Run {
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..16].copy_from_slice(&(keys.len() as u64).to_le_bytes());
         bytes[16..24].copy_from_slice(&(blocks as u64).to_le_bytes());
-        let checksum = XxHash3_64::oneshot(&bytes[HEADER_LEN..]);
-        bytes[24..32].copy_from_slice(&checksum.to_le_bytes());
+        let sum = checksum(&bytes[HEADER_LEN..]);
+        bytes[24..32].copy_from_slice(&sum.to_le_bytes());
         bytes[32..40].copy_from_slice(&fingerprint.to_le_bytes());
         Self { bytes: Bytes::Held(bytes), keys: keys.len(), blocks }
     }
@@ -121,7 +125,7 @@ impl Run {
         let blocks = usize::try_from(u64_at(&bytes, 16)).ok().filter(|blocks| *blocks > 0)?;
         let len =
             keys.checked_mul(16)?.checked_add(blocks.checked_mul(BLOCK_LEN)?)?.checked_add(HEADER_LEN)?;
-        let whole = bytes.len() == len && u64_at(&bytes, 24) == XxHash3_64::oneshot(&bytes[HEADER_LEN..]);
+        let whole = bytes.len() == len && u64_at(&bytes, 24) == checksum(&bytes[HEADER_LEN..]);
         whole.then_some(Self { bytes: Bytes::Mapped(bytes), keys, blocks })
     }
 

@@ -27,8 +27,8 @@ use crate::view::TableView;
 pub struct FileState {
     /// What the manifest says.
     pub file: Arc<DataFile>,
-    /// Its place among the files of the committed view.
-    pub position: usize,
+    /// Its place among the files of the committed view; `None` for a file that is written but in no commit.
+    pub position: Option<usize>,
     /// Deleted rows, committed.
     pub committed: Arc<RoaringTreemap>,
     /// Deleted rows, those included that are in no delete file yet.
@@ -153,7 +153,7 @@ impl TableState {
             let committed = file.deletes.clone().unwrap_or_default();
             state.add(FileState {
                 file: Arc::clone(&file.file),
-                position,
+                position: Some(position),
                 deleted: Arc::clone(&committed),
                 committed,
                 run,
@@ -226,9 +226,16 @@ impl TableState {
         self.files.get(number as usize)?.as_ref()
     }
 
-    /// Live files with their numbers, oldest first.
-    pub fn live_files(&self) -> impl Iterator<Item = (u32, &FileState)> {
-        self.live.iter().filter_map(|number| Some((*number, self.file(*number)?)))
+    /// Live files of the commit with their numbers, oldest first.
+    pub fn committed_files(&self) -> impl Iterator<Item = (u32, &FileState)> {
+        let live = self.live.iter().filter_map(|number| Some((*number, self.file(*number)?)));
+        live.filter(|(_, file)| file.position.is_some())
+    }
+
+    /// Files that are written but in no commit.
+    pub fn staged_files(&self) -> impl Iterator<Item = &FileState> {
+        let live = self.live.iter().filter_map(|number| self.file(*number));
+        live.filter(|file| file.position.is_none())
     }
 
     /// Adds a file and returns its number.
@@ -250,7 +257,8 @@ impl TableState {
 
     /// Whether something is in memory that is not committed.
     pub fn is_ahead(&self) -> bool {
-        self.truncated || !self.dirty.is_empty() || self.rows.live_rows() > 0
+        let is_staged = self.staged_files().next().is_some();
+        self.truncated || is_staged || !self.dirty.is_empty() || self.rows.live_rows() > 0
     }
 
     /// Takes over a new commit of ours. Errors: `CommitFailed` if the table is another one in it: its schema was changed
@@ -271,7 +279,7 @@ impl TableState {
             let Some(at) = places.get(file.file.file_path()) else {
                 return Err(changed(format!("file {} is not in the commit", file.file.file_path())));
             };
-            file.position = *at;
+            file.position = Some(*at);
             file.file = Arc::clone(&base.files[*at].file);
             file.committed = base.files[*at].deletes.clone().unwrap_or_default();
             if file.deleted.len() == file.committed.len() {
@@ -286,11 +294,11 @@ impl TableState {
         Ok(())
     }
 
-    /// What queries see: the commit and what came after it.
+    /// What queries see: the commit and what came after it. Files in no commit are not seen.
     pub fn view(&self, version: u64) -> TableView {
         let unflushed = self.dirty.iter().filter_map(|number| {
             let file = self.file(*number)?;
-            Some((file.position, Arc::clone(&file.deleted)))
+            Some((file.position?, Arc::clone(&file.deleted)))
         });
         let mut view = TableView {
             hot: Arc::new(self.rows.batches()),

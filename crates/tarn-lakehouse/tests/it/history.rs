@@ -12,7 +12,7 @@ use arrow::record_batch::RecordBatch;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tarn_core::change::{ChangeColumns, positions_array};
-use tarn_core::{ChangeKind, HumanDuration, Position};
+use tarn_core::{ByteSize, ChangeKind, HumanDuration, Position};
 use tarn_lakehouse::SinkConfig;
 
 use crate::world::{TOPIC, World, contents, table};
@@ -195,12 +195,13 @@ impl History {
     }
 }
 
-/// Sinks that keep rows in memory for long, for short, and that flush at a few rows.
+/// Sinks that keep rows in memory for long, for short, and that flush at a few rows or bytes.
 fn random_config(rng: &mut StdRng) -> SinkConfig {
     SinkConfig {
         freshness: HumanDuration::from_millis([3_600_000, 5, 50][rng.random_range(0..3)]),
         flush_rows: [1_000_000, 40][rng.random_range(0..2)],
-        ..SinkConfig::default()
+        // Source transactions that do not fit in memory.
+        flush_bytes: ByteSize([256 << 20, 20_000][rng.random_range(0..2)]),
     }
 }
 

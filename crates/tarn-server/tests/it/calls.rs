@@ -143,6 +143,13 @@ fn data_calls() -> Vec<Call> {
             None,
             Editor,
         ),
+        Call::act(
+            "POST",
+            "/api/v1/lakehouse/{namespace}/{table}/flush",
+            &format!("{table}/flush"),
+            None,
+            Editor,
+        ),
         Call::act("POST", "/api/v1/query", "/api/v1/query", json!({ "sql": "SELECT 1" }), Viewer),
         Call::read("/api/v1/query", "/api/v1/query", Viewer),
         Call::read("/api/v1/query/completion", "/api/v1/query/completion", Viewer),

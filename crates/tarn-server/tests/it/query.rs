@@ -270,7 +270,8 @@ async fn a_preview_shows_a_table_now_and_as_it_was() {
     let path = "/api/v1/lakehouse/shop/orders/preview";
     let now = caller.get(&format!("{path}?limit=2")).await.ok();
     assert_eq!((now["row_count"].as_u64(), now["truncated"].as_bool()), (Some(2), Some(true)));
-    let table = caller.get("/api/v1/lakehouse/shop/orders").await.ok();
+    let table = caller.post("/api/v1/lakehouse/shop/orders/flush", &json!({})).await.ok();
+    assert_eq!((&table["hot_rows"], &table["committed_offset"]), (&json!(0), &table["applied_offset"]));
     let snapshot = table["snapshot_id"].as_str().unwrap();
     let then = caller.get(&format!("{path}?snapshot={snapshot}")).await.ok();
     assert_eq!(then["row_count"], 3);

@@ -146,7 +146,7 @@ async fn measure(args: &IngestArgs, psql: &Psql, folder: &Path) -> Result<Outcom
     let result = async {
         platform.apply_project().await?;
         let started = bed.env.clock.instant();
-        platform.follow(&config);
+        platform.follow(&config).await;
         bed.wait_for_topic(args.rows).await?;
         let topic_s = bed.since(started);
         bed.wait_for_rows(args.rows).await?;

@@ -130,7 +130,7 @@ async fn start(
     };
     match outcome.await {
         Ok(()) => {
-            platform.follow(config);
+            platform.follow(config).await;
             Ok(serving)
         }
         Err(failure) => {

@@ -121,10 +121,10 @@ impl Platform {
     }
 
     /// Starts sources and tables as the resources say, and follows each later revision.
-    pub fn follow(&self, config: &Config) {
+    pub async fn follow(&self, config: &Config) {
         self.state.resources.follow(&self.ctx, FOLLOW_INTERVAL);
         sources::follow(&self.state, &self.env, &self.ctx);
-        sinks::follow(&self.state, &self.env, &self.ctx, config.lakehouse.sink.clone());
+        sinks::follow(&self.state, &self.env, &self.ctx, config.lakehouse.sink.clone()).await;
     }
 
     /// Ends all tasks: sources make durable what they read, the log is closed.

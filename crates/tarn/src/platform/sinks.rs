@@ -20,14 +20,15 @@ struct Follower {
     seen: BTreeMap<TableName, SinkStatus>,
 }
 
-/// Starts a task that attaches each topic of a source to its table.
-pub fn follow(state: &ServerState, env: &Env, ctx: &RequestContext, config: SinkConfig) {
-    let mut follower = Follower { state: state.clone(), ctx: ctx.clone(), config, seen: BTreeMap::new() };
+/// Attaches the topics of known tables, then starts a task that attaches each topic of a source to its table.
+pub async fn follow(state: &ServerState, env: &Env, ctx: &RequestContext, config: SinkConfig) {
+    let follower = Follower { state: state.clone(), ctx: ctx.clone(), config, seen: BTreeMap::new() };
     let (stop, clock) = (env.spawner.stopping(), env.clock.clone());
     let mut changes = state.ingest.changes();
+    // Tables whose source does not answer yet still get what their topic holds.
+    follower.attach_known().await;
+    let mut follower = follower;
     drop(env.spawner.spawn(async move {
-        // Tables whose source does not answer yet still get what their topic holds.
-        follower.attach_known().await;
         let mut news = None;
         while !stop.is_cancelled() {
             follower.attach_routes().await;
