@@ -19,7 +19,7 @@ run: build ## Install what is missing, build, start the demo and print where the
 demo: run
 
 build: console ## The release binary with the console in it
-	@echo "build: the first time takes a while (about an hour on two cores), later changes some minutes"
+	@echo "build: the first time takes a while (about 40 minutes on two cores), later changes some minutes"
 	$(CARGO) build --release --locked --package tarn
 	@echo "build: $(BINARY)"
 

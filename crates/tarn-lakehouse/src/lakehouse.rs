@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use iceberg::spec::DataFile;
 use moka::future::Cache;
 use parking_lot::Mutex;
-use tarn_core::{Env, RequestContext, TableName, TenantId, TopicName};
+use tarn_core::{ByteSize, Env, RequestContext, TableName, TenantId, TopicName};
 use tarn_eventlog::EventLog;
 use tarn_meta::MetaStore;
 use tokio::sync::{mpsc, oneshot};
@@ -20,7 +20,8 @@ use crate::io::Warehouse;
 use crate::load::ViewLoader;
 use crate::manifest::ManifestCache;
 use crate::sink::{
-    CATCH_UP_MAX, Compaction, Shown, Sink, SinkCommand, SinkConfig, SinkContext, SinkSpec, SinkStatus,
+    CATCH_UP_MAX, Compaction, HotBudget, Shown, Sink, SinkCommand, SinkConfig, SinkContext, SinkSpec,
+    SinkStatus,
 };
 use crate::view::TableView;
 
@@ -46,6 +47,21 @@ struct RunningSink {
     stop: CancellationToken,
 }
 
+/// What a lakehouse may hold beside its tables.
+#[derive(Clone, Debug)]
+pub struct LakehouseMemory {
+    /// A local folder for the keys of data files, which are a cache; they stay in memory without one.
+    pub runs: Option<PathBuf>,
+    /// Bytes of rows of all tables that are in no file yet. Above half of it tables commit, above it reading waits.
+    pub hot_bytes: ByteSize,
+}
+
+impl Default for LakehouseMemory {
+    fn default() -> Self {
+        Self { runs: None, hot_bytes: ByteSize(1 << 30) }
+    }
+}
+
 /// Tables of all tenants.
 #[derive(Debug)]
 pub struct Lakehouse {
@@ -54,20 +70,20 @@ pub struct Lakehouse {
     log: Arc<dyn EventLog>,
     env: Env,
     runs: Option<PathBuf>,
+    budget: Arc<HotBudget>,
     views: Mutex<HashMap<TableKey, Arc<TableView>>>,
     past: Cache<(TableKey, i64), Arc<TableView>>,
     sinks: Mutex<HashMap<TableKey, RunningSink>>,
 }
 
 impl Lakehouse {
-    /// A lakehouse with its tables in `warehouse` and their pointers in `meta`. `runs`: a local folder for the keys of
-    /// data files, which are a cache; they stay in memory without one.
+    /// A lakehouse with its tables in `warehouse` and their pointers in `meta`.
     pub fn new(
         meta: Arc<dyn MetaStore>,
         warehouse: Warehouse,
         log: Arc<dyn EventLog>,
         env: Env,
-        runs: Option<PathBuf>,
+        memory: LakehouseMemory,
     ) -> Arc<Self> {
         let catalog = Catalog::new(meta, warehouse.clone(), env.clone());
         let loader = Arc::new(ViewLoader::new(ManifestCache::new(warehouse)));
@@ -76,7 +92,8 @@ impl Lakehouse {
             loader,
             log,
             env,
-            runs,
+            runs: memory.runs,
+            budget: HotBudget::new(memory.hot_bytes.0),
             views: Mutex::new(HashMap::new()),
             past: Cache::builder().max_capacity(PAST_VIEWS_MAX).build(),
             sinks: Mutex::new(HashMap::new()),
@@ -274,6 +291,7 @@ impl Lakehouse {
             env: self.env.clone(),
             config: config.clone(),
             runs: self.runs.clone(),
+            budget: Arc::clone(&self.budget),
         };
         let sink = Sink::new(context, spec.clone(), Arc::clone(&status), Arc::clone(&shown), receiver);
         drop(self.env.spawner.spawn(sink.run()));

@@ -21,7 +21,7 @@ pub use describe::{
 };
 pub use error::LakehouseError;
 pub use io::Warehouse;
-pub use lakehouse::Lakehouse;
+pub use lakehouse::{Lakehouse, LakehouseMemory};
 pub use load::ViewLoader;
 pub use manifest::ManifestCache;
 pub use sink::{Compaction, SinkConfig, SinkSpec, SinkStatus};

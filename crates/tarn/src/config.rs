@@ -5,9 +5,10 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tarn_access::AccessConfig;
+use tarn_core::ByteSize;
 use tarn_core::config::UnknownVariable;
 use tarn_eventlog::EventLogConfig;
-use tarn_lakehouse::SinkConfig;
+use tarn_lakehouse::{LakehouseMemory, SinkConfig};
 use tarn_observe::LogConfig;
 use tarn_query::QueryConfig;
 use tarn_server::ServerConfig;
@@ -45,13 +46,22 @@ pub struct MetaConfig {
 }
 
 /// How changes become commits of tables, and where tables lie.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LakehouseConfig {
     /// Where tables lie: a folder or a bucket; `lake` in the data folder if left out.
     pub storage: Option<StorageConfig>,
     /// When changes of a topic become a commit of its table; a `table` resource may say otherwise for one table.
     pub sink: SinkConfig,
+    /// Memory for rows of all tables that are in no file yet. Above half of it tables commit sooner, above it they wait
+    /// with more rows until some are committed.
+    pub hot_bytes: ByteSize,
+}
+
+impl Default for LakehouseConfig {
+    fn default() -> Self {
+        Self { storage: None, sink: SinkConfig::default(), hot_bytes: LakehouseMemory::default().hot_bytes }
+    }
 }
 
 /// Reads `tarn.toml` of a project, if there is one, and the environment. Errors: the first thing that is wrong, with

@@ -86,7 +86,8 @@ impl Sink {
 
     /// Whether there is room for more rows in memory.
     pub(super) fn may_read(&self, open: &Open) -> bool {
-        (open.state.rows.bytes() as u64) < self.context.config.flush_bytes.0.saturating_mul(2)
+        let own = (open.state.rows.bytes() as u64) < self.context.config.flush_bytes.0.saturating_mul(2);
+        own && !open.share.is_spent()
     }
 
     /// Whether the last commit was long enough ago for one that is made because nothing more comes.
@@ -103,7 +104,7 @@ impl Sink {
         let past = |since, time: Duration| now.saturating_duration_since(since) >= time;
         let config = &self.context.config;
         let (rows, bytes) = (open.state.rows.live_rows(), open.state.rows.bytes() as u64);
-        let is_full = rows >= config.flush_rows || bytes >= config.flush_bytes.0;
+        let is_full = rows >= config.flush_rows || bytes >= config.flush_bytes.0 || open.share.is_tight();
         let is_paused = open.flush_failed.is_some_and(|(at, pause)| !past(at, pause));
         if open.offset == open.committed_offset || is_paused {
             return false;
@@ -221,6 +222,7 @@ impl Sink {
                 return Err(error);
             }
         }
+        open.share.set(open.state.rows.bytes() as u64);
         open.is_changed = true;
         self.show(open);
         self.answer_flushed(open);

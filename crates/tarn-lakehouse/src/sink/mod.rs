@@ -5,6 +5,7 @@
 //! the rows, so a crash at any point repeats nothing and skips nothing: what was only in memory is read again.
 
 mod apply;
+mod budget;
 mod compact;
 mod config;
 mod expire;
@@ -34,6 +35,7 @@ use flush::Committer;
 use job::Done;
 use open::Open;
 
+pub(crate) use budget::HotBudget;
 pub use compact::Compaction;
 pub use config::{SinkConfig, SinkSpec, SinkStatus};
 
@@ -58,6 +60,8 @@ pub(crate) struct SinkContext {
     pub config: SinkConfig,
     /// Folder of key runs of all tables; in memory without one.
     pub runs: Option<PathBuf>,
+    /// Memory of the rows of all tables.
+    pub budget: Arc<HotBudget>,
 }
 
 /// The newest state of a table that queries may see, and the next offset of the topic that is not in it.

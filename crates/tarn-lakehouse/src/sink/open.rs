@@ -8,6 +8,7 @@ use tarn_core::change::data_schema;
 use tarn_eventlog::{LogBatch, ReadLimits};
 
 use super::apply::truncates;
+use super::budget::Share;
 use super::flush::offset_property;
 use super::job::Running;
 use super::state::{RunFolder, TableState};
@@ -45,6 +46,8 @@ pub(super) struct Open {
     /// When a compaction or expiry failed last.
     pub service_failed: Option<Instant>,
     pub job: Option<Running>,
+    /// Its part of the memory of all tables.
+    pub share: Share,
     pub source: Option<(SchemaRef, Conformer)>,
 }
 
@@ -86,6 +89,7 @@ impl Sink {
             flush_failed: None,
             service_failed: None,
             job: None,
+            share: Share::new(&self.context.budget),
             source: None,
         }))
     }
@@ -165,6 +169,7 @@ impl Sink {
         open.touched_ms = Some(self.context.env.clock.now_ms());
         open.oldest_ms.get_or_insert(batch.appended_ms);
         open.is_changed = true;
+        open.share.set(open.state.rows.bytes() as u64);
         let mut status = self.status.lock();
         status.ignored += applied.ignored;
         status.deleted += applied.deleted;

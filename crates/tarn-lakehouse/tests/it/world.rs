@@ -13,7 +13,7 @@ use tarn_core::{
     Env, FaultReport, HumanDuration, Position, RequestContext, TableName, TenantId, TopicName, TraceId,
 };
 use tarn_eventlog::{Append, EventLog, EventLogConfig, ProducerState, Retention, SegmentLog, TopicSpec};
-use tarn_lakehouse::{Lakehouse, SinkConfig, SinkSpec, TableView, Warehouse};
+use tarn_lakehouse::{Lakehouse, LakehouseMemory, SinkConfig, SinkSpec, TableView, Warehouse};
 use tarn_storage::Store;
 
 /// Everything of one process.
@@ -48,8 +48,8 @@ impl World {
             SegmentLog::open(&folder.join("log"), EventLogConfig::default(), env.clone()).await.unwrap();
         let url = format!("sqlite://{}", folder.join("meta.db").display());
         let meta = tarn_meta::open(&url, env.clone()).await.unwrap();
-        let runs = Some(folder.join("keys"));
-        let lake = Lakehouse::new(meta, Warehouse::new(store), log.clone(), env.clone(), runs);
+        let memory = LakehouseMemory { runs: Some(folder.join("keys")), ..LakehouseMemory::default() };
+        let lake = Lakehouse::new(meta, Warehouse::new(store), log.clone(), env.clone(), memory);
         Self { ctx, env, log, lake }
     }
 
@@ -58,7 +58,7 @@ impl World {
         let url = format!("sqlite://{}", folder.join("meta.db").display());
         let meta = tarn_meta::open(&url, self.env.clone()).await.unwrap();
         let warehouse = Warehouse::new(Store::open_folder(&folder.join("lake")).unwrap());
-        Lakehouse::new(meta, warehouse, self.log.clone(), self.env.clone(), None)
+        Lakehouse::new(meta, warehouse, self.log.clone(), self.env.clone(), LakehouseMemory::default())
     }
 
     pub async fn create_topic(&self, key: &[&str]) {

@@ -12,7 +12,7 @@ use tarn_component::schema_of;
 use tarn_core::{ByteSize, Env, RequestContext, Role, TenantId, TraceId};
 use tarn_eventlog::{EventLog, EventLogConfig, Retention, SegmentLog};
 use tarn_ingest::{Ingest, IngestPorts, SOURCES};
-use tarn_lakehouse::{Lakehouse, Warehouse};
+use tarn_lakehouse::{Lakehouse, LakehouseMemory, Warehouse};
 use tarn_meta::{
     KindSpec, Kinds, NameRule, ResourceState, Resources, SecretKey, SecretValue, Secrets, StatusReport,
     Variants,
@@ -154,7 +154,13 @@ async fn state(folder: &Path, env: &Env) -> ServerState {
     let log = SegmentLog::open(&data.join("log"), EventLogConfig::default(), env.clone()).await.unwrap();
     let eventlog: Arc<dyn EventLog> = log;
     let warehouse = Warehouse::new(Store::open_folder(&data.join("lake")).unwrap());
-    let lakehouse = Lakehouse::new(Arc::clone(&meta), warehouse, Arc::clone(&eventlog), env.clone(), None);
+    let lakehouse = Lakehouse::new(
+        Arc::clone(&meta),
+        warehouse,
+        Arc::clone(&eventlog),
+        env.clone(),
+        LakehouseMemory::default(),
+    );
     let tables: Arc<dyn Tables> = Arc::new(LakeTables::new(Arc::clone(&lakehouse)));
     let query =
         QueryConfig { parallelism: 2, spill_folder: spill.display().to_string(), ..QueryConfig::default() };

@@ -1,8 +1,6 @@
 //! From a PostgreSQL to a table, beside `psql \copy` of the same rows: how fast existing rows are copied, and how long a
 //! committed change takes until SQL shows it.
 
-mod psql;
-
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,11 +8,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use futures::StreamExt;
 use serde::Serialize;
-use tarn_core::{Env, Fault, FaultKind};
+use tarn_core::{Env, Fault, FaultKind, HumanDuration};
 use tarn_observe::Metric;
 use tarn_query::{QueryOptions, encode::rows_json};
 
-use self::psql::{Psql, Writer};
+use super::psql::{Psql, Writer};
 use super::report::{self, Spread};
 use crate::cli::{Failure, io_failure};
 use crate::config::Config;
@@ -22,9 +20,11 @@ use crate::platform::Platform;
 use crate::project::DataFolder;
 
 /// Between two looks at how far it is.
-const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(2);
 /// Longest wait for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(1800);
+/// How often the table commits.
+const FRESHNESS: HumanDuration = HumanDuration(Duration::from_secs(2));
 /// Schema, slot and publication; all are removed at the end.
 const NAME: &str = "tarn_bench";
 
@@ -39,7 +39,7 @@ pub struct IngestArgs {
     #[arg(long, default_value_t = 1_000_000)]
     rows: u64,
     /// Changes per second that are made while the latency is measured.
-    #[arg(long, default_value = "2000")]
+    #[arg(long, default_value = "5000")]
     changes_per_s: NonZeroU32,
     /// Seconds of changes.
     #[arg(long, default_value_t = 30)]
@@ -51,7 +51,7 @@ impl Default for IngestArgs {
         Self {
             postgres: std::env::var("TARN_BENCH_POSTGRES").ok(),
             rows: 1_000_000,
-            changes_per_s: NonZeroU32::new(2000).unwrap_or(NonZeroU32::MIN),
+            changes_per_s: NonZeroU32::new(5000).unwrap_or(NonZeroU32::MIN),
             seconds: 30,
         }
     }
@@ -71,6 +71,9 @@ struct Outcome {
     changes_per_s: f64,
     /// Milliseconds from the statement in PostgreSQL until SQL shows the row.
     visible_ms: Spread,
+    /// Commits of the table meanwhile.
+    commits: u64,
+    compactions: u64,
 }
 
 /// `tarn bench ingest`.
@@ -140,7 +143,9 @@ async fn measure(args: &IngestArgs, psql: &Psql, folder: &Path) -> Result<Outcom
     for _ in 0..2 {
         copy_s = copy_s.min(psql.timed(copy)?);
     }
-    let config = Config::default();
+    // Commits follow each other, so that the latency is that of a table at work.
+    let mut config = Config::default();
+    config.lakehouse.sink.freshness = FRESHNESS;
     let platform = Platform::open(&config, &DataFolder::of(folder, None), folder).await?;
     let bed = Bed { env: platform.env.clone(), platform: &platform };
     let result = async {
@@ -151,6 +156,7 @@ async fn measure(args: &IngestArgs, psql: &Psql, folder: &Path) -> Result<Outcom
         let topic_s = bed.since(started);
         bed.wait_for_rows(args.rows).await?;
         let table_s = bed.since(started);
+        let before = (bed.total(Metric::LakehouseCommits), bed.total(Metric::LakehouseCompactions));
         let (changes_per_s, visible_ms) = bed.freshness(args, psql).await?;
         let rate = |seconds: f64| args.rows as f64 / seconds;
         Ok(Outcome {
@@ -162,6 +168,8 @@ async fn measure(args: &IngestArgs, psql: &Psql, folder: &Path) -> Result<Outcom
             ratio_table_to_copy: copy_s / table_s,
             changes_per_s,
             visible_ms,
+            commits: bed.total(Metric::LakehouseCommits) - before.0,
+            compactions: bed.total(Metric::LakehouseCompactions) - before.1,
         })
     }
     .await;
@@ -177,6 +185,10 @@ struct Bed<'a> {
 impl Bed<'_> {
     fn since(&self, started: Instant) -> f64 {
         self.env.clock.instant().saturating_duration_since(started).as_secs_f64()
+    }
+
+    fn total(&self, metric: Metric) -> u64 {
+        self.platform.state.metrics.total(metric)
     }
 
     async fn wait_for_topic(&self, rows: u64) -> Result<(), Failure> {
@@ -267,7 +279,7 @@ fn print(outcome: &Outcome) {
     );
     let s = &outcome.visible_ms;
     println!(
-        "    {:.0} ms median, {:.0} ms p99, {:.0} ms at most, {} looked for\n",
-        s.p50, s.p99, s.max, s.count
+        "    {:.0} ms median, {:.0} ms p99, {:.0} ms at most, {} looked for; {} commits, {} compactions\n",
+        s.p50, s.p99, s.max, s.count, outcome.commits, outcome.compactions
     );
 }

@@ -5,8 +5,10 @@
 mod demo;
 mod eventlog;
 mod ingest;
+mod psql;
 mod report;
 mod tpch;
+mod upsert;
 
 use std::path::PathBuf;
 
@@ -33,6 +35,8 @@ enum Bench {
     Ingest(ingest::IngestArgs),
     /// The demo: from the start to the first answered query, and memory when nothing is asked
     Demo(demo::DemoArgs),
+    /// Changes into a table of many keys, beside PostgreSQL's INSERT ... ON CONFLICT of the same changes
+    Upsert(upsert::UpsertArgs),
     /// TPC-H: all 22 queries on Iceberg tables, beside DuckDB on the same Parquet files
     Tpch(tpch::TpchArgs),
 }
@@ -44,11 +48,13 @@ pub async fn run(args: BenchArgs, json: bool) -> Result<(), Failure> {
         Some(Bench::Eventlog) => eventlog::run(out, json).await,
         Some(Bench::Ingest(ingest)) => ingest::run(&ingest, out, json).await,
         Some(Bench::Demo(demo)) => demo::run(&demo, out, json).await,
+        Some(Bench::Upsert(upsert)) => upsert::run(&upsert, out, json).await,
         Some(Bench::Tpch(tpch)) => tpch::run(&tpch, out, json).await,
         None => {
             eventlog::run(out, json).await?;
             demo::run(&demo::DemoArgs::default(), out, json).await?;
             ingest::run(&ingest::IngestArgs::default(), out, json).await?;
+            upsert::run(&upsert::UpsertArgs::default(), out, json).await?;
             tpch::run(&tpch::TpchArgs::default(), out, json).await
         }
     }

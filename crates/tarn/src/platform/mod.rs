@@ -12,7 +12,7 @@ use tarn_access::Access;
 use tarn_core::{Env, RequestContext, TenantId, TraceId};
 use tarn_eventlog::{EventLog, SegmentLog};
 use tarn_ingest::{Ingest, IngestPorts, SOURCES};
-use tarn_lakehouse::{Lakehouse, Warehouse};
+use tarn_lakehouse::{Lakehouse, LakehouseMemory, Warehouse};
 use tarn_meta::{MetaStore, Resources, SecretKey, Secrets};
 use tarn_observe::{FaultBoard, Metrics, RateHistory};
 use tarn_query::QueryEngine;
@@ -74,7 +74,7 @@ impl Platform {
             Warehouse::new(store),
             Arc::clone(&eventlog),
             env.clone(),
-            Some(data.keys()),
+            LakehouseMemory { runs: Some(data.keys()), hot_bytes: config.lakehouse.hot_bytes },
         );
         let metrics = Metrics::new(Arc::clone(&env.clock));
         let faults = FaultBoard::new(Arc::clone(&env.clock));
