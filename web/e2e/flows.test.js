@@ -310,6 +310,46 @@ test("a paused source can be resumed", { skip: !isMock }, () =>
     await page.getByText("Streaming").first().waitFor();
   }));
 
+test("what is in memory is committed when asked for; where nothing is, nothing can be", { skip: !isMock }, () =>
+  on("/tables/nyc/flights", {}, async (page) => {
+    const memory = page.locator("main dl > div", { hasText: "In memory" });
+    const sign = memory.getByRole("button", { name: /^Rows that are in no file yet/ });
+    await sign.focus();
+    await page.getByRole("tooltip", { name: /other engines see them after the next commit/ }).waitFor();
+    /** Waits until fewer or more rows than this are in memory. */
+    const rows = async (than, fewer) =>
+      page.waitForFunction(
+        ([element, limit, below]) => {
+          const count = Number(element.firstChild.textContent.replaceAll(",", ""));
+          return below ? count < limit : count > limit;
+        },
+        [await memory.getByRole("definition").elementHandle(), than, fewer],
+      );
+    await rows(5000, false);
+    await page.getByRole("button", { name: "Commit now" }).click();
+    await page.getByRole("status").getByText("Committed; other engines see everything now").waitFor();
+    await rows(5000, true);
+
+    await page.goto(`${browser.url}/tables/nyc/airlines`);
+    await page.getByRole("button", { name: "Commit now", disabled: true }).and(page.getByTitle("Everything is committed.")).waitFor();
+    assert.equal(await memory.getByRole("definition").innerText(), "0");
+  }));
+
+test("a commit that goes on longer than the server waits is not called done", { skip: !isMock }, async () => {
+  const stuck = (page) =>
+    page.route(/\/flights\/flush$/, async (route) => {
+      const detail = await (await route.fetch({ url: route.request().url().replace(/\/flush$/, ""), method: "GET" })).json();
+      await route.fulfill({ json: detail });
+    });
+  const { page, close } = await browser.open("/tables/nyc/flights", {}, stuck);
+  try {
+    await page.getByRole("button", { name: "Commit now", disabled: false }).click();
+    await page.getByRole("status").getByText("Not everything is committed yet").waitFor();
+  } finally {
+    await close();
+  }
+});
+
 test("a topic is read from an offset", () =>
   on("/topics/nyc.flights?offset=5", {}, async (page) => {
     await page.getByRole("cell", { name: "5", exact: true }).first().waitFor();

@@ -2,7 +2,7 @@
 import { sourceTypes } from "./source-types.js";
 import * as resources from "./resources.js";
 import { answer, completion, SqlError } from "./sql.js";
-import { audit, setSourceState } from "./state.js";
+import { audit, commit, setSourceState } from "./state.js";
 import * as views from "./views.js";
 
 export class Refusal extends Error {
@@ -103,6 +103,12 @@ export const routes = [
     found.files = Math.max(1, Math.ceil(found.files / 6));
     found.delete_files = 0;
     return { files_before, files_after: found.files };
+  }],
+  ["POST", "/lakehouse/:namespace/:table/flush", ({ state, namespace, table }) => {
+    const found = find(state.tables, "table", `${namespace}.${table}`);
+    commit(state, found);
+    audit(state, "table.flush", `table/${namespace}.${table}`);
+    return views.tableDetail(state, found);
   }],
   ["POST", "/query", ({ state, body, principal }) => (/slowly/.test(body.sql ?? "") ? slowQuery(state, body) : query(state, body, principal))],
   ["GET", "/query", ({ state }) => items(state.queries)],

@@ -12,6 +12,9 @@ const KEYS = {
   airports: ["faa"],
   airlines: ["carrier"],
 };
+const COMMIT_MS = 60_000;
+/** Changes that are new rows; the others replace some. */
+const HOT_SHARE = 0.4;
 const now = () => new Date().toISOString();
 const before = (seconds) => new Date(Date.now() - seconds * 1000).toISOString();
 const noise = (spread) => 1 + (Math.random() - 0.5) * spread;
@@ -20,7 +23,7 @@ const hex = (length) => Array.from({ length }, () => Math.floor(Math.random() * 
 const FLIGHTS_YAML = "kind: source\nname: nyc\nspec:\n  type: replay\n  path: data\n  speed: 3600\n";
 const SHOP_YAML =
   "kind: source\nname: shop\nspec:\n  type: postgres_cdc\n  url: postgres://tarn@127.0.0.1:5432/shop\n  password: { secret: shop_password }\n  tables: [public.orders]\n";
-const TABLE_YAML = "kind: table\nname: nyc.flights\nspec:\n  freshness: 1s\n";
+const TABLE_YAML = "kind: table\nname: nyc.flights\nspec:\n  freshness: 1m\n";
 
 /** A world: `demo` moves, `empty` has nothing, `inbox` is what `tarn init` makes, `locked` asks for a password (lin, correct horse). */
 export function newState(world = "demo") {
@@ -111,8 +114,29 @@ function addTable(state, namespace, table, rows) {
   snapshots.forEach((one, index) => {
     one.parent_id = snapshots[index + 1]?.id ?? null;
   });
-  state.tables.set(`${namespace}.${table}`, { namespace, table, rows: current_rows, files: 7 + (current_rows % 23), delete_files: table === "flights" ? 4 : 0, bytes: Math.round(current_rows * 31), snapshots, source: namespace, topic: `${namespace}.${table}` });
+  // What came since the newest snapshot.
+  const hot_rows = table === "flights" ? 10_320 : 0;
+  const committed_offset = state.topics.get(`${namespace}.${table}`).rows - hot_rows / HOT_SHARE;
+  state.tables.set(`${namespace}.${table}`, { namespace, table, rows: current_rows, files: 7 + (current_rows % 23), delete_files: table === "flights" ? 4 : 0, bytes: Math.round(current_rows * 31), snapshots, source: namespace, topic: `${namespace}.${table}`, hot_rows, committed_offset, committed_ms: Date.parse(snapshots[0].at) });
 }
+
+/** What SQL sees of a topic: all but what came a moment ago. */
+export const appliedOffset = (topic) => topic.rows - Math.round(topic.rows_per_s * 0.06);
+
+/** Writes what is in memory to files. */
+export function commit(state, table) {
+  const topic = state.topics.get(table.topic);
+  if (table.hot_rows > 0) {
+    const bytes = hotBytes(table);
+    const [newest] = table.snapshots;
+    table.snapshots.unshift({ id: String(BigInt(newest.id) + 1n), parent_id: newest.id, at: now(), operation: newest.operation, added_rows: table.hot_rows, deleted_rows: 0, added_files: 1, total_rows: table.rows, summary: { "added-records": String(table.hot_rows) } });
+    table.snapshots.splice(200);
+    Object.assign(table, { files: table.files + 1, bytes: table.bytes + bytes, hot_rows: 0 });
+  }
+  Object.assign(table, { committed_offset: appliedOffset(topic), committed_ms: Date.now() });
+}
+
+export const hotBytes = (table) => table.hot_rows * 71;
 
 function addFlights(state) {
   state.sources.set("nyc", {
@@ -165,6 +189,14 @@ function addShop(state) {
   });
 }
 
+/** Rows go to memory; they are committed each minute, and when no more come. */
+function grow(state, table, topic, at_ms) {
+  const rows = Math.round(topic.rows_per_s * HOT_SHARE);
+  table.rows += rows;
+  table.hot_rows += rows;
+  if (rows === 0 || at_ms - table.committed_ms >= COMMIT_MS) commit(state, table);
+}
+
 /** Moves the world on by a second. */
 export function tick(state) {
   const at_ms = Date.now();
@@ -180,7 +212,7 @@ export function tick(state) {
     topic.bytes += topic.rows_per_s * 71;
     if (topic.rows_per_s > 0) topic.last_append_at = now();
     const table = state.tables.get(topic.name);
-    if (table) table.rows += Math.round(topic.rows_per_s * 0.4);
+    if (table) grow(state, table, topic, at_ms);
   }
   if (at_ms - (state.rates.at(-1)?.at_ms ?? 0) >= 2000) {
     state.rates.push({ at_ms, rows_per_s: rate, queries_per_s: state.queries_per_s });

@@ -1,5 +1,5 @@
 // The answers of the API, made from the mock's state.
-import { data, keysOf } from "./state.js";
+import { appliedOffset, data, hotBytes, keysOf } from "./state.js";
 
 const iso = (ms) => new Date(ms).toISOString();
 
@@ -80,6 +80,7 @@ export function tableSummary(state, table) {
     name: `${table.namespace}.${table.table}`, namespace: table.namespace, table: table.table, rows: table.rows, files: table.files, delete_files: table.delete_files, bytes: table.bytes,
     snapshot_id: table.snapshots[0].id, snapshots: table.snapshots.length, last_commit_at: table.snapshots[0].at,
     freshness_ms: moving ? 46 + Math.round(Math.random() * 40) : null,
+    hot_rows: table.hot_rows, hot_bytes: hotBytes(table), committed_offset: table.committed_offset,
     source: table.source, key: keysOf(table.table), state: "ok", message: null,
   };
 }
@@ -94,11 +95,11 @@ export function tableDetail(state, table) {
     partition_spec: table.table === "flights" ? [{ name: "scheduled_departure_month", transform: "month", source: "scheduled_departure" }] : [],
     location: `file:///srv/tarn/data/warehouse/${table.namespace}/${table.table}`,
     format_version: 2,
-    properties: { "write.format.default": "parquet", "write.parquet.compression-codec": "zstd", "tarn.freshness": "1s" },
+    properties: { "write.format.default": "parquet", "write.parquet.compression-codec": "zstd", "tarn.freshness": "1m" },
     snapshot_list: table.snapshots,
     schema_history: [{ schema_id: 0, at: iso(state.started_ms), fields: schema.slice(0, -1) }, { schema_id: 1, at: iso(state.started_ms + 60_000), fields: schema }],
     topic: table.topic,
-    applied_offset: topic ? topic.rows - topic.rows_per_s : null,
+    applied_offset: topic ? appliedOffset(topic) : null,
     applied_high_offset: topic ? topic.rows : null,
   };
 }

@@ -9,17 +9,22 @@ use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, Schema, Struct, 
 use iceberg::writer::file_writer::{FileWriter, FileWriterBuilder, ParquetWriter, ParquetWriterBuilder};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 use roaring::RoaringTreemap;
 use tarn_core::Env;
 
 use crate::error::LakehouseError;
 use crate::io::Warehouse;
+use crate::types::key_of;
 
 /// Rows of a row group: small enough that a scan of one file spreads over cores.
 const ROW_GROUP_ROWS: usize = 256 * 1024;
 
-fn properties() -> WriterProperties {
-    let builder = WriterProperties::builder();
+/// `key`: columns that are looked for by value, which get a bloom filter.
+fn properties(key: &[String]) -> WriterProperties {
+    let builder = key.iter().fold(WriterProperties::builder(), |builder, name| {
+        builder.set_column_bloom_filter_enabled(ColumnPath::new(vec![name.clone()]), true)
+    });
     builder
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
@@ -71,16 +76,22 @@ impl FileFactory {
     /// Starts a data file of the table's current schema and no partition.
     pub async fn data(&self, metadata: &TableMetadata) -> Result<DataFileWriter, LakehouseError> {
         let location = self.location(metadata, "data");
-        let inner = self.writer(&location, metadata.current_schema().clone()).await?;
+        let key = key_of(metadata);
+        let inner = self.writer(&location, metadata.current_schema().clone(), &key).await?;
         let spec_id = metadata.default_partition_spec_id();
         let table = self.table.clone();
         Ok(DataFileWriter { inner, table, location, rows: 0, partition: Struct::empty(), spec_id })
     }
 
-    async fn writer(&self, location: &str, schema: Arc<Schema>) -> Result<ParquetWriter, LakehouseError> {
+    async fn writer(
+        &self,
+        location: &str,
+        schema: Arc<Schema>,
+        key: &[String],
+    ) -> Result<ParquetWriter, LakehouseError> {
         let io = self.warehouse.file_io();
         let output = io.new_output(location).map_err(self.failed("open a file"))?;
-        ParquetWriterBuilder::new(properties(), schema)
+        ParquetWriterBuilder::new(properties(key), schema)
             .build(output)
             .await
             .map_err(self.failed("open a file"))
@@ -98,7 +109,7 @@ impl FileFactory {
             Schema::builder().with_fields([path, pos]).build().map_err(self.failed("build the schema"))?;
         let arrow_schema = crate::types::arrow_schema(&self.table, &schema)?;
         let location = self.location(metadata, "deletes");
-        let mut writer = self.writer(&location, Arc::new(schema)).await?;
+        let mut writer = self.writer(&location, Arc::new(schema), &[]).await?;
         for (file, positions) in deletes {
             let positions: Vec<i64> =
                 positions.iter().map(|p| i64::try_from(p).unwrap_or(i64::MAX)).collect();

@@ -124,6 +124,8 @@ export const commands = {
   checkSource: (type: string, config: T.Json) => post<T.CheckResult>("/ingest/check", { type, config }),
   compact: (namespace: string, table: string) =>
     post<T.CompactResult>(`/lakehouse/${segment(namespace)}/${segment(table)}/compact`),
+  flush: (namespace: string, table: string) =>
+    post<T.TableDetail>(`/lakehouse/${segment(namespace)}/${segment(table)}/flush`),
 
   query: (body: T.QueryRequest, signal?: AbortSignal) => post<T.QueryResult>("/query", body, signal),
   queryFile: (body: T.QueryRequest) => send("/query", { method: "POST", body }).then((answer) => answer.blob()),

@@ -217,7 +217,13 @@ export interface TableSummary {
   snapshot_id: string | null;
   snapshots: number;
   last_commit_at: string | null;
+  /** Time between the arrival of the newest changes in the topic and the moment when SQL saw them. */
   freshness_ms: number | null;
+  /** Rows in memory that are in no file yet: SQL sees them, other engines do after the next commit. */
+  hot_rows: number | null;
+  hot_bytes: number | null;
+  /** Next offset of the topic that is in no commit. */
+  committed_offset: number | null;
   source: string | null;
   key: string[];
   state: "ok" | "behind" | "failed";
@@ -255,6 +261,7 @@ export interface TableDetail extends TableSummary {
   snapshot_list: Snapshot[];
   schema_history: { schema_id: number; at?: string | null; fields: TableField[] }[];
   topic: string | null;
+  /** Next offset of the topic that SQL does not see. */
   applied_offset: number | null;
   applied_high_offset: number | null;
 }

@@ -1,8 +1,11 @@
 import type { ReactNode } from "react";
+import { Hint } from "./Hint";
 import classes from "./Facts.module.css";
 
 export interface Fact {
   label: string;
+  /** What the name means, where it does not say so itself. */
+  hint?: string;
   value: ReactNode;
 }
 
@@ -12,7 +15,10 @@ export function Facts({ items, stacked }: { items: Fact[]; stacked?: boolean }) 
     <dl className={stacked ? classes.stacked : classes.facts}>
       {items.map((item) => (
         <div key={item.label}>
-          <dt>{item.label}</dt>
+          <dt className={item.hint && classes.hinted}>
+            {item.label}
+            {item.hint && <Hint text={item.hint} />}
+          </dt>
           <dd>{item.value}</dd>
         </div>
       ))}

@@ -12,6 +12,7 @@ use tarn_core::{Env, RequestContext, TableName, TopicName};
 
 use super::index::{KeyHash, KeyHasher};
 use super::lane::{Lane, lanes};
+use super::order::ordered;
 use super::rows::HotSlot;
 use super::run::Run;
 use super::state::{FileState, RunFolder, TableState, row_number};
@@ -283,32 +284,23 @@ impl Committer {
         let mut open: Vec<Lane> = Vec::with_capacity(lanes);
         // By lane, the frozen rows that went into it and their keys.
         let mut contents: Vec<(Vec<usize>, Vec<KeyHash>)> = Vec::with_capacity(lanes);
-        let (mut row, mut written) = (0, 0);
-        for slot in slots {
-            let columns: Vec<usize> = (0..slot.rows.num_columns()).collect();
-            let batch = slot.batch().live(&columns);
-            let batch = batch.map_err(|source| LakehouseError::Arrow { table: table.clone(), source })?;
-            let rows = (0..slot.rows.num_rows()).filter(|at| !slot.dead.contains(*at)).map(|at| row + at);
-            // A lane takes whole batches until it has its share.
+        let mut written = 0;
+        for part in ordered(&table, base.metadata(), slots)? {
+            // A lane takes whole parts until it has its share.
             if open.is_empty() || written * lanes >= live * open.len() {
                 open.push(Lane::open(&factory, base.metadata(), &self.env));
                 contents.push((Vec::new(), Vec::new()));
             }
             let at = open.len() - 1;
-            contents[at].0.extend(rows);
-            row += slot.rows.num_rows();
-            written += batch.num_rows();
-            if batch.num_rows() == 0 {
-                continue;
-            }
+            written += part.rows.len();
+            contents[at].0.extend(part.rows);
             if let Some(hasher) = &base.hasher {
-                contents[at].1.extend(hasher.hash(&table, batch.columns())?);
+                contents[at].1.extend(hasher.hash(&table, part.batch.columns())?);
             }
-            if !open[at].write(batch).await {
+            if !open[at].write(part.batch).await {
                 open.swap_remove(at).close().await?;
-                return Err(LakehouseError::Invalid {
-                    what: format!("files of table `{table}` ended early"),
-                });
+                let what = format!("files of table `{table}` ended early");
+                return Err(LakehouseError::Invalid { what });
             }
         }
         for (lane, (rows, keys)) in open.into_iter().zip(contents) {

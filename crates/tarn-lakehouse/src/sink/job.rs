@@ -16,6 +16,8 @@ use crate::error::LakehouseError;
 
 /// After so long without a change, what waits is committed, unless the last commit was a short time ago.
 const QUIET: Duration = Duration::from_secs(1);
+/// Time between two commits that are made because somebody asks, such as engines that load the table for each query.
+const ASKED_PAUSE: Duration = Duration::from_millis(200);
 /// How long a compaction or expiry that failed waits.
 const SERVICE_PAUSE: Duration = Duration::from_secs(10);
 /// How long the last flush of a table that is no longer fed may take.
@@ -77,6 +79,9 @@ impl Sink {
             if let Some(since) = open.since {
                 wait = wait.min(left(since, self.context.config.freshness.0));
             }
+            if let (true, Some(flushed)) = (self.is_asked(open), open.flushed) {
+                wait = wait.min(left(flushed, ASKED_PAUSE));
+            }
             if let (true, Some(touched)) = (self.may_be_early(open), open.touched) {
                 wait = wait.min(left(touched, QUIET));
             }
@@ -115,9 +120,14 @@ impl Sink {
         is_full
             || open.state.staged_files().next().is_some()
             || !self.compact_asked.is_empty()
-            || self.flush_asked.iter().any(|(offset, _)| *offset > open.committed_offset)
+            || (self.is_asked(open) && open.flushed.is_none_or(|at| past(at, ASKED_PAUSE)))
             || open.since.is_some_and(|since| past(since, config.freshness.0))
             || (self.may_be_early(open) && open.touched.is_some_and(|touched| past(touched, QUIET)))
+    }
+
+    /// Whether somebody waits for a commit.
+    fn is_asked(&self, open: &Open) -> bool {
+        self.flush_asked.iter().any(|(offset, _)| *offset > open.committed_offset)
     }
 
     /// Starts what is due, if nothing is under way.
@@ -222,7 +232,12 @@ impl Sink {
                 return Err(error);
             }
         }
-        open.share.set(open.state.rows.bytes() as u64);
+        open.share.set(open.held().1);
+        // Also where nothing new can be shown yet.
+        {
+            let mut status = self.status.lock();
+            (status.hot_rows, status.hot_bytes) = open.held();
+        }
         open.is_changed = true;
         self.show(open);
         self.answer_flushed(open);

@@ -14,6 +14,7 @@ mod index;
 mod job;
 mod lane;
 mod open;
+mod order;
 mod read;
 mod rows;
 mod run;
@@ -255,8 +256,7 @@ impl Sink {
         self.shown.send_replace(Some(ShownState { offset: open.offset, view }));
         let mut status = self.status.lock();
         status.applied_offset = open.offset;
-        status.hot_rows = open.state.rows.live_rows() as u64;
-        status.hot_bytes = open.state.rows.bytes() as u64;
+        (status.hot_rows, status.hot_bytes) = open.held();
         let now_ms = self.context.env.clock.now_ms();
         status.shown_ms = Some(now_ms);
         if let Some(oldest) = open.oldest_ms.take() {

@@ -51,6 +51,13 @@ pub(super) struct Open {
     pub source: Option<(SchemaRef, Conformer)>,
 }
 
+impl Open {
+    /// Rows and bytes in memory.
+    pub fn held(&self) -> (u64, u64) {
+        (self.state.rows.live_rows() as u64, self.state.rows.bytes() as u64)
+    }
+}
+
 impl Sink {
     /// Opens the table, making it from the topic's schema if needed. `None` if asked to stop before there is one.
     pub(super) async fn open(&mut self) -> Result<Option<Open>, LakehouseError> {
@@ -71,9 +78,8 @@ impl Sink {
             TableState::open(&self.spec.table, &table, &self.context.loader, RunFolder(folder)).await?;
         self.status.lock().committed_offset = offset;
         if self.catch_up.is_none() {
-            let topic = self.context.log.topic(&self.context.ctx, &self.spec.topic).await?;
-            let high = topic.partitions.first().map_or(0, |partition| partition.high_offset);
-            self.catch_up = Some((high, self.context.env.clock.instant() + CATCH_UP_MAX));
+            let end = self.settled_end().await?;
+            self.catch_up = Some((end, self.context.env.clock.instant() + CATCH_UP_MAX));
         }
         Ok(Some(Open {
             state,
@@ -92,6 +98,15 @@ impl Sink {
             share: Share::new(&self.context.budget),
             source: None,
         }))
+    }
+
+    /// The end of the last whole source transaction in the topic, as far as it is known.
+    async fn settled_end(&self) -> Result<u64, LakehouseError> {
+        let (ctx, name) = (&self.context.ctx, &self.spec.topic);
+        let topic = self.context.log.topic(ctx, name).await?;
+        let high = topic.partitions.first().map_or(0, |partition| partition.high_offset);
+        let end = self.context.log.read(ctx, name, 0, high, ReadLimits::default()).await?;
+        Ok(end.settled_offset.min(high))
     }
 
     async fn table(&self) -> Result<Option<LoadedTable>, LakehouseError> {

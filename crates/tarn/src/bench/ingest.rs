@@ -42,7 +42,7 @@ pub struct IngestArgs {
     #[arg(long, default_value = "5000")]
     changes_per_s: NonZeroU32,
     /// Seconds of changes.
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 60)]
     seconds: u64,
 }
 
@@ -52,7 +52,7 @@ impl Default for IngestArgs {
             postgres: std::env::var("TARN_BENCH_POSTGRES").ok(),
             rows: 1_000_000,
             changes_per_s: NonZeroU32::new(5000).unwrap_or(NonZeroU32::MIN),
-            seconds: 30,
+            seconds: 60,
         }
     }
 }

@@ -81,6 +81,10 @@ pub async fn run(args: &UpsertArgs, out: &Path, json: bool) -> Result<(), Failur
     let measured = Bed { platform: &platform, memory_mb_max: 0.0 }.measure(args).await;
     platform.stop().await;
     let mut outcome = measured?;
+    println!(
+        "  {:.0} changes/s until SQL shows them, {:.0} MB of memory",
+        outcome.shown_per_s, outcome.memory_mb_max
+    );
     if let Some(url) = &args.postgres {
         let per_s = postgres(&Psql::new(url), args)?;
         outcome.ratio_to_postgres = Some(outcome.shown_per_s / per_s);
@@ -260,9 +264,12 @@ fn postgres(psql: &Psql, args: &UpsertArgs) -> Result<f64, Failure> {
          INSERT INTO tarn_bench.orders SELECT n, {row} FROM generate_series(0::bigint, {keys} - 1) n;
          CREATE UNLOGGED TABLE tarn_bench.changes AS SELECT n, CASE WHEN n % {NEW_ONE_IN} = 0 THEN {keys} + n / {NEW_ONE_IN}
            ELSE (n * 2654435761::numeric % {keys})::bigint END AS id, {row} FROM generate_series(0::bigint, {changes} - 1) n;
-         CREATE INDEX ON tarn_bench.changes (n);
-         VACUUM ANALYZE tarn_bench.orders; VACUUM ANALYZE tarn_bench.changes; CHECKPOINT;"
+         CREATE INDEX ON tarn_bench.changes (n);"
     ))?;
+    // Each of these needs a transaction of its own.
+    for upkeep in ["VACUUM ANALYZE tarn_bench.orders", "VACUUM ANALYZE tarn_bench.changes", "CHECKPOINT"] {
+        psql.run(upkeep)?;
+    }
     let applied = psql.timed(&format!(
         "DO $$ BEGIN FOR batch IN 0..({changes} - 1) / {BATCH_ROWS} LOOP
            INSERT INTO tarn_bench.orders SELECT DISTINCT ON (id) id, customer, amount, note FROM tarn_bench.changes

@@ -20,10 +20,12 @@ import { Facts } from "~/ui/Facts";
 import { Prose } from "~/ui/Prose";
 import { CompactButton } from "../parts/CompactButton";
 import { Files } from "../parts/Files";
+import { FlushButton } from "../parts/FlushButton";
 import { Preview } from "../parts/Preview";
 import { Properties } from "../parts/Properties";
 import { Schema } from "../parts/Schema";
 import { Snapshots } from "../parts/Snapshots";
+import classes from "./TablePage.module.css";
 
 export default function TablePage() {
   const t = useT();
@@ -41,6 +43,7 @@ export default function TablePage() {
         actions={
           !isMissing(detail.error) && (
             <>
+              <FlushButton namespace={namespace} table={table} detail={detail.data} />
               <CompactButton namespace={namespace} table={table} />
               <Button
                 component={AppLink}
@@ -94,15 +97,30 @@ function TableBody({ table }: { table: TableDetail }) {
   );
 }
 
+function InMemory({ rows, bytes }: { rows: number; bytes: number | null }) {
+  const format = useFormat();
+  return (
+    <>
+      {format.count(rows)}
+      {rows > 0 && bytes !== null && <span className={classes.beside}>{format.bytes(bytes)}</span>}
+    </>
+  );
+}
+
 function useFacts(table: TableDetail) {
   const t = useT();
   const format = useFormat();
   const waiting =
     table.applied_offset === null || table.applied_high_offset === null ? null : table.applied_high_offset - table.applied_offset;
+  const inMemory =
+    table.hot_rows === null
+      ? []
+      : [{ label: t("table.in_memory"), hint: t("table.in_memory_hint"), value: <InMemory rows={table.hot_rows} bytes={table.hot_bytes} /> }];
   return [
     { label: t("col.rows"), value: <TextLink quiet href={paths.table(table.name)}>{format.count(table.rows)}</TextLink> },
     { label: t("col.size"), value: <TextLink quiet href={paths.table(table.name, { tab: "files" })}>{format.bytes(table.bytes)}</TextLink> },
-    { label: t("col.freshness"), value: table.freshness_ms === null ? "–" : format.duration(table.freshness_ms) },
+    ...inMemory,
+    { label: t("col.freshness"), hint: t("table.freshness_hint"), value: table.freshness_ms === null ? "–" : format.duration(table.freshness_ms) },
     { label: t("col.last_commit"), value: <TextLink quiet href={paths.table(table.name, { tab: "snapshots" })}><When at={table.last_commit_at} /></TextLink> },
     {
       label: t("table.waiting"),
