@@ -134,14 +134,15 @@ fn mergeable(state: &TableState) -> Vec<u32> {
     together(small.map(|(number, file)| (file.file.file_size_in_bytes(), number)))
 }
 
-/// Of files given by size and number, the smallest ones, none of which outweighs all that are smaller: then a row is
+/// Of files given by size and number, the smallest ones, none of which clearly outweighs all that are smaller: then a row is
 /// rewritten as often as its table doubles, not as often as a dozen commits were made (size-tiered compaction).
 fn together(files: impl Iterator<Item = (u64, u32)>) -> Vec<u32> {
     let mut files: Vec<(u64, u32)> = files.collect();
     files.sort_unstable();
     let mut smaller = 0;
     let fits = |(bytes, number): (u64, u32)| {
-        let fits = bytes <= TINY_BYTES || smaller == 0 || bytes <= smaller;
+        // Files of one size differ a little.
+        let fits = bytes <= TINY_BYTES || smaller == 0 || bytes <= smaller + smaller / 2;
         smaller += bytes;
         fits.then_some(number)
     };
@@ -404,6 +405,12 @@ mod tests {
         assert!(rewritten <= 3 * written, "{}", rewritten as f64 / written as f64);
         let large = written.div_ceil(SMALL_BYTES) as usize;
         assert!(most <= large + 3 * SMALL_FILES_MAX, "{most} files");
+    }
+
+    #[test]
+    fn files_of_about_one_size_go_together() {
+        let sizes = (0..20_u64).map(|n| TINY_BYTES * 2 + n * 3_001 % 20_000);
+        assert_eq!(together(sizes.zip(0..)).len(), 20);
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub struct SinkStatus {
     pub freshness_ms: Option<i64>,
     /// When our SQL saw something new last, milliseconds since 1970 UTC.
     pub shown_ms: Option<i64>,
-    /// What goes on beside it: `flush`, `compact` or `expire`.
+    /// What goes on beside it: `flush`, `compact`, `expire` or `remove orphans`.
     pub work: Option<&'static str>,
     /// Why it stands still, if it does.
     pub fault: Option<FaultReport>,

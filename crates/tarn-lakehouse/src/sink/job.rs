@@ -18,6 +18,8 @@ use crate::error::LakehouseError;
 const QUIET: Duration = Duration::from_secs(1);
 /// Time between two commits that are made because somebody asks, such as engines that load the table for each query.
 const ASKED_PAUSE: Duration = Duration::from_millis(200);
+/// Time between two looks for files that nothing needs.
+const ORPHANS_PAUSE: Duration = Duration::from_secs(24 * 3600);
 /// How long a compaction or expiry that failed waits.
 const SERVICE_PAUSE: Duration = Duration::from_secs(10);
 /// How long the last flush of a table that is no longer fed may take.
@@ -28,6 +30,7 @@ pub(super) enum Done {
     Flush(Result<Flushed, JobFault>),
     Compact(Result<Compacted, JobFault>),
     Expire(Result<Option<Committed>, JobFault>),
+    Orphans(Result<usize, LakehouseError>),
 }
 
 /// Work under way. Dropped, it stops, and whether it committed is open.
@@ -41,6 +44,7 @@ enum Kind {
     Flush,
     Compact,
     Expire,
+    Orphans,
 }
 
 impl Kind {
@@ -49,6 +53,7 @@ impl Kind {
             Self::Flush => "flush",
             Self::Compact => "compact",
             Self::Expire => "expire",
+            Self::Orphans => "remove orphans",
         }
     }
 }
@@ -65,6 +70,7 @@ pub(super) async fn finished(job: &mut Option<Running>) -> Done {
             Kind::Flush => Done::Flush(Err(fault)),
             Kind::Compact => Done::Compact(Err(fault)),
             Kind::Expire => Done::Expire(Err(fault)),
+            Kind::Orphans => Done::Orphans(Ok(0)),
         }
     })
 }
@@ -152,6 +158,12 @@ impl Sink {
             let base = Base::of(&open.state);
             let task = async move { Done::Expire(committer.expire(&ctx, base).await) };
             self.spawn(open, Kind::Expire, task);
+        } else if now >= open.orphans_due && open.settled {
+            open.orphans_due = now + ORPHANS_PAUSE;
+            let name = self.spec.table.clone();
+            let staged = open.state.staged_files().map(|file| file.file.file_path().to_string()).collect();
+            let task = async move { Done::Orphans(committer.remove_orphans(&ctx, &name, staged).await) };
+            self.spawn(open, Kind::Orphans, task);
         } else {
             self.status.lock().work = None;
         }
@@ -214,10 +226,20 @@ impl Sink {
                 status.compactions += 1;
                 status.last_compaction = Some(report);
                 drop(status);
+                // Whoever tidies up means this too.
+                if !self.compact_asked.is_empty() {
+                    open.orphans_due = now;
+                }
                 self.answer_compact(&Ok(report));
             }
             Done::Expire(Ok(Some(committed))) => open.state.adopt(committed.view, committed.delete_files)?,
             Done::Expire(Ok(None)) => {}
+            Done::Orphans(outcome) => {
+                if let Err(error) = outcome {
+                    tracing::warn!(table = %self.spec.table, error = tarn_core::chain_text(&error), "orphans stay");
+                }
+                return Ok(());
+            }
             Done::Compact(Err(JobFault::Before(error))) | Done::Expire(Err(JobFault::Before(error))) => {
                 tracing::warn!(table = %self.spec.table, error = tarn_core::chain_text(&error), "upkeep is put off");
                 open.service_failed = Some(now);

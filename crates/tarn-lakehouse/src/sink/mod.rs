@@ -15,6 +15,7 @@ mod job;
 mod lane;
 mod open;
 mod order;
+mod orphans;
 mod read;
 mod rows;
 mod run;

@@ -17,6 +17,8 @@ use crate::catalog::{CreateTable, LoadedTable};
 use crate::error::LakehouseError;
 use crate::types::{Conformer, evolved, key_of, new_schema};
 
+/// How long after its opening a table's folder is looked through for the first time.
+const ORPHANS_FIRST: Duration = Duration::from_secs(600);
 /// Old metadata files that a new table keeps.
 const METADATA_FILES_MAX: &str = "10";
 
@@ -45,6 +47,8 @@ pub(super) struct Open {
     pub flush_failed: Option<(Instant, Duration)>,
     /// When a compaction or expiry failed last.
     pub service_failed: Option<Instant>,
+    /// When files that nothing needs are looked for next.
+    pub orphans_due: Instant,
     pub job: Option<Running>,
     /// Its part of the memory of all tables.
     pub share: Share,
@@ -94,6 +98,7 @@ impl Sink {
             oldest_ms: None,
             flush_failed: None,
             service_failed: None,
+            orphans_due: self.context.env.clock.instant() + ORPHANS_FIRST,
             job: None,
             share: Share::new(&self.context.budget),
             source: None,

@@ -120,3 +120,49 @@ async fn a_snapshot_that_a_tag_names_stays() {
     assert_eq!(contents(&past, &["note"]).await[&0], [Some("tagged".to_string())]);
     world.crash().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_nothing_needs_go_and_strange_ones_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::open(folder.path()).await;
+    world.create_topic(&["id"]).await;
+    world.attach();
+    for round in 0..20 {
+        world.append(notes(round..round + 5, &format!("round {round}"), round as u64 * 5)).await;
+        world.settle().await;
+    }
+    let place =
+        std::path::PathBuf::from(world.view().await.metadata.location().trim_start_matches("file://"));
+    let orphans = [
+        place.join("data/data-0c0a.parquet"),
+        place.join("data/deletes-0c0b.parquet"),
+        place.join("metadata/0c0d-m0.avro"),
+        place.join("metadata/00099-0c0e.metadata.json"),
+    ];
+    let strange = [place.join("data/part-00000.parquet"), place.join("data/read me.txt")];
+    orphans.iter().chain(&strange).for_each(|path| std::fs::write(path, "left behind").unwrap());
+    let compact = async || {
+        world.lake.compact(&world.ctx, &table()).await.unwrap();
+        world.settle().await;
+    };
+    compact().await;
+    assert!(orphans.iter().all(|path| path.exists()), "they are young");
+    let set = TableUpdate::SetProperties {
+        updates: HashMap::from([("tarn.orphan-age-ms".to_string(), "-1000".to_string())]),
+    };
+    world.lake.catalog().commit_table(&world.ctx, &table(), vec![], vec![set]).await.unwrap();
+    // The first finds that the table is another one.
+    drop(world.lake.compact(&world.ctx, &table()).await);
+    world.settle().await;
+    compact().await;
+    assert!(orphans.iter().all(|path| !path.exists()), "{orphans:?}");
+    assert!(strange.iter().all(|path| path.exists()));
+    let (there, needed) = (files(folder.path()), reachable(&world).await);
+    let missing: Vec<_> = needed.difference(&there).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    for snapshot in world.view().await.metadata.snapshots() {
+        let past = world.lake.view_at_snapshot(&world.ctx, &table(), snapshot.snapshot_id()).await.unwrap();
+        assert!(!contents(&past, &["note"]).await.is_empty());
+    }
+    world.crash().await;
+}
