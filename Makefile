@@ -46,7 +46,7 @@ test-e2e: ## Browser and end-to-end tests against the built binary
 
 test-spark: build ## Spark reads and writes tables of the built binary; installs Spark first
 	@scripts/setup.sh spark
-	@TARN_BIN=$(BINARY) tests/e2e/run.sh -m spark test_spark.py
+	@TARN_BIN=$(BINARY) tests/e2e/run.sh -m spark test_spark.py test_interop.py
 
 lint: ## Format, tidy, clippy
 	@scripts/test.sh lint

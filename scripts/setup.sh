@@ -95,6 +95,6 @@ esac
 install_missing
 install_node_modules
 case $purpose in test | spark)
-    install_python requirements-test "DuckDB, PyIceberg, ADBC and an S3 server, to compare with" ;;
+    install_python requirements-test "DuckDB, PyIceberg, Polars, Daft, ClickHouse, ADBC and an S3 server, to compare with" ;;
 esac
 [[ $purpose != spark ]] || install_python requirements-spark "Spark, which is large"

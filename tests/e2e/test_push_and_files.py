@@ -86,6 +86,26 @@ def test_forms_of_a_push(tarn):
     assert (first["first_offset"], again["first_offset"]) == (first["first_offset"],) * 2
 
 
+def test_a_double_keeps_its_last_bit(make_tarn):
+    tarn = make_tarn()
+    doubles = {number: number / 7 for number in range(2000)}
+    incoming = tarn.project / "incoming"
+    incoming.mkdir()
+    (incoming / "a.ndjson").write_text("".join(json.dumps({"id": number, "v": v}) + "\n" for number, v in doubles.items()))
+    (incoming / "a.csv").write_text("id,v\n" + "".join(f"{number},{v!r}\n" for number, v in doubles.items()))
+    for kind in ("ndjson", "csv"):
+        tarn.write_resource(kind, f"kind: source\nname: {kind}s\nspec: {{type: file, path: incoming/*.{kind}, poll: 200ms}}\n")
+    tarn.write_resource("inbox", INBOX)
+    tarn.start()
+    wait_until("the source takes rows", lambda: tarn.takes_rows("inbox"))
+    tarn.push("inbox", [{"id": number, "v": v} for number, v in doubles.items()])
+    for table in ("csvs.csvs", "ndjsons.ndjsons", "inbox.inbox"):
+        tarn.wait_for_rows(f"SELECT count(*) FROM {table}", len(doubles))
+        stored = {row["id"]: row["v"] for row in tarn.arrow(f"SELECT id, v FROM {table}").to_pylist()}
+        wrong = [(v, stored[number]) for number, v in doubles.items() if stored[number] != v]
+        assert not wrong, f"{table}: {len(wrong)} of {len(doubles)} differ, such as {wrong[0]}"
+
+
 def test_what_cannot_be_read_is_a_dead_letter_and_the_rest_goes_on(tarn):
     tarn.apply(INBOX + "  schema: [{name: id, type: int64}, {name: size, type: int32}]\n")
     receipt = tarn.push("inbox", [{"id": 1, "size": 1}, {"id": 2, "size": "large"}, {"id": 3, "size": 3}])

@@ -3,17 +3,13 @@
 Spark is large, so this runs only with `-m spark`: `make test-spark` installs it first.
 """
 
-import os
-
 import pytest
 
 from rig.readers import readers
+from rig.spark import open_spark
 from rig.tarn import Tarn
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(1200)]
-
-# The runtime comes from Maven Central once and is kept in Ivy's cache.
-RUNTIME = "org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:1.10.0"
 
 
 @pytest.fixture(scope="module")
@@ -26,21 +22,7 @@ def tarn(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def spark(tarn: Tarn):
-    pyspark = pytest.importorskip("pyspark.sql", reason="pyspark is not installed")
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    session = (
-        pyspark.SparkSession.builder.master("local[1]")
-        .config("spark.jars.packages", RUNTIME)
-        .config("spark.sql.extensions", "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions")
-        .config("spark.sql.catalog.tarn", "org.apache.iceberg.spark.SparkCatalog")
-        .config("spark.sql.catalog.tarn.type", "rest")
-        .config("spark.sql.catalog.tarn.uri", tarn.iceberg)
-        .config("spark.sql.catalog.tarn.cache-enabled", "false")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.ui.enabled", "false")
-        .getOrCreate()
-    )
+    session = open_spark(tarn)
     yield session
     session.stop()
 

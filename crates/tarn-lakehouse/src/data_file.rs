@@ -33,6 +33,11 @@ fn properties(key: &[String]) -> WriterProperties {
         .build()
 }
 
+/// Of delete files, which many readers plan by the bounds of `file_path`: those are kept whole, or they would be left out.
+fn delete_properties() -> WriterProperties {
+    properties(&[]).into_builder().set_statistics_truncate_length(None).build()
+}
+
 /// Writes files of one table.
 #[derive(Clone, Debug)]
 pub struct FileFactory {
@@ -77,7 +82,7 @@ impl FileFactory {
     pub async fn data(&self, metadata: &TableMetadata) -> Result<DataFileWriter, LakehouseError> {
         let location = self.location(metadata, "data");
         let key = key_of(metadata);
-        let inner = self.writer(&location, metadata.current_schema().clone(), &key).await?;
+        let inner = self.writer(&location, metadata.current_schema().clone(), properties(&key)).await?;
         let spec_id = metadata.default_partition_spec_id();
         let table = self.table.clone();
         Ok(DataFileWriter { inner, table, location, rows: 0, partition: Struct::empty(), spec_id })
@@ -87,14 +92,11 @@ impl FileFactory {
         &self,
         location: &str,
         schema: Arc<Schema>,
-        key: &[String],
+        properties: WriterProperties,
     ) -> Result<ParquetWriter, LakehouseError> {
         let io = self.warehouse.file_io();
         let output = io.new_output(location).map_err(self.failed("open a file"))?;
-        ParquetWriterBuilder::new(properties(key), schema)
-            .build(output)
-            .await
-            .map_err(self.failed("open a file"))
+        ParquetWriterBuilder::new(properties, schema).build(output).await.map_err(self.failed("open a file"))
     }
 
     /// Writes deleted positions, by location of their data file, as one position-delete file (Iceberg specification,
@@ -109,7 +111,7 @@ impl FileFactory {
             Schema::builder().with_fields([path, pos]).build().map_err(self.failed("build the schema"))?;
         let arrow_schema = crate::types::arrow_schema(&self.table, &schema)?;
         let location = self.location(metadata, "deletes");
-        let mut writer = self.writer(&location, Arc::new(schema), &[]).await?;
+        let mut writer = self.writer(&location, Arc::new(schema), delete_properties()).await?;
         for (file, positions) in deletes {
             let positions: Vec<i64> =
                 positions.iter().map(|p| i64::try_from(p).unwrap_or(i64::MAX)).collect();
