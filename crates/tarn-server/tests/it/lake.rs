@@ -52,7 +52,6 @@ impl World {
         let count = rows.as_array().unwrap().len() as u64;
         assert_eq!((receipt.rows, receipt.dead_letters), (count, 0), "{:?}", receipt.reasons);
         let route = self.state.ingest.routes(ctx).into_iter().find(|route| route.source == name).unwrap();
-        let mut commits = self.state.lakehouse.catalog().changes();
         let spec = SinkSpec { topic: route.topic, table: route.lakehouse_table.clone() };
         let config = SinkConfig { freshness: HumanDuration(Duration::ZERO), ..SinkConfig::default() };
         self.state.lakehouse.attach(ctx, spec, config);
@@ -60,10 +59,13 @@ impl World {
             loop {
                 let listed = self.state.lakehouse.tables(ctx).await.unwrap();
                 let held = listed.iter().find(|one| one.name == route.lakehouse_table.to_string());
-                if held.is_some_and(|held| held.rows == count) {
+                // In files, which is what most tests look at.
+                if held.is_some_and(|held| held.rows == count && held.hot_rows == Some(0)) {
                     return;
                 }
-                commits.changed().await.unwrap();
+                // The clock of these servers stands still, the patience of the test does not.
+                let flush = self.state.lakehouse.flush(ctx, &route.lakehouse_table, Duration::from_secs(60));
+                drop(tokio::time::timeout(Duration::from_millis(20), flush).await);
             }
         };
         within("a table holds the rows of its topic", holds_all).await;
