@@ -32,7 +32,7 @@ const PAST_VIEWS_MAX: u64 = 32;
 /// the commit is not its own.
 const SHOWN_WAIT: Duration = Duration::from_millis(20);
 const SHOWN_ATTEMPTS_MAX: u32 = 500;
-const SHOWN_ATTEMPTS_OWN: u32 = 2;
+const SHOWN_ATTEMPTS_OWN: u32 = 3;
 
 type TableKey = (TenantId, TableName);
 
@@ -172,8 +172,10 @@ impl Lakehouse {
         for attempt in 0..SHOWN_ATTEMPTS_MAX {
             let state = shown.borrow_and_update().clone();
             let view = state.map(|state| state.view);
+            // A commit of the sink itself holds nothing that it did not show before.
+            let is_own = status.lock().own_commit.as_deref() == Some(pointer.as_str());
             if let Some(view) = &view
-                && *view.metadata_location == *pointer
+                && (is_own || *view.metadata_location == *pointer)
             {
                 return Ok(Some(Arc::clone(view)));
             }
@@ -181,13 +183,15 @@ impl Lakehouse {
             if status.lock().fault.is_some() || (view.is_none() && age > CATCH_UP_MAX) {
                 return Ok(None);
             }
-            // Mostly a commit of the sink that it has not taken over yet; if not, it is told.
+            // A commit of the sink that it has not told yet, or, after a moment, of another writer.
             if attempt == SHOWN_ATTEMPTS_OWN && view.is_some() {
                 drop(commands.try_send(SinkCommand::Reopen));
             }
+            // The pointer may have been looked up just before the state changed.
+            let wait = if attempt == 0 { Duration::ZERO } else { SHOWN_WAIT };
             tokio::select! {
                 changed = shown.changed() => if changed.is_err() { return Ok(None) },
-                () = self.env.clock.sleep(SHOWN_WAIT) => {}
+                () = self.env.clock.sleep(wait) => {}
                 () = ctx.cancel.cancelled() => return Ok(None),
             }
             match self.catalog.pointer(ctx, &key.1).await? {

@@ -336,6 +336,11 @@ impl Compact {
 }
 
 impl Compacted {
+    /// Whether there was nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.committed.is_none()
+    }
+
     /// Takes the commit over: rows that went meanwhile are deleted where they are now.
     pub fn adopt(self, state: &mut TableState) -> Result<Compaction, LakehouseError> {
         let Some(committed) = self.committed else { return Ok(self.report) };
@@ -350,17 +355,7 @@ impl Compacted {
             state.remove(moved.old);
         }
         for (new, deleted) in self.files.into_iter().zip(deleted) {
-            let is_dirty = !deleted.is_empty();
-            let number = state.add(FileState {
-                file: new.file,
-                position: None,
-                committed: Arc::default(),
-                deleted: Arc::new(deleted),
-                run: new.run,
-            })?;
-            if is_dirty {
-                state.dirty.insert(number);
-            }
+            state.stage(new.file, new.run, deleted)?;
         }
         state.adopt(committed.view, committed.delete_files)?;
         Ok(self.report)

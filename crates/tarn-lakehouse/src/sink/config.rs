@@ -1,5 +1,7 @@
 //! What sinks are told, and what they tell.
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tarn_core::{ByteSize, FaultReport, HumanDuration, TableName, TopicName};
@@ -53,6 +55,8 @@ pub struct SinkStatus {
     pub freshness_ms: Option<i64>,
     /// When our SQL saw something new last, milliseconds since 1970 UTC.
     pub shown_ms: Option<i64>,
+    /// Where the metadata of the last commit of the sink lies; any other is of another writer.
+    pub own_commit: Option<Arc<str>>,
     /// What goes on beside it: `flush`, `compact`, `expire` or `remove orphans`.
     pub work: Option<&'static str>,
     /// Why it stands still, if it does.

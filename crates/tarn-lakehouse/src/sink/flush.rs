@@ -7,15 +7,17 @@ use std::sync::Arc;
 
 use iceberg::TableUpdate;
 use iceberg::spec::{DataFile, TableMetadata};
+use parking_lot::Mutex;
 use roaring::RoaringTreemap;
 use tarn_core::{Env, RequestContext, TableName, TopicName};
 
+use super::config::SinkStatus;
 use super::index::{KeyHash, KeyHasher};
 use super::lane::{Lane, lanes};
 use super::order::ordered;
 use super::rows::HotSlot;
 use super::run::Run;
-use super::state::{FileState, RunFolder, TableState, row_number};
+use super::state::{RunFolder, TableState, row_number};
 use crate::catalog::{Catalog, LoadedTable};
 use crate::data_file::FileFactory;
 use crate::error::LakehouseError;
@@ -42,6 +44,8 @@ pub struct Committer {
     pub loader: Arc<ViewLoader>,
     /// Time and randomness.
     pub env: Env,
+    /// Where the sink says which commit is its own.
+    pub status: Arc<Mutex<SinkStatus>>,
 }
 
 /// A table at a commit of ours, and its name: what a commit goes on from.
@@ -189,9 +193,11 @@ impl Flush {
             return Ok(Flushed { committed: None, files, places, truncated, offset: None, written });
         };
         let added = self.staged.iter().chain(files.iter().map(|new| &new.file));
-        let mut delta =
-            RowDelta { add_data: added.map(|file| file.as_ref().clone()).collect(), ..RowDelta::default() };
-        delta.as_of_ms = self.as_of_ms;
+        let mut delta = RowDelta {
+            add_data: added.map(|file| file.as_ref().clone()).collect(),
+            as_of_ms: self.as_of_ms,
+            ..RowDelta::default()
+        };
         let mut delete_files = self.base.delete_files.clone();
         if self.truncated {
             let view = &self.base.view;
@@ -235,17 +241,7 @@ impl Flushed {
         }
         state.keys.drop_frozen();
         for (new, deleted) in self.files.into_iter().zip(deleted) {
-            let is_dirty = !deleted.is_empty();
-            let number = state.add(FileState {
-                file: new.file,
-                position: None,
-                committed: Arc::default(),
-                deleted: Arc::new(deleted),
-                run: new.run,
-            })?;
-            if is_dirty {
-                state.dirty.insert(number);
-            }
+            state.stage(new.file, new.run, deleted)?;
         }
         let Some(committed) = self.committed else { return Ok(()) };
         state.truncated &= !self.truncated;
@@ -320,9 +316,10 @@ impl Committer {
         Ok((files, places))
     }
 
-    /// Position deletes of a commit to a table with `delete_files`: each data file of `touched` (by location, with all its deleted rows) is afterwards
-    /// covered by one delete file. Delete files that cover it now go, and what else they cover is written again, unless
-    /// its data file goes too (`gone`).
+    /// Position deletes of a commit to a table with `delete_files`: each data file of `touched` (by location, with all its
+    /// deleted rows) is afterwards covered by one delete file. Delete files that cover it now go, and what else they cover
+    /// is written again, unless its data file goes too (`gone`). Delete files that cover nothing, as other engines leave
+    /// them when they rewrite data files, go as well.
     pub async fn rewrite_deletes(
         &self,
         base: &Base,
@@ -330,16 +327,13 @@ impl Committer {
         mut touched: BTreeMap<String, Arc<RoaringTreemap>>,
         gone: &HashSet<String>,
     ) -> Result<DeleteChange, LakehouseError> {
-        let deletes_of: HashMap<&str, &Arc<RoaringTreemap>> = base
-            .view
-            .files
-            .iter()
-            .filter_map(|file| Some((file.file.file_path(), file.deletes.as_ref()?)))
-            .collect();
+        let deletes_of: HashMap<&str, Option<&Arc<RoaringTreemap>>> =
+            base.view.files.iter().map(|file| (file.file.file_path(), file.deletes.as_ref())).collect();
         let mut change = DeleteChange { after: delete_files, ..DeleteChange::default() };
         loop {
             let is_hit = |file: &DeleteFileState| {
                 file.covers.iter().any(|path| touched.contains_key(path) || gone.contains(path))
+                    || !file.covers.iter().any(|path| deletes_of.contains_key(path.as_str()))
             };
             let (hit, rest): (Vec<_>, Vec<_>) = change.after.into_iter().partition(is_hit);
             change.after = rest;
@@ -349,7 +343,7 @@ impl Committer {
             for file in hit {
                 change.remove.insert(file.file.file_path().to_string());
                 for path in file.covers.iter().filter(|path| !gone.contains(*path)) {
-                    if let Some(deletes) = deletes_of.get(path.as_str()) {
+                    if let Some(Some(deletes)) = deletes_of.get(path.as_str()) {
                         touched.entry(path.clone()).or_insert_with(|| Arc::clone(deletes));
                     }
                 }
@@ -395,9 +389,10 @@ impl Committer {
         updates.extend(more);
         match self.catalog.commit_table(ctx, &base.name, requirements, updates).await {
             Ok(loaded) => {
-                super::expire::delete_old_metadata(self.catalog.warehouse(), metadata, &loaded.metadata)
-                    .await;
-                self.view_of(base, loaded).await.map_err(JobFault::Commit)
+                self.status.lock().own_commit = loaded.metadata_location.as_deref().map(Arc::from);
+                let view = self.view_of(base, loaded).await.map_err(JobFault::Commit)?;
+                super::expire::delete_old_metadata(self.catalog.warehouse(), metadata, &view.metadata).await;
+                Ok(view)
             }
             Err(error) => {
                 if matches!(error, LakehouseError::CommitFailed { .. }) {

@@ -124,7 +124,7 @@ impl Sink {
             return !self.may_read(open);
         }
         is_full
-            || open.state.staged_files().next().is_some()
+            || open.state.is_staged()
             || !self.compact_asked.is_empty()
             || (self.is_asked(open) && open.flushed.is_none_or(|at| past(at, ASKED_PAUSE)))
             || open.since.is_some_and(|since| past(since, config.freshness.0))
@@ -150,11 +150,13 @@ impl Sink {
             open.service_failed.is_some_and(|at| now.saturating_duration_since(at) < SERVICE_PAUSE);
         let (committer, ctx) = (self.committer.clone(), self.context.ctx.clone());
         let everything = !self.compact_asked.is_empty();
-        if everything || (!is_paused && compact::is_due(&open.state)) {
+        // A commit in the middle of a source transaction could not be shown before its end.
+        let may_serve = open.settled && open.is_unkept && !is_paused;
+        if everything || (may_serve && compact::is_due(&open.state)) {
             let work = Compact::begin(&open.state, everything);
             let task = async move { Done::Compact(work.run(&committer, &ctx).await) };
             self.spawn(open, Kind::Compact, task);
-        } else if !is_paused && expire::is_due(&open.state.metadata, self.context.env.clock.now_ms()) {
+        } else if may_serve && expire::is_due(&open.state.metadata, self.context.env.clock.now_ms()) {
             let base = Base::of(&open.state);
             let task = async move { Done::Expire(committer.expire(&ctx, base).await) };
             self.spawn(open, Kind::Expire, task);
@@ -165,6 +167,8 @@ impl Sink {
             let task = async move { Done::Orphans(committer.remove_orphans(&ctx, &name, staged).await) };
             self.spawn(open, Kind::Orphans, task);
         } else {
+            // Looking costs a walk over all files, so it is done once per commit.
+            open.is_unkept &= !may_serve;
             self.status.lock().work = None;
         }
     }
@@ -207,20 +211,14 @@ impl Sink {
                 flushed.adopt(&mut open.state)?;
             }
             Done::Flush(Err(JobFault::Before(error))) => {
-                // Nothing is lost: the rows stay in memory and seen, and the flush is tried again.
-                tracing::warn!(table = %self.spec.table, error = tarn_core::chain_text(&error), "rows wait in memory");
-                self.status.lock().fault = Some(FaultReport::of(&error));
-                thaw(&mut open.state);
-                let waited = open.flush_failed.map_or(BACK_OFF.0, |(_, waited)| (waited * 2).min(BACK_OFF.1));
-                open.flush_failed = Some((now, waited));
-                open.since.get_or_insert(now);
-                if !self.compact_asked.is_empty() {
-                    self.answer_compact(&Err(error));
-                }
+                self.put_off_flush(open, error);
                 return Ok(());
             }
             Done::Flush(Err(JobFault::Commit(error))) => return Err(error),
             Done::Compact(Ok(compacted)) => {
+                if compacted.is_empty() {
+                    open.service_failed = Some(now);
+                }
                 let report = compacted.adopt(&mut open.state)?;
                 let mut status = self.status.lock();
                 status.compactions += 1;
@@ -233,7 +231,7 @@ impl Sink {
                 self.answer_compact(&Ok(report));
             }
             Done::Expire(Ok(Some(committed))) => open.state.adopt(committed.view, committed.delete_files)?,
-            Done::Expire(Ok(None)) => {}
+            Done::Expire(Ok(None)) => open.service_failed = Some(now),
             Done::Orphans(outcome) => {
                 if let Err(error) = outcome {
                     tracing::warn!(table = %self.spec.table, error = tarn_core::chain_text(&error), "orphans stay");
@@ -254,6 +252,7 @@ impl Sink {
                 return Err(error);
             }
         }
+        open.is_unkept = true;
         open.share.set(open.held().1);
         // Also where nothing new can be shown yet.
         {
@@ -264,6 +263,18 @@ impl Sink {
         self.show(open);
         self.answer_flushed(open);
         Ok(())
+    }
+
+    /// A flush did not come about. Nothing is lost: the rows stay in memory and seen, and it is tried again.
+    fn put_off_flush(&mut self, open: &mut Open, error: LakehouseError) {
+        tracing::warn!(table = %self.spec.table, error = tarn_core::chain_text(&error), "rows wait in memory");
+        self.status.lock().fault = Some(FaultReport::of(&error));
+        thaw(&mut open.state);
+        let now = self.context.env.clock.instant();
+        let waited = open.flush_failed.map_or(BACK_OFF.0, |(_, waited)| (waited * 2).min(BACK_OFF.1));
+        open.flush_failed = Some((now, waited));
+        open.since.get_or_insert(now);
+        self.answer_compact(&Err(error));
     }
 
     fn note_flush(&self, open: &mut Open, offset: u64) {
@@ -303,7 +314,9 @@ impl Sink {
         self.start_flush(open, true);
         self.wait_for_job(open).await?;
         if open.flush_failed.is_some() {
-            let what = format!("rows of table `{}` cannot be committed", self.spec.table);
+            let cause = self.status.lock().fault.as_ref().map(|fault| fault.message.clone());
+            let cause = cause.unwrap_or_else(|| "see the log".into());
+            let what = format!("rows of table `{}` cannot be committed: {cause}", self.spec.table);
             return Err(LakehouseError::Invalid { what });
         }
         Ok(())

@@ -123,6 +123,7 @@ impl Sink {
             catalog: context.catalog.clone(),
             loader: Arc::clone(&context.loader),
             env: context.env.clone(),
+            status: Arc::clone(&status),
         };
         Self {
             context,
@@ -248,13 +249,23 @@ impl Sink {
         let is_behind =
             catches_up || self.shown.borrow().as_ref().is_some_and(|shown| open.offset < shown.offset);
         // Rows in files that are in no commit are seen with it.
-        let is_staged = open.state.staged_files().next().is_some();
-        if !open.settled || is_behind || is_staged || !open.is_changed {
+        if !open.settled || is_behind || open.state.is_staged() || !open.is_changed {
+            return;
+        }
+        let view = Arc::new(open.state.view(self.context.loader.next_version()));
+        let next = ShownState { offset: open.offset, view };
+        // The sink before this one may still be at its last commit, and show it: whoever is farther stays.
+        let is_shown = self.shown.send_if_modified(|shown| {
+            let is_newer = shown.as_ref().is_none_or(|shown| shown.offset <= next.offset);
+            if is_newer {
+                *shown = Some(next);
+            }
+            is_newer
+        });
+        if !is_shown {
             return;
         }
         open.is_changed = false;
-        let view = Arc::new(open.state.view(self.context.loader.next_version()));
-        self.shown.send_replace(Some(ShownState { offset: open.offset, view }));
         let mut status = self.status.lock();
         status.applied_offset = open.offset;
         (status.hot_rows, status.hot_bytes) = open.held();

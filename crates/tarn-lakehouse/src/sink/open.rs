@@ -1,5 +1,6 @@
 //! A table that is open for changes: made where it is missing, following the schema of its source.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -45,7 +46,9 @@ pub(super) struct Open {
     pub oldest_ms: Option<i64>,
     /// When a flush failed last, and how long to wait before the next.
     pub flush_failed: Option<(Instant, Duration)>,
-    /// When a compaction or expiry failed last.
+    /// Files or snapshots are others than when upkeep was looked at last.
+    pub is_unkept: bool,
+    /// When a compaction or expiry failed last, or found nothing to do.
     pub service_failed: Option<Instant>,
     /// When files that nothing needs are looked for next.
     pub orphans_due: Instant,
@@ -97,6 +100,7 @@ impl Sink {
             flushed: None,
             oldest_ms: None,
             flush_failed: None,
+            is_unkept: true,
             service_failed: None,
             orphans_due: self.context.env.clock.instant() + ORPHANS_FIRST,
             job: None,
@@ -217,6 +221,7 @@ impl Sink {
         }];
         let (ctx, name) = (&self.context.ctx, &self.spec.table);
         let loaded = self.context.catalog.commit_table(ctx, name, requirements, updates).await?;
+        self.status.lock().own_commit = loaded.metadata_location.as_deref().map(Arc::from);
         let runs = open.state.runs.clone();
         open.state = TableState::open(name, &loaded, &self.context.loader, runs).await?;
         open.is_changed = true;

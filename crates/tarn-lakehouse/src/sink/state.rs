@@ -95,6 +95,8 @@ pub struct TableState {
     pub live: Vec<u32>,
     /// Numbers of files with deleted rows that are in no delete file yet.
     pub dirty: BTreeSet<u32>,
+    /// Numbers of files that are written but in no commit.
+    staged: BTreeSet<u32>,
     /// Live position-delete files.
     pub delete_files: Vec<DeleteFileState>,
     /// All files of the commit are to go.
@@ -136,6 +138,7 @@ impl TableState {
             files: Vec::new(),
             live: Vec::new(),
             dirty: BTreeSet::new(),
+            staged: BTreeSet::new(),
             delete_files: loader.position_delete_files(&text, &metadata).await?,
             truncated: false,
             rows: HotRows::default(),
@@ -219,6 +222,7 @@ impl TableState {
         self.files.iter_mut().for_each(|file| *file = None);
         self.live.clear();
         self.dirty.clear();
+        self.staged.clear();
     }
 
     /// A live file by its number.
@@ -234,12 +238,33 @@ impl TableState {
 
     /// Files that are written but in no commit.
     pub fn staged_files(&self) -> impl Iterator<Item = &FileState> {
-        let live = self.live.iter().filter_map(|number| self.file(*number));
-        live.filter(|file| file.position.is_none())
+        self.staged.iter().filter_map(|number| self.file(*number))
+    }
+
+    /// Whether a file is written but in no commit.
+    pub fn is_staged(&self) -> bool {
+        !self.staged.is_empty()
+    }
+
+    /// Adds a file that is written but in no commit. `deleted`: its rows that went since.
+    pub fn stage(
+        &mut self,
+        file: Arc<DataFile>,
+        run: Option<Arc<Run>>,
+        deleted: RoaringTreemap,
+    ) -> Result<(), LakehouseError> {
+        let is_dirty = !deleted.is_empty();
+        let (committed, deleted) = (Arc::default(), Arc::new(deleted));
+        let number = self.add(FileState { file, position: None, committed, deleted, run })?;
+        self.staged.insert(number);
+        if is_dirty {
+            self.dirty.insert(number);
+        }
+        Ok(())
     }
 
     /// Adds a file and returns its number.
-    pub fn add(&mut self, file: FileState) -> Result<u32, LakehouseError> {
+    fn add(&mut self, file: FileState) -> Result<u32, LakehouseError> {
         let number = row_number(self.files.len())?;
         self.files.push(Some(file));
         self.live.push(number);
@@ -253,12 +278,12 @@ impl TableState {
         }
         self.live.retain(|live| *live != number);
         self.dirty.remove(&number);
+        self.staged.remove(&number);
     }
 
     /// Whether something is in memory that is not committed.
     pub fn is_ahead(&self) -> bool {
-        let is_staged = self.staged_files().next().is_some();
-        self.truncated || is_staged || !self.dirty.is_empty() || self.rows.live_rows() > 0
+        self.truncated || self.is_staged() || !self.dirty.is_empty() || self.rows.live_rows() > 0
     }
 
     /// Takes over a new commit of ours. Errors: `CommitFailed` if the table is another one in it: its schema was changed
@@ -287,6 +312,7 @@ impl TableState {
                 self.dirty.remove(number);
             }
         }
+        self.staged.clear();
         self.metadata = Arc::clone(&base.metadata);
         self.has_equality_deletes = !base.equality_deletes.is_empty();
         self.delete_files = delete_files;

@@ -242,3 +242,31 @@ async fn a_table_that_is_dropped_while_a_sink_feeds_it_is_made_again_from_its_to
     assert_eq!(rig.rows().await, expected(&[(0..5, "ours"), (5..15, "later")]));
     rig.world.crash().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn delete_files_that_another_engine_left_without_their_data_files_go_and_cause_no_endless_work() {
+    let rig = Rig::open().await;
+    rig.world.append(notes(0..60, "old", 0)).await;
+    rig.world.settle().await;
+    for id in 0..30 {
+        rig.delete(id).await;
+    }
+    // Its rewriting leaves the thirty delete files where they are.
+    rig.rewrite().await;
+    rig.world.append(notes(100..110, "new", 60)).await;
+    rig.world.settle().await;
+    for _ in 0..400 {
+        let detail = rig.world.lake.table(&rig.world.ctx, &table()).await.unwrap();
+        if detail.summary.delete_files == 0 {
+            break;
+        }
+        rig.world.env.clock.sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let detail = rig.world.lake.table(&rig.world.ctx, &table()).await.unwrap();
+    assert_eq!(detail.summary.delete_files, 0);
+    rig.world.env.clock.sleep(std::time::Duration::from_millis(300)).await;
+    let (_, status) = rig.world.lake.sink(&rig.world.ctx, &table()).unwrap();
+    assert!(status.compactions <= 3, "{} compactions of a table that rests", status.compactions);
+    assert_eq!(rig.rows().await, expected(&[(30..60, "old"), (100..110, "new")]));
+    rig.world.crash().await;
+}

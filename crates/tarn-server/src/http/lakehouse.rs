@@ -112,10 +112,17 @@ async fn detail(
     Viewer(ctx): Viewer,
     ApiPath(path): ApiPath<TablePath>,
 ) -> Result<Json<WithSource<tarn_lakehouse::TableDetail>>, ApiError> {
-    let name = path.name()?;
-    let table = app.state.lakehouse.table(&ctx, &name).await?;
+    Ok(Json(described(&app, &ctx, &path.name()?).await?))
+}
+
+async fn described(
+    app: &App,
+    ctx: &RequestContext,
+    name: &TableName,
+) -> Result<WithSource<tarn_lakehouse::TableDetail>, ApiError> {
+    let table = app.state.lakehouse.table(ctx, name).await?;
     let topic = table.summary.topic.clone();
-    Ok(Json(WithSource::new(&app, &ctx, &name.to_string(), topic.as_deref(), table)))
+    Ok(WithSource::new(app, ctx, &name.to_string(), topic.as_deref(), table))
 }
 
 /// Lists the files of a table, largest first.
@@ -179,9 +186,7 @@ async fn flush(
     app.state.lakehouse.table(&ctx, &name).await?;
     app.state.lakehouse.flush(&ctx, &name, FLUSH_WAIT_MAX).await;
     app.audit(&ctx, "table.flush", &format!("table/{name}")).await;
-    let table = app.state.lakehouse.table(&ctx, &name).await?;
-    let topic = table.summary.topic.clone();
-    Ok(Json(WithSource::new(&app, &ctx, &name.to_string(), topic.as_deref(), table)))
+    Ok(Json(described(&app, &ctx, &name).await?))
 }
 
 /// Rewrites small and worn files of a table now.

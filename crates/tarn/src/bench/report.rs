@@ -25,15 +25,6 @@ pub fn machine() -> Value {
     })
 }
 
-/// Resident memory of this process, in megabytes; zero where the system does not say.
-pub fn resident_mb() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
-    kib.unwrap_or(0.0) * 1024.0 / 1e6
-}
-
 /// How a measured quantity is spread.
 #[derive(Clone, Debug, Serialize)]
 pub struct Spread {

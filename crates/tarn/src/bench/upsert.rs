@@ -192,7 +192,8 @@ impl Bed<'_> {
         let clock = Arc::clone(&self.platform.env.clock);
         let started = clock.instant();
         loop {
-            self.memory_mb_max = self.memory_mb_max.max(report::resident_mb());
+            self.memory_mb_max =
+                self.memory_mb_max.max(tarn_observe::memory_bytes().unwrap_or(0) as f64 / 1e6);
             let status = self.status()?;
             if of(&status) >= offset {
                 return Ok(());
