@@ -19,8 +19,10 @@ test("keys go to pages, to the search and to their own list, but not from a text
     await page.keyboard.press("g");
     await page.keyboard.press("s");
     await page.getByRole("heading", { level: 1, name: "Sources" }).waitFor();
-    await page.keyboard.press("/");
+    // Until the list is there, `/` opens the search of everything.
     const search = page.getByRole("searchbox", { name: "Search sources" });
+    await search.waitFor();
+    await page.keyboard.press("/");
     await page.waitForFunction(() => document.activeElement?.getAttribute("type") === "search");
     await page.keyboard.type("gt?");
     assert.equal(await search.inputValue(), "gt?");
