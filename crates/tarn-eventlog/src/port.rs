@@ -135,6 +135,24 @@ pub struct LogBatch {
     pub transaction_open: bool,
 }
 
+impl LogBatch {
+    /// One past the last row.
+    pub(crate) fn next_offset(&self) -> Offset {
+        self.first_offset + self.batch.num_rows() as Offset
+    }
+
+    /// The rows from `offset` on, which is at most [`LogBatch::next_offset`].
+    pub(crate) fn from(&self, offset: Offset) -> Self {
+        // Within the batch, whose rows fit in memory.
+        let skipped = offset.saturating_sub(self.first_offset) as usize;
+        if skipped == 0 {
+            return self.clone();
+        }
+        let batch = self.batch.slice(skipped, self.batch.num_rows() - skipped);
+        Self { first_offset: offset, batch, ..*self }
+    }
+}
+
 /// What a read gives.
 #[derive(Clone, Debug, Default)]
 pub struct ReadBatches {

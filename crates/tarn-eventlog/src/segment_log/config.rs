@@ -26,6 +26,9 @@ pub struct EventLogConfig {
     pub flush_interval: HumanDuration,
     /// Queued bytes that start a flush before the interval is over.
     pub flush_bytes: ByteSize,
+    /// Memory for the rows appended last, in all topics together: readers at the tail take them from there instead of
+    /// from files. Rows of the last two seconds are kept.
+    pub recent_bytes: ByteSize,
     /// How rows are compressed on disk. Topics written with another setting stay readable.
     pub compression: Compression,
     /// Time between two looks for segments beyond retention.
@@ -38,6 +41,7 @@ impl Default for EventLogConfig {
             segment_bytes: ByteSize(64 << 20),
             flush_interval: HumanDuration::from_millis(5),
             flush_bytes: ByteSize(1 << 20),
+            recent_bytes: ByteSize(16 << 20),
             compression: Compression::Lz4,
             retention_check_interval: HumanDuration::from_secs(30),
         }

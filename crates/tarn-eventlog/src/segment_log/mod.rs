@@ -1,8 +1,9 @@
 //! The embedded log: segment files on a local disk.
 //!
 //! Way of an append: `codec` makes a frame in the caller's task, `committer` gathers frames of all partitions, the
-//! partition's `writer` writes and flushes them, and `partition` shows them to `reader`. `recovery` opens what a crash
-//! left, `retention` drops old segments, `topics` and `topic` know what there is.
+//! partition's `writer` writes and flushes them, and `partition` shows them to `reader`; `recent` keeps the newest in
+//! memory for those at the tail. `recovery` opens what a crash left, `retention` drops old segments, `topics` and
+//! `topic` know what there is.
 
 mod codec;
 mod committer;
@@ -10,8 +11,10 @@ mod config;
 mod fault;
 mod folder;
 mod frame;
+mod output;
 mod partition;
 mod reader;
+mod recent;
 mod recovery;
 mod retention;
 mod segment;
@@ -41,6 +44,7 @@ use self::committer::{Arrival, Committer};
 use self::fault::io_error;
 use self::frame::{Frame, FrameKind, NAME_LEN_MAX, NOTE_LEN_MAX, notes};
 use self::partition::{Entry, Partition, Pending};
+use self::recent::RecentRows;
 use self::stats::Counters;
 use self::topic::{Surroundings, Topic};
 use self::topics::Topics;
@@ -60,6 +64,7 @@ pub struct SegmentLog {
     env: Env,
     compression: Compression,
     topics: Arc<Topics>,
+    recent: Arc<RecentRows>,
     committer: Arc<Committer>,
     is_closed: AtomicBool,
 }
@@ -75,9 +80,12 @@ impl SegmentLog {
         env: Env,
     ) -> Result<Arc<Self>, EventLogError> {
         let folder = folder.into();
+        let recent_bytes = usize::try_from(config.recent_bytes.0).unwrap_or(usize::MAX);
+        let recent = Arc::new(RecentRows::new(recent_bytes));
         let around = Surroundings {
             env: env.clone(),
             counters: Arc::new(Counters::default()),
+            recent: recent.clone(),
             segment_bytes: config.segment_bytes.0,
         };
         let shown = folder.display().to_string();
@@ -90,6 +98,7 @@ impl SegmentLog {
             committer: Arc::new(committer),
             compression: config.compression,
             topics,
+            recent,
             is_closed: AtomicBool::new(false),
             env: env.clone(),
         });
@@ -166,12 +175,17 @@ impl SegmentLog {
         entry: Entry,
         arrival: Arrival,
     ) -> Result<Appended, EventLogError> {
-        let (share, arrival) = match self.committer.share_now(frame.len()) {
+        let kept = match &entry {
+            Entry::Rows { batch: Some(batch), .. } => batch.get_array_memory_size() as u64,
+            _ => 0,
+        };
+        let bytes = frame.len() + kept;
+        let (share, arrival) = match self.committer.share_now(bytes) {
             Some(share) => (share, Some(arrival)),
             None => {
                 // Room comes from a round, which must not wait for this append.
                 drop(arrival);
-                (self.committer.share(frame.len()).await?, None)
+                (self.committer.share(bytes).await?, None)
             }
         };
         let (reply, answer) = oneshot::channel();
@@ -230,7 +244,9 @@ impl EventLog for SegmentLog {
         let arrival = self.committer.arrive();
         if batch.num_rows() == 0 {
             let frame = Frame::with_body(FrameKind::Rows, &extra, &[]);
-            return self.commit(&partition, frame, Entry::Rows { schema: None, state }, arrival).await;
+            return self
+                .commit(&partition, frame, Entry::Rows { schema: None, state, batch: None }, arrival)
+                .await;
         }
         check_batch(topic, &batch)?;
         let batch = stored_form(&batch).map_err(|source| EventLogError::Codec {
@@ -239,8 +255,9 @@ impl EventLog for SegmentLog {
             source,
         })?;
         let schema = Some(batch.schema());
+        let kept = self.recent.is_worth(&batch).then(|| batch.clone());
         let frame = self.encode(topic, batch, extra).await?;
-        self.commit(&partition, frame, Entry::Rows { schema, state }, arrival).await
+        self.commit(&partition, frame, Entry::Rows { schema, state, batch: kept }, arrival).await
     }
 
     async fn read(
@@ -263,6 +280,9 @@ impl EventLog for SegmentLog {
                 let batches = Vec::new();
                 return Ok(ReadBatches { batches, next_offset: offset, high_offset, settled_offset });
             }
+        }
+        if let Some(found) = partition.read_recent(offset, limits) {
+            return Ok(found);
         }
         on_disk(&self.env, move || partition.read(offset, limits)).await
     }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parking_lot::{Mutex, RwLock};
 use tarn_core::{Env, TopicName};
@@ -15,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::fault::{copy_of, corrupt};
 use super::frame::{Frame, StoredPosition};
+use super::recent::Recent;
 use super::recovery::recover;
 use super::segment::Segment;
 use super::stats::Counters;
@@ -74,8 +76,8 @@ impl View {
 /// What an append changes besides the file.
 #[derive(Debug)]
 pub(super) enum Entry {
-    /// Rows, or none; a schema where there are rows.
-    Rows { schema: Option<SchemaRef>, state: Option<ProducerState> },
+    /// Rows, or none; a schema where there are rows, and the rows themselves where they are worth keeping.
+    Rows { schema: Option<SchemaRef>, state: Option<ProducerState>, batch: Option<RecordBatch> },
     /// A consumer's place.
     Position { consumer: String, offset: Offset },
 }
@@ -104,6 +106,7 @@ pub(super) struct Partition {
     pub(super) place: Place,
     pub(super) env: Env,
     pub(super) counters: Arc<Counters>,
+    pub(super) recent: Recent,
     /// Size at which a segment is sealed.
     pub(super) segment_bytes: AtomicU64,
     pub(super) queue: Mutex<Vec<Pending>>,
@@ -119,6 +122,7 @@ impl Partition {
         place: Place,
         env: Env,
         counters: Arc<Counters>,
+        recent: Recent,
         segment_bytes: u64,
     ) -> Result<Self, EventLogError> {
         let (view, writer) = recover(&place, &env)?;
@@ -127,6 +131,7 @@ impl Partition {
             place,
             env,
             counters,
+            recent,
             segment_bytes: AtomicU64::new(segment_bytes),
             queue: Mutex::default(),
             writer: Mutex::new(writer),

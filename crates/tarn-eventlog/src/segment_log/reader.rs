@@ -66,6 +66,15 @@ impl Partition {
         EventLogError::OffsetOutOfRange { topic, partition, offset, low, high }
     }
 
+    /// Reads from `offset` on what is still in memory; `None` where it is not.
+    pub(super) fn read_recent(&self, offset: Offset, limits: ReadLimits) -> Option<ReadBatches> {
+        let batches = self.recent.read(offset, limits);
+        let next_offset = batches.last()?.next_offset();
+        let view = self.view.read();
+        let (high_offset, settled_offset) = (view.high.max(next_offset), view.settled);
+        Some(ReadBatches { batches, next_offset, high_offset, settled_offset })
+    }
+
     /// Reads what is durable from `offset` on. Blocks on the disk.
     /// Errors: `OffsetOutOfRange`, `CorruptSegment`, `Codec`, `Io`.
     pub(super) fn read(&self, offset: Offset, limits: ReadLimits) -> Result<ReadBatches, EventLogError> {
@@ -177,11 +186,9 @@ impl Partition {
         if batch.num_rows() != header.rows as usize {
             return Err(corrupt(&segment.path, at, "a frame holds another number of rows than it says"));
         }
-        // Within the batch, whose rows fit in memory.
-        let skipped = (offset - header.first_offset) as usize;
-        let batch = if skipped == 0 { batch } else { batch.slice(skipped, batch.num_rows() - skipped) };
         let transaction_open = header.flags & FLAG_OPEN != 0;
-        Ok(LogBatch { first_offset: offset, appended_ms: header.appended_ms, batch, transaction_open })
+        let (first_offset, appended_ms) = (header.first_offset, header.appended_ms);
+        Ok(LogBatch { first_offset, appended_ms, batch, transaction_open }.from(offset))
     }
 
     /// The first offset appended at or after a time. Blocks on the disk. Errors: `CorruptSegment`, `Io`.

@@ -10,6 +10,7 @@ use tarn_core::{Env, TenantId, TopicName};
 use super::fault::{corrupt, io_error};
 use super::folder::{sync_folder, write_whole};
 use super::partition::{Partition, Place};
+use super::recent::{Recent, RecentRows};
 use super::retention::segment_bytes;
 use super::stats::Counters;
 use crate::error::EventLogError;
@@ -57,6 +58,7 @@ impl TopicMeta {
 pub(super) struct Surroundings {
     pub(super) env: Env,
     pub(super) counters: Arc<Counters>,
+    pub(super) recent: Arc<RecentRows>,
     /// Size of segments where retention does not want smaller ones.
     pub(super) segment_bytes: u64,
 }
@@ -103,7 +105,8 @@ impl Topic {
         let open = |partition: u32| {
             let folder = folder.join(partition.to_string());
             let place = Place { topic: meta.name.clone(), partition, folder };
-            Partition::open(place, around.env.clone(), counters.clone(), bytes).map(Arc::new)
+            let recent = Recent::new(around.recent.clone());
+            Partition::open(place, around.env.clone(), counters.clone(), recent, bytes).map(Arc::new)
         };
         let partitions = (0..meta.partitions).map(open).collect::<Result<Vec<_>, _>>()?;
         let segment_bytes = around.segment_bytes;

@@ -6,25 +6,25 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tracing::{error, warn};
 
 use super::codec::encode_schema;
 use super::fault::{copy_of, io_error, is_full};
 use super::frame::{FLAG_OPEN, Frame, FrameHeader, FrameKind, StoredPosition, notes};
+use super::output::Output;
 use super::partition::{Entry, Partition, Pending, View};
+use super::recent::RecentBatch;
 use super::segment::{FileHeader, Segment};
 use crate::error::EventLogError;
 use crate::port::{Appended, Offset, ProducerState};
 
 /// A group longer than this is flushed in parts, so that a segment does not grow far beyond its size.
 const GROUP_BYTES_MAX: u64 = 8 << 20;
-/// Frames shorter than this are joined before they are written.
-const JOINED_LEN_MAX: usize = 64 << 10;
 /// Schemas remembered per segment; one that was forgotten is written again.
 const SCHEMAS_KEPT: usize = 16;
 
@@ -54,6 +54,7 @@ struct Staged {
     last_ms: i64,
     schemas: Vec<(SchemaRef, u64)>,
     frames: Vec<(FrameHeader, u64)>,
+    recent: Vec<Option<RecentBatch>>,
     producers: HashMap<String, ProducerState>,
     positions: HashMap<String, StoredPosition>,
     results: Vec<Result<Appended, EventLogError>>,
@@ -63,39 +64,6 @@ struct Staged {
     open: HashSet<String>,
     /// The last offset at which there was none.
     settled: Offset,
-}
-
-/// Frames on their way into the file.
-struct Output<'a> {
-    file: &'a File,
-    nonce: u64,
-    /// Where the next frame goes.
-    at: u64,
-    joined: Vec<u8>,
-}
-
-impl Output<'_> {
-    fn put(&mut self, frame: &mut Frame) -> std::io::Result<()> {
-        let bytes = frame.seal(self.nonce, self.at);
-        if bytes.len() >= JOINED_LEN_MAX {
-            self.file.write_all_at(&self.joined, self.at - self.joined.len() as u64)?;
-            self.joined.clear();
-            self.file.write_all_at(bytes, self.at)?;
-        } else {
-            self.joined.extend_from_slice(bytes);
-        }
-        self.at += frame.len();
-        if self.joined.len() >= 4 * JOINED_LEN_MAX {
-            self.finish()?;
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self) -> std::io::Result<()> {
-        self.file.write_all_at(&self.joined, self.at - self.joined.len() as u64)?;
-        self.joined.clear();
-        Ok(())
-    }
 }
 
 impl Writer {
@@ -166,8 +134,7 @@ impl Writer {
                 }
             },
         };
-        let mut output =
-            Output { file: &file, nonce: self.segment.header.nonce, at: self.len, joined: Vec::new() };
+        let mut output = Output::new(&file, self.segment.header.nonce, self.len);
         let staged = self.stage_group(partition, group, &mut output).and_then(|staged| {
             output.finish()?;
             Ok(staged)
@@ -236,9 +203,10 @@ impl Writer {
             ..Staged::default()
         };
         for one in group {
-            let result = match &one.entry {
-                Entry::Rows { schema, state } => {
-                    self.stage_rows(partition, &mut one.frame, (schema, state), &mut staged, output)?
+            let result = match &mut one.entry {
+                Entry::Rows { schema, state, batch } => {
+                    let rows = batch.take();
+                    self.stage_rows(partition, &mut one.frame, (schema, state, rows), &mut staged, output)?
                 }
                 Entry::Position { consumer, offset } => {
                     let position = StoredPosition { offset: *offset, committed_ms: now_ms };
@@ -274,7 +242,7 @@ impl Writer {
         &self,
         partition: &Partition,
         frame: &mut Frame,
-        (schema, state): (&Option<SchemaRef>, &Option<ProducerState>),
+        (schema, state, batch): (&Option<SchemaRef>, &Option<ProducerState>, Option<RecordBatch>),
         staged: &mut Staged,
         output: &mut Output<'_>,
     ) -> std::io::Result<Result<Appended, EventLogError>> {
@@ -303,6 +271,9 @@ impl Writer {
         header.synced = self.len;
         let header = *header;
         staged.frames.push((header, output.at));
+        if header.rows > 0 {
+            staged.recent.push(batch.map(|batch| RecentBatch::new(&header, batch)));
+        }
         output.put(frame)?;
         staged.next_offset = header.next_offset();
         if staged.open.is_empty() {
@@ -360,6 +331,8 @@ impl Writer {
         if staged.rows > 0 {
             self.last_ms = staged.last_ms;
         }
+        // Before those who wait are told, so that they find them.
+        partition.recent.add(staged.recent);
         let mut view = partition.view.write();
         view.high = self.next_offset;
         view.settled = staged.settled;

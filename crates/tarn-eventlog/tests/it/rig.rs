@@ -68,9 +68,13 @@ pub fn spec(partitions: u32) -> TopicSpec {
     TopicSpec { name: topic(), partitions, retention: Retention::default(), key: vec!["id".into()] }
 }
 
-/// Segments of a few frames.
+/// Segments of a few frames, which are also read at the tail.
 pub fn small_segments() -> EventLogConfig {
-    EventLogConfig { segment_bytes: ByteSize(4 << 10), ..EventLogConfig::default() }
+    EventLogConfig {
+        segment_bytes: ByteSize(4 << 10),
+        recent_bytes: ByteSize(0),
+        ..EventLogConfig::default()
+    }
 }
 
 /// A log, its clock and its folder.

@@ -1,9 +1,11 @@
-//! Growing pauses between attempts.
+//! Pauses between attempts.
 
 use std::time::Duration;
 
 use tarn_core::Env;
 use tokio_util::sync::CancellationToken;
+
+use crate::error::IngestError;
 
 const FIRST_MS: u64 = 500;
 const LAST_MS: u64 = 60_000;
@@ -23,6 +25,14 @@ impl Pauses {
     /// The next pause starts small again.
     pub(crate) fn reset(&mut self) {
         self.next_ms = FIRST_MS;
+    }
+
+    /// Pauses do not grow where someone else only has to let go: PostgreSQL keeps a slot in use until it notices that
+    /// its reader, such as this process before a crash, is gone, and all tables of the source lag meanwhile.
+    pub(crate) fn after(&mut self, error: &IngestError) {
+        if matches!(error, IngestError::Busy { .. }) {
+            self.reset();
+        }
     }
 
     pub(crate) fn next(&mut self, env: &Env) -> Duration {
@@ -51,5 +61,18 @@ mod tests {
         }
         pauses.reset();
         assert!(pauses.next(&env).as_millis() <= 500);
+    }
+
+    #[test]
+    fn a_slot_in_use_is_tried_again_soon_however_often() {
+        let (env, mut pauses) = (Env::system(), Pauses::new());
+        let busy = IngestError::Busy { what: "slot in use".to_string(), advice: String::new() };
+        for _ in 0..8 {
+            pauses.after(&busy);
+            assert!(pauses.next(&env).as_millis() <= 500);
+        }
+        let broken = IngestError::Broken { source_type: "test".to_string(), what: String::new() };
+        pauses.after(&broken);
+        assert!(pauses.next(&env).as_millis() >= 500);
     }
 }

@@ -46,6 +46,7 @@ pub(crate) async fn run(ports: SessionPorts) {
         if status.has_rows_since(started_ms) {
             pauses.reset();
         }
+        pauses.after(&error);
         if !pauses.wait(env, stop).await {
             return;
         }
