@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use iceberg::metadata_columns::{delete_file_path_field, delete_file_pos_field};
-use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, Schema, Struct, TableMetadata};
+use iceberg::spec::{
+    DataContentType, DataFile, DataFileBuilder, PartitionKey, Schema, Struct, TableMetadata,
+};
 use iceberg::writer::file_writer::{FileWriter, FileWriterBuilder, ParquetWriter, ParquetWriterBuilder};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -81,11 +83,32 @@ impl FileFactory {
     /// Starts a data file of the table's current schema and no partition.
     pub async fn data(&self, metadata: &TableMetadata) -> Result<DataFileWriter, LakehouseError> {
         let location = self.location(metadata, "data");
+        self.data_at(location, metadata, Struct::empty()).await
+    }
+
+    /// Starts a data file of the table's current schema and a partition of its current specification.
+    pub async fn data_in(
+        &self,
+        metadata: &TableMetadata,
+        partition: &PartitionKey,
+    ) -> Result<DataFileWriter, LakehouseError> {
+        // The folder only helps people: what a file holds is in its manifest entry.
+        let folder = folder_of(&partition.to_path());
+        let location = self.location(metadata, &format!("{folder}data"));
+        self.data_at(location, metadata, partition.data().clone()).await
+    }
+
+    async fn data_at(
+        &self,
+        location: String,
+        metadata: &TableMetadata,
+        partition: Struct,
+    ) -> Result<DataFileWriter, LakehouseError> {
         let key = key_of(metadata);
         let inner = self.writer(&location, metadata.current_schema().clone(), properties(&key)).await?;
         let spec_id = metadata.default_partition_spec_id();
         let table = self.table.clone();
-        Ok(DataFileWriter { inner, table, location, rows: 0, partition: Struct::empty(), spec_id })
+        Ok(DataFileWriter { inner, table, location, rows: 0, partition, spec_id })
     }
 
     async fn writer(
@@ -100,11 +123,13 @@ impl FileFactory {
     }
 
     /// Writes deleted positions, by location of their data file, as one position-delete file (Iceberg specification,
-    /// "Position Delete Files"): sorted by file and position. `deletes` must hold at least one position.
+    /// "Position Delete Files"): sorted by file and position. `deletes` must hold at least one position, all of them of
+    /// data files of the partition `of` (with the number of its specification).
     pub async fn position_deletes(
         &self,
         metadata: &TableMetadata,
         deletes: &BTreeMap<String, RoaringTreemap>,
+        of: (&Struct, i32),
     ) -> Result<DataFile, LakehouseError> {
         let (path, pos) = (delete_file_path_field().clone(), delete_file_pos_field().clone());
         let schema =
@@ -126,14 +151,19 @@ impl FileFactory {
         }
         let builders = writer.close().await.map_err(self.failed("write deletes"))?;
         let mut builder = only(builders, &self.table)?;
-        builder
-            .content(DataContentType::PositionDeletes)
-            .partition_spec_id(metadata.default_partition_spec_id());
+        builder.content(DataContentType::PositionDeletes).partition(of.0.clone()).partition_spec_id(of.1);
         if let (1, Some(file)) = (deletes.len(), deletes.keys().next()) {
             builder.referenced_data_file(Some(file.clone()));
         }
         finish(builder, &self.table)
     }
+}
+
+/// A partition's path with nothing in it that some file system would take for something else.
+fn folder_of(path: &str) -> String {
+    let plain = |c: char| if c.is_alphanumeric() || matches!(c, '=' | '-' | '_' | '.') { c } else { '_' };
+    let parts = path.split('/').filter(|part| part.contains('='));
+    parts.map(|part| part.chars().map(plain).collect::<String>() + "/").collect()
 }
 
 fn only(mut builders: Vec<DataFileBuilder>, table: &str) -> Result<DataFileBuilder, LakehouseError> {

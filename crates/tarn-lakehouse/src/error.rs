@@ -44,6 +44,14 @@ pub enum LakehouseError {
         /// Which requirement.
         what: String,
     },
+    /// A row came whose key another row has.
+    #[error("table `{table}` would hold two rows of one key ({key})")]
+    DuplicateKey {
+        /// The table.
+        table: String,
+        /// Its key columns.
+        key: String,
+    },
     /// Others committed first, again and again.
     #[error("commit to table `{table}` lost the race {attempts} times")]
     CommitConflict {
@@ -167,6 +175,7 @@ impl Fault for LakehouseError {
             Self::AlreadyExists { .. }
             | Self::NamespaceNotEmpty { .. }
             | Self::CommitFailed { .. }
+            | Self::DuplicateKey { .. }
             | Self::CommitConflict { .. } => FaultKind::Conflict,
             Self::BadLocation { .. } | Self::Unmappable { .. } | Self::Invalid { .. } => FaultKind::Invalid,
             // A file that the metadata names must be there.
@@ -188,6 +197,11 @@ impl Fault for LakehouseError {
             Self::TableNotFound { similar, .. } => {
                 similar.as_ref().map(|name| format!("did you mean `{name}`?"))
             }
+            Self::DuplicateKey { .. } => Some(
+                "write `INSERT ... ON CONFLICT DO NOTHING`, `ON CONFLICT DO UPDATE SET ...` or `MERGE`, or take the \
+                 rows that occur twice out of the query"
+                    .to_string(),
+            ),
             Self::NamespaceNotEmpty { .. } => Some("drop its tables first".to_string()),
             Self::SnapshotNotFound { .. } => {
                 Some("the table's page lists the snapshots that are kept".to_string())

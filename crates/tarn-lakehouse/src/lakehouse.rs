@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use iceberg::spec::DataFile;
@@ -14,6 +14,7 @@ use tarn_meta::MetaStore;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::alter::{TableAlteration, altered};
 use crate::catalog::Catalog;
 use crate::error::LakehouseError;
 use crate::io::Warehouse;
@@ -74,6 +75,8 @@ pub struct Lakehouse {
     views: Mutex<HashMap<TableKey, Arc<TableView>>>,
     past: Cache<(TableKey, i64), Arc<TableView>>,
     sinks: Mutex<HashMap<TableKey, RunningSink>>,
+    /// Statements that change a table wait here for each other.
+    turns: Mutex<HashMap<TableKey, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 impl Lakehouse {
@@ -97,6 +100,27 @@ impl Lakehouse {
             views: Mutex::new(HashMap::new()),
             past: Cache::builder().max_capacity(PAST_VIEWS_MAX).build(),
             sinks: Mutex::new(HashMap::new()),
+            turns: Mutex::new(HashMap::new()),
+        })
+    }
+
+    pub(crate) fn env(&self) -> &Env {
+        &self.env
+    }
+
+    pub(crate) fn loader(&self) -> &Arc<ViewLoader> {
+        &self.loader
+    }
+
+    /// Where statements that change a table wait for each other.
+    pub(crate) fn turn(&self, ctx: &RequestContext, name: &TableName) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock();
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let slot = turns.entry((ctx.tenant.clone(), name.clone())).or_default();
+        slot.upgrade().unwrap_or_else(|| {
+            let turn = Arc::default();
+            *slot = Arc::downgrade(&turn);
+            turn
         })
     }
 
@@ -222,6 +246,21 @@ impl Lakehouse {
             () = self.env.clock.sleep(wait) => {}
             () = ctx.cancel.cancelled() => {}
         }
+    }
+
+    /// Changes columns or properties of a table, all or none. Errors: `Invalid` with what stands in the way.
+    pub async fn alter(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        changes: &[TableAlteration],
+    ) -> Result<(), LakehouseError> {
+        let table = self.catalog.load_table(ctx, name).await?;
+        let (requirements, updates) = altered(&name.to_string(), &table.metadata, changes)?;
+        if !updates.is_empty() {
+            self.catalog.commit_table(ctx, name, requirements, updates).await?;
+        }
+        Ok(())
     }
 
     /// The state of a table at a snapshot. Errors: `TableNotFound`, `SnapshotNotFound`.

@@ -1,5 +1,6 @@
 //! Tables: open Iceberg v2 tables with an embedded catalog, row-level commits and the sinks that follow topics.
 
+mod alter;
 mod catalog;
 mod data_file;
 mod describe;
@@ -12,7 +13,9 @@ mod sink;
 mod snapshot;
 pub mod types;
 mod view;
+mod write;
 
+pub use alter::{TableAlteration, table_schema};
 pub use catalog::{Catalog, CreateTable, LoadedTable, TableCommit};
 pub use data_file::{DataFileWriter, FileFactory};
 pub use describe::{
@@ -27,3 +30,4 @@ pub use manifest::ManifestCache;
 pub use sink::{Compaction, SinkConfig, SinkSpec, SinkStatus};
 pub use snapshot::{Produced, RowDelta};
 pub use view::{DataFileView, DeadRows, EqualityDeleteView, HotBatch, TableView};
+pub use write::{TableWriter, Written};

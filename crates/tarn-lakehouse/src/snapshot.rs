@@ -3,7 +3,7 @@
 //! Iceberg specification, sections "Manifests", "Snapshots" and "Commit Conflict Resolution and Retry". The result is
 //! a list of requirements and updates as a REST catalog takes them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use iceberg::spec::{
     DataFile, FormatVersion, MAIN_BRANCH, Manifest, ManifestContentType, ManifestFile, ManifestListWriter,
@@ -31,6 +31,8 @@ pub struct RowDelta {
     pub add_data: Vec<DataFile>,
     /// New position-delete files.
     pub add_deletes: Vec<DataFile>,
+    /// Numbers of the partition specifications of new files, by location, where it is not the current one.
+    pub older_specs: HashMap<String, i32>,
     /// Locations of data files that go.
     pub remove_data: HashSet<String>,
     /// Locations of delete files that go.
@@ -109,8 +111,14 @@ impl RowDelta {
         for (files, content) in
             [(&self.add_data, ManifestContentType::Data), (&self.add_deletes, ManifestContentType::Deletes)]
         {
-            if !files.is_empty() {
-                all.push(producer.added(files, content).await?);
+            let mut by_spec: BTreeMap<i32, Vec<&DataFile>> = BTreeMap::new();
+            for file in files {
+                let older = self.older_specs.get(file.file_path()).copied();
+                let spec = older.unwrap_or_else(|| metadata.default_partition_spec_id());
+                by_spec.entry(spec).or_default().push(file);
+            }
+            for (spec, files) in by_spec {
+                all.push(producer.added(&files, content, spec).await?);
             }
         }
         let list = producer.write_list(all).await?;
@@ -226,18 +234,23 @@ impl Producer<'_> {
         writer.write_manifest_file().await.map(Some).map_err(failed)
     }
 
+    /// A manifest of the new files of one partition specification.
     async fn added(
         &mut self,
-        files: &[DataFile],
+        files: &[&DataFile],
         content: ManifestContentType,
+        spec_id: i32,
     ) -> Result<ManifestFile, LakehouseError> {
         let failed = self.failed("write a manifest");
         let schema = self.metadata.current_schema().clone();
-        let spec = self.metadata.default_partition_spec().clone();
+        let spec = self.metadata.partition_spec_by_id(spec_id).ok_or_else(|| LakehouseError::Invalid {
+            what: format!("table `{}` has no partition specification {spec_id}", self.table),
+        })?;
+        let spec = spec.clone();
         let mut writer = self.writer(content, schema.clone(), spec.as_ref().clone())?;
         for file in files {
             self.collector.add_file(file, schema.clone(), spec.clone());
-            writer.add_file(file.clone(), UNASSIGNED_SEQUENCE_NUMBER).map_err(&failed)?;
+            writer.add_file((*file).clone(), UNASSIGNED_SEQUENCE_NUMBER).map_err(&failed)?;
         }
         writer.write_manifest_file().await.map_err(failed)
     }

@@ -197,6 +197,20 @@ pub fn new_schema(table: &str, data: &ArrowSchema, key: &[String]) -> Result<Sou
     Ok(SourceSchema { schema: build_schema(table, fields, key, 0)?, properties })
 }
 
+/// A column that comes to a table, null in the rows that are there. `last_id`: the last field id that the table gave out.
+/// Errors: `Unmappable`.
+pub(crate) fn new_field(
+    table: &str,
+    field: &Field,
+    last_id: &mut i32,
+) -> Result<NestedField, LakehouseError> {
+    let mut ids = Ids(*last_id);
+    let id = ids.next();
+    let field_type = iceberg_type(field, &mut ids).map_err(|what| unmappable(table, field.name(), what))?;
+    *last_id = ids.0;
+    Ok(NestedField::optional(id, field.name(), field_type))
+}
+
 /// The key columns of a table: those its source named, else its identifier columns.
 pub fn key_of(metadata: &TableMetadata) -> Vec<String> {
     let named = metadata.properties().get(KEY_PROPERTY).and_then(|text| serde_json::from_str(text).ok());
@@ -214,7 +228,7 @@ fn source_columns(metadata: &TableMetadata) -> BTreeMap<String, i32> {
 }
 
 /// Whether a column of `old` may become `new` without rewriting files (Iceberg specification, schema evolution).
-fn widened(old: &Type, new: &Type) -> Option<Type> {
+pub(crate) fn widened(old: &Type, new: &Type) -> Option<Type> {
     use PrimitiveType as P;
     let (Type::Primitive(a), Type::Primitive(b)) = (old, new) else { return None };
     match (a, b) {

@@ -203,7 +203,13 @@ impl TableState {
         let table = self.name.to_string();
         let Some((last, _)) = self.rows.place(first) else { return Ok(()) };
         let rows = self.rows.slot(last).rows.clone();
-        let mut sources = vec![rows.clone()];
+        let mut columns: Vec<usize> = borrowed.values().flatten().map(|(column, _)| *column).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        // Only these columns of each.
+        let project =
+            |batch: &RecordBatch| batch.project(&columns).map_err(|source| arrow_error(&table, source));
+        let mut sources = vec![project(&rows)?];
         let mut places: HashMap<Location, (usize, usize)> = HashMap::new();
         let mut by_file: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         for (_, origin) in borrowed.values().flatten() {
@@ -214,7 +220,7 @@ impl TableState {
                     let source = match slot == last {
                         true => 0,
                         false => {
-                            sources.push(self.rows.slot(slot).rows.slice(within, 1));
+                            sources.push(project(&self.rows.slot(slot).rows.slice(within, 1))?);
                             sources.len() - 1
                         }
                     };
@@ -226,7 +232,7 @@ impl TableState {
             wanted.sort_unstable();
             wanted.dedup();
             let mut wanted = wanted.as_slice();
-            for batch in self.rows_of_file(warehouse, file, wanted).await? {
+            for batch in self.rows_of_file(warehouse, file, wanted, &columns).await? {
                 let (here, rest) = wanted.split_at(batch.num_rows().min(wanted.len()));
                 for (n, row) in here.iter().enumerate() {
                     places.insert(Location::File(FileRow { file, row: *row }), (sources.len(), n));
@@ -235,22 +241,22 @@ impl TableState {
                 sources.push(batch);
             }
         }
-        let mut columns: Vec<ArrayRef> = Vec::with_capacity(rows.num_columns());
+        let mut filled: Vec<ArrayRef> = Vec::with_capacity(rows.num_columns());
         for column in 0..rows.num_columns() {
             let from = |row: usize| {
                 let origin = borrowed.get(&row)?.iter().find(|(c, _)| *c == column)?;
                 places.get(&origin.1).copied()
             };
-            if !borrowed.values().flatten().any(|(c, _)| *c == column) {
-                columns.push(Arc::clone(rows.column(column)));
+            let Ok(at) = columns.binary_search(&column) else {
+                filled.push(Arc::clone(rows.column(column)));
                 continue;
-            }
-            let arrays: Vec<&dyn Array> = sources.iter().map(|batch| batch.column(column).as_ref()).collect();
+            };
+            let arrays: Vec<&dyn Array> = sources.iter().map(|batch| batch.column(at).as_ref()).collect();
             let from: Vec<(usize, usize)> =
                 (0..rows.num_rows()).map(|row| from(row).unwrap_or((0, row))).collect();
-            columns.push(interleave(&arrays, &from).map_err(|source| arrow_error(&table, source))?);
+            filled.push(interleave(&arrays, &from).map_err(|source| arrow_error(&table, source))?);
         }
-        let filled = RecordBatch::try_new(Arc::clone(&self.schema), columns);
+        let filled = RecordBatch::try_new(Arc::clone(&self.schema), filled);
         self.rows.replace_last(filled.map_err(|source| arrow_error(&table, source))?);
         Ok(())
     }

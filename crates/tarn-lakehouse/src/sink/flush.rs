@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use iceberg::TableUpdate;
-use iceberg::spec::{DataFile, TableMetadata};
+use iceberg::spec::{DataFile, Struct, TableMetadata};
 use parking_lot::Mutex;
 use roaring::RoaringTreemap;
 use tarn_core::{Env, RequestContext, TableName, TopicName};
@@ -23,7 +23,7 @@ use crate::data_file::FileFactory;
 use crate::error::LakehouseError;
 use crate::load::{DeleteFileState, ViewLoader};
 use crate::snapshot::RowDelta;
-use crate::view::TableView;
+use crate::view::{DataFileView, TableView};
 
 /// Data files with deletes of a commit that get a delete file each; of more, all deletes go into one file.
 const OWN_DELETE_FILES_MAX: usize = 64;
@@ -153,12 +153,15 @@ pub struct DeleteChange {
     /// Live position-delete files after the commit.
     after: Vec<DeleteFileState>,
     remove: HashSet<String>,
+    /// See [`RowDelta::older_specs`].
+    older_specs: HashMap<String, i32>,
 }
 
 impl DeleteChange {
     /// Adds it to what a commit does. Returns the position-delete files after it.
     pub fn put_into(self, delta: &mut RowDelta) -> Vec<DeleteFileState> {
         delta.add_deletes.extend(self.add);
+        delta.older_specs.extend(self.older_specs);
         delta.remove_deletes.extend(self.remove);
         self.after
     }
@@ -327,13 +330,13 @@ impl Committer {
         mut touched: BTreeMap<String, Arc<RoaringTreemap>>,
         gone: &HashSet<String>,
     ) -> Result<DeleteChange, LakehouseError> {
-        let deletes_of: HashMap<&str, Option<&Arc<RoaringTreemap>>> =
-            base.view.files.iter().map(|file| (file.file.file_path(), file.deletes.as_ref())).collect();
+        let files: HashMap<&str, &DataFileView> =
+            base.view.files.iter().map(|file| (file.file.file_path(), file)).collect();
         let mut change = DeleteChange { after: delete_files, ..DeleteChange::default() };
         loop {
             let is_hit = |file: &DeleteFileState| {
                 file.covers.iter().any(|path| touched.contains_key(path) || gone.contains(path))
-                    || !file.covers.iter().any(|path| deletes_of.contains_key(path.as_str()))
+                    || !file.covers.iter().any(|path| files.contains_key(path.as_str()))
             };
             let (hit, rest): (Vec<_>, Vec<_>) = change.after.into_iter().partition(is_hit);
             change.after = rest;
@@ -343,23 +346,36 @@ impl Committer {
             for file in hit {
                 change.remove.insert(file.file.file_path().to_string());
                 for path in file.covers.iter().filter(|path| !gone.contains(*path)) {
-                    if let Some(Some(deletes)) = deletes_of.get(path.as_str()) {
+                    if let Some(deletes) = files.get(path.as_str()).and_then(|file| file.deletes.as_ref()) {
                         touched.entry(path.clone()).or_insert_with(|| Arc::clone(deletes));
                     }
                 }
             }
         }
         let touched: Vec<_> = touched.into_iter().filter(|(_, rows)| !rows.is_empty()).collect();
-        let per_file = if touched.len() > OWN_DELETE_FILES_MAX { touched.len() } else { 1 };
+        let are_many = touched.len() > OWN_DELETE_FILES_MAX;
+        // A file that is in no commit yet is of the current specification, without a partition.
+        let (no_partition, current) = (Struct::empty(), base.metadata().default_partition_spec_id());
+        let mut partitions: HashMap<(&Struct, i32), Vec<(String, Arc<RoaringTreemap>)>> = HashMap::new();
+        for (path, rows) in touched {
+            let file = files.get(path.as_str());
+            let of = file.map_or((&no_partition, current), |file| (file.partition(), file.partition_spec_id));
+            partitions.entry(of).or_default().push((path, rows));
+        }
         let factory = self.factory(base);
-        for group in touched.chunks(per_file) {
-            let rows: BTreeMap<String, RoaringTreemap> =
-                group.iter().map(|(path, rows)| (path.clone(), rows.as_ref().clone())).collect();
-            let file = factory.position_deletes(base.metadata(), &rows).await?;
-            self.loader.wrote_deletes(&file, group.iter().cloned().collect()).await;
-            let covers: HashSet<String> = rows.into_keys().collect();
-            change.after.push(DeleteFileState { file: Arc::new(file.clone()), covers: Arc::new(covers) });
-            change.add.push(file);
+        for (of, touched) in partitions {
+            for group in touched.chunks(if are_many { touched.len() } else { 1 }) {
+                let rows: BTreeMap<String, RoaringTreemap> =
+                    group.iter().map(|(path, rows)| (path.clone(), rows.as_ref().clone())).collect();
+                let file = factory.position_deletes(base.metadata(), &rows, of).await?;
+                self.loader.wrote_deletes(&file, group.iter().cloned().collect()).await;
+                let covers: HashSet<String> = rows.into_keys().collect();
+                if of.1 != current {
+                    change.older_specs.insert(file.file_path().to_string(), of.1);
+                }
+                change.after.push(DeleteFileState { file: Arc::new(file.clone()), covers: Arc::new(covers) });
+                change.add.push(file);
+            }
         }
         Ok(change)
     }

@@ -10,6 +10,7 @@ mod compact;
 mod config;
 mod expire;
 mod flush;
+mod gather;
 mod index;
 mod job;
 mod lane;
@@ -33,13 +34,17 @@ use crate::catalog::Catalog;
 use crate::error::LakehouseError;
 use crate::load::ViewLoader;
 use crate::view::TableView;
-use flush::Committer;
 use job::Done;
 use open::Open;
 
 pub(crate) use budget::HotBudget;
 pub use compact::Compaction;
 pub use config::{SinkConfig, SinkSpec, SinkStatus};
+pub(crate) use expire::delete_old_metadata;
+pub(crate) use flush::{Base, Committer, JobFault};
+pub(crate) use index::{KeyHash, KeyHasher};
+pub(crate) use read::{conform, read_rows};
+pub(crate) use state::RunFolder;
 
 /// What the sink is asked from outside.
 pub(crate) enum SinkCommand {
@@ -223,7 +228,9 @@ impl Sink {
                 status.fault = None;
             }
         }
-        for batch in &read.batches {
+        // Where one could not be applied, those before it are applied one by one.
+        let batches = if self.stumbled.is_some() { read.batches } else { gather::gathered(read.batches) };
+        for batch in &batches {
             if batch.transaction_open && open.settled {
                 self.show(open);
             }
@@ -233,6 +240,9 @@ impl Sink {
             if let Err(error) = self.take(open, batch).await {
                 self.stumbled = Some(batch.first_offset);
                 return Err(error);
+            }
+            if self.stumbled == Some(batch.first_offset) {
+                self.stumbled = None;
             }
             open.settled = !batch.transaction_open;
         }

@@ -9,6 +9,7 @@ use iceberg::spec::DataFile;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection, RowSelector};
 use parquet::arrow::async_reader::ParquetObjectReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
+use parquet::file::metadata::PageIndexPolicy;
 
 use super::state::damaged;
 use crate::error::LakehouseError;
@@ -44,7 +45,9 @@ pub async fn read_rows(
     let path = warehouse.path(file.file_path())?;
     let reader = ParquetObjectReader::new(Arc::clone(warehouse.objects()), path)
         .with_file_size(file.file_size_in_bytes());
-    let options = ArrowReaderOptions::new();
+    // With the places of pages, those without a wanted row are not read.
+    let pages = if selection.is_some() { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
+    let options = ArrowReaderOptions::new().with_offset_index_policy(pages);
     let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await;
     let builder = builder.map_err(|e| damaged(file, e))?;
     let wanted: Vec<Option<String>> = columns.iter().map(|at| field_id(schema.field(*at))).collect();

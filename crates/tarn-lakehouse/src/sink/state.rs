@@ -345,16 +345,16 @@ impl TableState {
         warehouse: &Warehouse,
         number: u32,
         rows: &[u32],
+        columns: &[usize],
     ) -> Result<Vec<RecordBatch>, LakehouseError> {
         let state = self.file(number).ok_or_else(|| LakehouseError::Invalid {
             what: format!("a row of table `{}` lies in a file that is gone", self.name),
         })?;
         let selection = selection_of(rows, state.file.record_count());
-        let columns: Vec<usize> = (0..self.schema.fields().len()).collect();
-        let mut stream = read_rows(warehouse, &self.schema, &columns, &state.file, Some(selection)).await?;
+        let mut stream = read_rows(warehouse, &self.schema, columns, &state.file, Some(selection)).await?;
         let mut batches = Vec::new();
         while let Some(batch) = stream.try_next().await.map_err(|e| damaged(&state.file, e))? {
-            batches.push(conform(&self.name.to_string(), &self.schema, &columns, &batch)?);
+            batches.push(conform(&self.name.to_string(), &self.schema, columns, &batch)?);
         }
         Ok(batches)
     }

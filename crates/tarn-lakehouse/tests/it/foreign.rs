@@ -110,7 +110,11 @@ impl Rig {
             if at.is_empty() {
                 return RowDelta::default();
             }
-            let file = rig.factory().position_deletes(&view.metadata, &at).await.unwrap();
+            let file = rig
+                .factory()
+                .position_deletes(&view.metadata, &at, (&iceberg::spec::Struct::empty(), 0))
+                .await
+                .unwrap();
             RowDelta { add_deletes: vec![file], ..RowDelta::default() }
         })
         .await;

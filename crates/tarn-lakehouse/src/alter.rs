@@ -1,0 +1,265 @@
+//! Changes of a table's columns by a person: what the Iceberg specification ("Schema Evolution") allows without rewriting
+//! files. Columns keep their field ids, so files written before stay readable.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema as ArrowSchema};
+use iceberg::spec::{NestedField, Schema, TableMetadata};
+use iceberg::{TableRequirement, TableUpdate};
+
+use crate::error::LakehouseError;
+use crate::types::{KEY_PROPERTY, key_of, new_field, widened};
+
+/// One change of a table.
+#[derive(Clone, Debug)]
+pub enum TableAlteration {
+    /// A column comes, null in the rows that are there.
+    AddColumn {
+        /// Its name and Arrow type.
+        field: Field,
+        /// Nothing happens where a column of this name exists.
+        if_not_exists: bool,
+        /// Behind this column, or first for an empty name; last without.
+        after: Option<String>,
+    },
+    /// A column goes.
+    DropColumn {
+        /// Its name.
+        name: String,
+        /// Nothing happens where it does not exist.
+        if_exists: bool,
+    },
+    /// A column takes another name.
+    RenameColumn {
+        /// Its name until now.
+        from: String,
+        /// Its name from now on.
+        to: String,
+    },
+    /// A column takes a wider type.
+    WidenColumn {
+        /// The column with its new Arrow type.
+        field: Field,
+    },
+    /// A column may be null from now on.
+    DropNotNull {
+        /// Its name.
+        name: String,
+    },
+    /// Table properties are set.
+    SetProperties(HashMap<String, String>),
+    /// Table properties are removed.
+    RemoveProperties(Vec<String>),
+}
+
+/// The commit that changes a table so. Errors: `Invalid` with what stands in the way.
+pub fn altered(
+    table: &str,
+    metadata: &TableMetadata,
+    changes: &[TableAlteration],
+) -> Result<(Vec<TableRequirement>, Vec<TableUpdate>), LakehouseError> {
+    let schema = metadata.current_schema();
+    let mut alter = Alter {
+        table,
+        metadata,
+        fields: schema.as_struct().fields().iter().map(|field| field.as_ref().clone()).collect(),
+        last_id: metadata.last_column_id(),
+        key: key_of(metadata),
+        is_changed: false,
+        updates: Vec::new(),
+    };
+    for change in changes {
+        alter.apply(change)?;
+    }
+    let requirements = vec![
+        TableRequirement::UuidMatch { uuid: metadata.uuid() },
+        TableRequirement::CurrentSchemaIdMatch { current_schema_id: metadata.current_schema_id() },
+        TableRequirement::LastAssignedFieldIdMatch { last_assigned_field_id: metadata.last_column_id() },
+    ];
+    Ok((requirements, alter.finish()?))
+}
+
+struct Alter<'a> {
+    table: &'a str,
+    metadata: &'a TableMetadata,
+    fields: Vec<NestedField>,
+    last_id: i32,
+    key: Vec<String>,
+    is_changed: bool,
+    updates: Vec<TableUpdate>,
+}
+
+impl Alter<'_> {
+    fn refuse(&self, what: String) -> LakehouseError {
+        LakehouseError::Invalid { what: format!("table `{}` cannot be changed: {what}", self.table) }
+    }
+
+    fn find(&self, name: &str) -> Result<usize, LakehouseError> {
+        let found = self.fields.iter().position(|field| field.name == name);
+        found.ok_or_else(|| {
+            let near = tarn_core::nearest(name, self.fields.iter().map(|field| field.name.as_str()));
+            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            self.refuse(format!("it has no column `{name}`{near}"))
+        })
+    }
+
+    fn apply(&mut self, change: &TableAlteration) -> Result<(), LakehouseError> {
+        match change {
+            TableAlteration::AddColumn { field, if_not_exists, after } => {
+                self.add(field, *if_not_exists, after.as_deref())
+            }
+            TableAlteration::DropColumn { name, if_exists } => self.drop_column(name, *if_exists),
+            TableAlteration::RenameColumn { from, to } => self.rename(from, to),
+            TableAlteration::WidenColumn { field } => self.widen(field),
+            TableAlteration::DropNotNull { name } => {
+                let at = self.find(name)?;
+                if self.key.contains(name) {
+                    return Err(
+                        self.refuse(format!("column `{name}` is part of the key, which is never null"))
+                    );
+                }
+                self.is_changed |= self.fields[at].required;
+                self.fields[at].required = false;
+                Ok(())
+            }
+            TableAlteration::SetProperties(updates) => {
+                self.updates.push(TableUpdate::SetProperties { updates: updates.clone() });
+                Ok(())
+            }
+            TableAlteration::RemoveProperties(removals) => {
+                self.updates.push(TableUpdate::RemoveProperties { removals: removals.clone() });
+                Ok(())
+            }
+        }
+    }
+
+    fn add(&mut self, field: &Field, if_not_exists: bool, after: Option<&str>) -> Result<(), LakehouseError> {
+        let name = field.name();
+        if self.fields.iter().any(|known| known.name == *name) {
+            if if_not_exists {
+                return Ok(());
+            }
+            return Err(self.refuse(format!("it has a column `{name}` already")));
+        }
+        if !field.is_nullable() {
+            return Err(self.refuse(format!(
+                "the rows that are there have no value for `{name}`; add it without NOT NULL"
+            )));
+        }
+        let at = match after {
+            None => self.fields.len(),
+            Some("") => 0,
+            Some(before) => self.find(before)? + 1,
+        };
+        let added = new_field(self.table, field, &mut self.last_id)?;
+        self.fields.insert(at, added);
+        self.is_changed = true;
+        Ok(())
+    }
+
+    fn drop_column(&mut self, name: &str, if_exists: bool) -> Result<(), LakehouseError> {
+        let at = match self.find(name) {
+            Ok(at) => at,
+            Err(_) if if_exists => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if self.key.iter().any(|key| key == name) {
+            return Err(self.refuse(format!("column `{name}` is part of its key")));
+        }
+        let id = self.fields[at].id;
+        let spec = self.metadata.default_partition_spec();
+        if spec.fields().iter().any(|field| field.source_id == id) {
+            return Err(self.refuse(format!("column `{name}` decides the partition of its rows")));
+        }
+        if self.metadata.default_sort_order().fields.iter().any(|field| field.source_id == id) {
+            return Err(self.refuse(format!("its rows are sorted by column `{name}`")));
+        }
+        if self.fields.len() == 1 {
+            return Err(self.refuse(format!("`{name}` is its only column")));
+        }
+        self.fields.remove(at);
+        self.is_changed = true;
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), LakehouseError> {
+        let at = self.find(from)?;
+        if from != to && self.fields.iter().any(|field| field.name == to) {
+            return Err(self.refuse(format!("it has a column `{to}` already")));
+        }
+        self.fields[at].name = to.to_string();
+        self.is_changed |= from != to;
+        if let Some(key) = self.key.iter_mut().find(|key| *key == from) {
+            *key = to.to_string();
+            if self.metadata.properties().contains_key(KEY_PROPERTY) {
+                let text = serde_json::json!(self.key).to_string();
+                let updates = HashMap::from([(KEY_PROPERTY.to_string(), text)]);
+                self.updates.push(TableUpdate::SetProperties { updates });
+            }
+        }
+        Ok(())
+    }
+
+    fn widen(&mut self, field: &Field) -> Result<(), LakehouseError> {
+        let at = self.find(field.name())?;
+        let wanted = new_field(self.table, field, &mut 0)?.field_type;
+        let known = &self.fields[at].field_type;
+        if *known == wanted {
+            return Ok(());
+        }
+        let Some(wider) = widened(known, &wanted) else {
+            return Err(self.refuse(format!(
+                "column `{}` is {known}, which cannot become {wanted}; possible are int to long, float to double, and \
+                 decimals of more digits",
+                field.name()
+            )));
+        };
+        *self.fields[at].field_type = wider;
+        self.is_changed = true;
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Vec<TableUpdate>, LakehouseError> {
+        let mut updates = self.updates;
+        if !self.is_changed {
+            return Ok(updates);
+        }
+        let current = self.metadata.current_schema();
+        let schema = Schema::builder()
+            .with_schema_id(current.schema_id() + 1)
+            .with_fields(self.fields.into_iter().map(Arc::new).collect::<Vec<_>>())
+            .with_identifier_field_ids(current.identifier_field_ids())
+            .build()
+            .map_err(|error| LakehouseError::Invalid { what: error.message().to_string() })?;
+        updates.insert(0, TableUpdate::AddSchema { schema });
+        updates.insert(1, TableUpdate::SetCurrentSchema { schema_id: -1 });
+        Ok(updates)
+    }
+}
+
+/// The columns of a new table as a statement names them: those of `columns`, required where they are not nullable, and
+/// the table properties that go with the key. Errors: `Unmappable`, a key column that is not there.
+pub fn table_schema(
+    table: &str,
+    columns: &ArrowSchema,
+    key: &[String],
+) -> Result<(Schema, HashMap<String, String>), LakehouseError> {
+    let made = crate::types::new_schema(table, columns, key)?;
+    let required = |name: &str| columns.field_with_name(name).is_ok_and(|field| !field.is_nullable());
+    let fields = made.schema.as_struct().fields().iter().map(|field| {
+        let required = field.required || required(&field.name);
+        Arc::new(NestedField { required, ..field.as_ref().clone() })
+    });
+    let schema = Schema::builder()
+        .with_fields(fields.collect::<Vec<_>>())
+        .with_identifier_field_ids(made.schema.identifier_field_ids())
+        .build()
+        .map_err(|error| LakehouseError::Invalid { what: error.message().to_string() })?;
+    let mut properties = made.properties;
+    if key.is_empty() {
+        properties.remove(KEY_PROPERTY);
+    }
+    properties.remove(crate::types::COLUMNS_PROPERTY);
+    Ok((schema, properties))
+}

@@ -1,0 +1,462 @@
+//! A statement's change of the rows of one table: rows that go, rows that come, one commit or none.
+//!
+//! It works on the newest committed state. Rows that only a sink has in memory are committed first; what the sink applies
+//! later comes after the statement, as if it had been sent after it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
+use futures::TryStreamExt;
+use iceberg::arrow::RecordBatchPartitionSplitter;
+use iceberg::spec::{DataFile, Struct};
+use roaring::RoaringTreemap;
+use tarn_core::{RequestContext, TableName};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::catalog::Catalog;
+use crate::data_file::{DataFileWriter, FileFactory};
+use crate::error::LakehouseError;
+use crate::lakehouse::Lakehouse;
+use crate::sink::{
+    Base, Committer, JobFault, KeyHash, KeyHasher, RunFolder, SinkStatus, conform, delete_old_metadata,
+    read_rows,
+};
+use crate::snapshot::RowDelta;
+use crate::types::{arrow_schema, key_of};
+use crate::view::{DataFileView, TableView};
+
+/// How long a statement waits for a sink to commit what it has in memory.
+const FLUSH_WAIT: Duration = Duration::from_secs(30);
+/// Rows after which the next data file starts.
+const FILE_ROWS_MAX: u64 = 4_000_000;
+/// Files that may be open at a time, each of another partition; the fullest is closed for the next.
+const OPEN_MAX: usize = 64;
+/// How often rows that only come are committed again on the newest state when others were faster.
+const APPEND_ATTEMPTS_MAX: u32 = 8;
+
+/// A change of a table that is being made. Dropped before [`TableWriter::commit`], it leaves nothing.
+pub struct TableWriter {
+    ctx: RequestContext,
+    base: Base,
+    committer: Committer,
+    factory: FileFactory,
+    schema: SchemaRef,
+    splitter: Option<RecordBatchPartitionSplitter>,
+    open: HashMap<Struct, DataFileWriter>,
+    added: Vec<DataFile>,
+    /// Keys of the rows that come.
+    keys: Vec<KeyHash>,
+    /// Keys of which one row came, where others are left out.
+    first: Option<HashSet<KeyHash>>,
+    /// Rows that go, by place of their file in the view.
+    deleted: HashMap<usize, RoaringTreemap>,
+    replaces_all: bool,
+    cleanup: Cleanup,
+    /// Statements on one table come one after the other, so that they do not undo each other's work.
+    _turn: OwnedMutexGuard<()>,
+}
+
+/// What a statement did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Rows that came.
+    pub added: u64,
+    /// Rows that went.
+    pub deleted: u64,
+    /// The new snapshot; `None` where nothing changed.
+    pub snapshot_id: Option<i64>,
+}
+
+/// Deletes the files of a change that does not come about.
+struct Cleanup {
+    catalog: Catalog,
+    env: tarn_core::Env,
+    files: Vec<String>,
+}
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        let files = std::mem::take(&mut self.files);
+        if files.is_empty() {
+            return;
+        }
+        let warehouse = self.catalog.warehouse().clone();
+        drop(self.env.spawner.spawn(async move {
+            for file in files {
+                if let Err(error) = warehouse.delete(&file).await {
+                    tracing::debug!(file, %error, "a file of a statement that failed stays behind");
+                }
+            }
+        }));
+    }
+}
+
+impl std::fmt::Debug for TableWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TableWriter").field("table", &self.base.name).finish_non_exhaustive()
+    }
+}
+
+impl Lakehouse {
+    /// Begins a change of the rows of a table. Errors: `TableNotFound`, those of reading the table.
+    pub async fn write(&self, ctx: &RequestContext, name: &TableName) -> Result<TableWriter, LakehouseError> {
+        let turn = self.turn(ctx, name).lock_owned().await;
+        self.flush(ctx, name, FLUSH_WAIT).await;
+        let committer = Committer {
+            catalog: self.catalog().clone(),
+            loader: Arc::clone(self.loader()),
+            env: self.env().clone(),
+            // A commit that is not the sink's own: it finds its rows anew.
+            status: Arc::new(parking_lot::Mutex::new(SinkStatus::default())),
+        };
+        let base = base_of(&committer, ctx, name).await?;
+        TableWriter::new(ctx, committer, base, turn)
+    }
+}
+
+async fn base_of(
+    committer: &Committer,
+    ctx: &RequestContext,
+    name: &TableName,
+) -> Result<Base, LakehouseError> {
+    let table = committer.catalog.load_table(ctx, name).await?;
+    let location = table.metadata_location.unwrap_or_default();
+    let text = name.to_string();
+    let view = committer.loader.load(name, Arc::clone(&table.metadata), &location, None).await?;
+    let delete_files = committer.loader.position_delete_files(&text, &table.metadata).await?;
+    let key = key_of(&table.metadata);
+    let schema = arrow_schema(&text, table.metadata.current_schema())?;
+    let hasher = match key.is_empty() {
+        true => None,
+        false => Some(Arc::new(KeyHasher::new(&text, &schema, &key)?)),
+    };
+    let runs = RunFolder::default();
+    Ok(Base { name: name.clone(), view: Arc::new(view), delete_files, hasher, runs })
+}
+
+impl TableWriter {
+    fn new(
+        ctx: &RequestContext,
+        committer: Committer,
+        base: Base,
+        turn: OwnedMutexGuard<()>,
+    ) -> Result<Self, LakehouseError> {
+        let table = base.name.to_string();
+        let metadata = Arc::clone(base.metadata());
+        let schema = arrow_schema(&table, metadata.current_schema())?;
+        let spec = metadata.default_partition_spec();
+        let failed =
+            |source| LakehouseError::Format { action: "partition rows", table: table.clone(), source };
+        let splitter = match spec.is_unpartitioned() {
+            true => None,
+            false => Some(
+                RecordBatchPartitionSplitter::try_new_with_computed_values(
+                    Arc::clone(metadata.current_schema()),
+                    Arc::clone(spec),
+                )
+                .map_err(failed)?,
+            ),
+        };
+        let factory = committer.factory(&base);
+        let (catalog, env) = (committer.catalog.clone(), committer.env.clone());
+        Ok(Self {
+            ctx: ctx.clone(),
+            factory,
+            schema,
+            splitter,
+            open: HashMap::new(),
+            added: Vec::new(),
+            keys: Vec::new(),
+            first: None,
+            deleted: HashMap::new(),
+            replaces_all: false,
+            cleanup: Cleanup { catalog, env, files: Vec::new() },
+            base,
+            committer,
+            _turn: turn,
+        })
+    }
+
+    /// The committed state that is changed.
+    pub fn view(&self) -> &Arc<TableView> {
+        &self.base.view
+    }
+
+    /// What rows that come must look like: the table's columns, with their field ids.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// All rows go but those that come.
+    pub fn replace_all(&mut self) {
+        self.replaces_all = true;
+    }
+
+    /// A row goes. `file`: its place in [`TableView::files`]. Returns whether it was there until now.
+    pub fn delete(&mut self, file: usize, row: u64) -> bool {
+        self.deleted.entry(file).or_default().insert(row)
+    }
+
+    /// Of rows with one key that come the first one stays, instead of an error at the commit.
+    pub fn keep_first(&mut self) {
+        self.first = Some(HashSet::new());
+    }
+
+    /// Rows come. Returns how many of them stay. Errors: those of writing.
+    pub async fn append(&mut self, mut batch: RecordBatch) -> Result<u64, LakehouseError> {
+        if let Some(hasher) = &self.base.hasher {
+            let mut keys = hasher.hash(self.factory.table(), batch.columns())?;
+            if let Some(first) = &mut self.first {
+                let stays: BooleanArray = keys.iter().map(|key| Some(first.insert(*key))).collect();
+                let mut stay = stays.values().iter();
+                keys.retain(|_| stay.next().unwrap_or(false));
+                batch = filter_record_batch(&batch, &stays)
+                    .map_err(|source| LakehouseError::Arrow { table: self.factory.table().into(), source })?;
+            }
+            self.keys.extend(keys);
+        }
+        let rows = batch.num_rows() as u64;
+        if rows == 0 {
+            return Ok(0);
+        }
+        let parts = match &self.splitter {
+            None => {
+                self.append_to(None, batch).await?;
+                return Ok(rows);
+            }
+            Some(splitter) => splitter.split(&batch).map_err(|source| LakehouseError::Format {
+                action: "partition rows",
+                table: self.factory.table().into(),
+                source,
+            })?,
+        };
+        for (partition, part) in parts {
+            self.append_to(Some(partition), part).await?;
+        }
+        Ok(rows)
+    }
+
+    async fn append_to(
+        &mut self,
+        partition: Option<iceberg::spec::PartitionKey>,
+        rows: RecordBatch,
+    ) -> Result<(), LakehouseError> {
+        let place = partition.as_ref().map_or_else(Struct::empty, |partition| partition.data().clone());
+        let mut file = match self.open.remove(&place) {
+            Some(file) => file,
+            None => {
+                if self.open.len() >= OPEN_MAX {
+                    let fullest = self.open.iter().max_by_key(|(_, file)| file.rows());
+                    let fullest = fullest.map(|(place, _)| place.clone());
+                    if let Some(file) = fullest.and_then(|place| self.open.remove(&place)) {
+                        self.added.push(file.close().await?);
+                    }
+                }
+                let metadata = self.base.metadata();
+                let file = match &partition {
+                    None => self.factory.data(metadata).await?,
+                    Some(partition) => self.factory.data_in(metadata, partition).await?,
+                };
+                self.cleanup.files.push(file.location().to_string());
+                file
+            }
+        };
+        file.write(&rows).await?;
+        if file.rows() >= FILE_ROWS_MAX {
+            self.added.push(file.close().await?);
+        } else {
+            self.open.insert(place, file);
+        }
+        Ok(())
+    }
+
+    /// Makes the change visible, whole. Errors: `DuplicateKey` where a key would occur twice; `CommitFailed` where
+    /// another writer changed the table meanwhile: the statement can be run again.
+    pub async fn commit(mut self) -> Result<Written, LakehouseError> {
+        for (_, file) in self.open.drain() {
+            self.added.push(file.close().await?);
+        }
+        let view = Arc::clone(&self.base.view);
+        if self.replaces_all {
+            // No row of before is left to collide with.
+            let rows = |at: usize, file: &DataFileView| (at, (0..file.file.record_count()).collect());
+            self.deleted = view.files.iter().enumerate().map(|(at, file)| rows(at, file)).collect();
+        }
+        self.check_keys().await?;
+        let mut delta = RowDelta { add_data: std::mem::take(&mut self.added), ..RowDelta::default() };
+        let added = delta.add_data.iter().map(DataFile::record_count).sum();
+        let mut deleted = 0;
+        let mut touched: BTreeMap<String, Arc<RoaringTreemap>> = BTreeMap::new();
+        for (at, mut rows) in std::mem::take(&mut self.deleted) {
+            let Some(file) = view.files.get(at) else { continue };
+            let path = file.file.file_path().to_string();
+            let before = file.deletes.as_ref().map_or(0, |deletes| deletes.len());
+            if let Some(deletes) = &file.deletes {
+                rows |= deletes.as_ref();
+            }
+            deleted += rows.len() - before;
+            if rows.len() >= file.file.record_count() {
+                delta.remove_data.insert(path);
+            } else if rows.len() > before {
+                touched.insert(path, Arc::new(rows));
+            }
+        }
+        if self.replaces_all {
+            let equality = view.equality_deletes.iter().map(|delete| delete.file.file_path().to_string());
+            delta.remove_deletes.extend(equality);
+        }
+        if !touched.is_empty() || !delta.remove_data.is_empty() {
+            let gone: HashSet<String> = delta.remove_data.clone();
+            let files = self.base.delete_files.clone();
+            let change = self.committer.rewrite_deletes(&self.base, files, touched, &gone).await?;
+            change.put_into(&mut delta);
+        }
+        if delta.is_empty() {
+            return Ok(Written::default());
+        }
+        let snapshot_id = self.commit_delta(delta).await?;
+        self.cleanup.files.clear();
+        Ok(Written { added, deleted, snapshot_id })
+    }
+
+    async fn commit_delta(&mut self, delta: RowDelta) -> Result<Option<i64>, LakehouseError> {
+        let only_appends = delta.add_deletes.is_empty()
+            && delta.remove_data.is_empty()
+            && delta.remove_deletes.is_empty()
+            && self.base.hasher.is_none();
+        if !only_appends {
+            let committed = self.committer.commit(&self.ctx, &self.base, delta, Vec::new()).await;
+            return match committed {
+                Ok(view) => Ok(view.snapshot_id),
+                Err(JobFault::Before(error)) => Err(error),
+                Err(JobFault::Commit(error)) => {
+                    if !matches!(error, LakehouseError::CommitFailed { .. }) {
+                        // Whether it came about is not known: nothing that it names may go.
+                        self.cleanup.files.clear();
+                    }
+                    Err(error)
+                }
+            };
+        }
+        // Rows without a key collide with nothing: they can follow whatever others did.
+        let (table, before) = (self.base.name.to_string(), Arc::clone(self.base.metadata()));
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let delta = RowDelta { add_data: delta.add_data.clone(), ..RowDelta::default() };
+            let (catalog, loader) = (&self.committer.catalog, &self.committer.loader);
+            let metadata = Arc::clone(&catalog.load_table(&self.ctx, &self.base.name).await?.metadata);
+            let is_same = metadata.uuid() == before.uuid()
+                && metadata.current_schema_id() == before.current_schema_id()
+                && metadata.default_partition_spec_id() == before.default_partition_spec_id();
+            if !is_same {
+                let what = "its columns or partitioning were changed meanwhile".into();
+                return Err(LakehouseError::CommitFailed { table, what });
+            }
+            let produced = delta.produce(&table, &metadata, loader.manifests(), &self.committer.env).await?;
+            let (requirements, updates) = (produced.requirements, produced.updates);
+            match catalog.commit_table(&self.ctx, &self.base.name, requirements, updates).await {
+                Ok(table) => {
+                    delete_old_metadata(catalog.warehouse(), &metadata, &table.metadata).await;
+                    return Ok(Some(produced.snapshot_id));
+                }
+                Err(error) => {
+                    let is_lost = matches!(error, LakehouseError::CommitFailed { .. });
+                    if is_lost {
+                        self.cleanup.files.extend(produced.written);
+                    } else {
+                        // Whether it came about is not known: nothing that it names may go.
+                        self.cleanup.files.clear();
+                    }
+                    if !is_lost || attempt == APPEND_ATTEMPTS_MAX {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Each key of the rows that come occurs once, among them and in the table. Errors: `DuplicateKey`.
+    async fn check_keys(&mut self) -> Result<(), LakehouseError> {
+        let Some(hasher) = self.base.hasher.clone() else { return Ok(()) };
+        let table = self.factory.table().to_string();
+        let duplicate = || LakehouseError::DuplicateKey {
+            table: table.clone(),
+            key: key_of(self.base.metadata()).join(", "),
+        };
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.sort_unstable();
+        if keys.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(duplicate());
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let bounds = KeyBounds::of(&self.added, self.base.metadata().current_schema(), &hasher, &self.schema);
+        let warehouse = self.committer.catalog.warehouse();
+        for (at, file) in self.base.view.files.iter().enumerate() {
+            if !bounds.meets(file) {
+                continue;
+            }
+            let mut rows = read_rows(warehouse, &self.schema, hasher.columns(), &file.file, None).await?;
+            let mut row = 0_u64;
+            let damaged = |source| LakehouseError::Parquet { path: file.file.file_path().into(), source };
+            while let Some(batch) = rows.try_next().await.map_err(damaged)? {
+                let batch = conform(&table, &self.schema, hasher.columns(), &batch)?;
+                for key in hasher.hash_keys(&table, batch.columns())? {
+                    let is_gone = file.deletes.as_ref().is_some_and(|deletes| deletes.contains(row))
+                        || self.deleted.get(&at).is_some_and(|rows| rows.contains(row));
+                    if !is_gone && keys.binary_search(&key).is_ok() {
+                        return Err(duplicate());
+                    }
+                    row += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The range of the first key column in the rows that come, by their files' bounds.
+struct KeyBounds {
+    id: Option<i32>,
+    range: Option<(iceberg::spec::Datum, iceberg::spec::Datum)>,
+}
+
+impl KeyBounds {
+    fn of(
+        added: &[DataFile],
+        schema: &iceberg::spec::Schema,
+        hasher: &KeyHasher,
+        columns: &SchemaRef,
+    ) -> Self {
+        let name = hasher.columns().first().map(|at| columns.field(*at).name().clone());
+        let id = name.and_then(|name| schema.field_id_by_name(&name));
+        let range = id.and_then(|id| {
+            let bounds: Option<Vec<_>> = added
+                .iter()
+                .map(|file| {
+                    Some((file.lower_bounds().get(&id)?.clone(), file.upper_bounds().get(&id)?.clone()))
+                })
+                .collect();
+            bounds?.into_iter().reduce(|(low, high), (next_low, next_high)| {
+                let low = if next_low < low { next_low } else { low };
+                (low, if next_high > high { next_high } else { high })
+            })
+        });
+        Self { id, range }
+    }
+
+    /// Whether a file may hold one of the keys.
+    fn meets(&self, file: &DataFileView) -> bool {
+        let (Some(id), Some((low, high))) = (self.id, &self.range) else { return true };
+        match (file.lower_bound(id), file.upper_bound(id)) {
+            (Some(lower), Some(upper)) => !(high < lower || upper < low),
+            _ => true,
+        }
+    }
+}
