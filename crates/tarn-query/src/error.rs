@@ -44,15 +44,35 @@ pub enum QueryError {
         /// Such as the nearest existing name.
         hint: Option<String>,
     },
-    /// The statement would change something; sessions only read.
-    #[error("`{statement}` is not possible: this SQL endpoint only reads")]
-    NotReadOnly {
+    /// A statement that the engine does not have.
+    #[error("`{statement}` is not possible here")]
+    NotPossible {
         /// Leading keywords of the statement, such as `CREATE TABLE`.
         statement: String,
         /// Where it starts.
         position: Option<SqlPosition>,
         /// What to do instead.
         hint: String,
+    },
+    /// A statement that changes something within a transaction, which could not be rolled back.
+    #[error("`{statement}` cannot run in a transaction: every statement is committed by itself")]
+    InTransaction {
+        /// Leading keywords of the statement.
+        statement: String,
+    },
+    /// A statement that changes something in a session that its caller made read-only.
+    #[error("`{statement}` cannot run in a read-only session")]
+    ReadOnly {
+        /// Leading keywords of the statement.
+        statement: String,
+    },
+    /// The caller may only read.
+    #[error("`{statement}` needs the role editor; {principal} only reads")]
+    Denied {
+        /// Leading keywords of the statement.
+        statement: String,
+        /// Who asked.
+        principal: String,
     },
     /// Stopped by its caller or by an operator.
     #[error("query `{query_id}` was cancelled")]
@@ -134,8 +154,11 @@ impl QueryError {
         match self {
             Self::Syntax { position, .. }
             | Self::Plan { position, .. }
-            | Self::NotReadOnly { position, .. } => *position,
-            Self::Cancelled { .. }
+            | Self::NotPossible { position, .. } => *position,
+            Self::Denied { .. }
+            | Self::InTransaction { .. }
+            | Self::ReadOnly { .. }
+            | Self::Cancelled { .. }
             | Self::TimedOut { .. }
             | Self::MemoryExhausted { .. }
             | Self::TooManyQueries { .. }
@@ -159,13 +182,17 @@ impl QueryError {
 impl Fault for QueryError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::Syntax { .. } | Self::Plan { .. } | Self::NotReadOnly { .. } | Self::Execution { .. } => {
-                FaultKind::Invalid
-            }
+            Self::Syntax { .. }
+            | Self::Plan { .. }
+            | Self::NotPossible { .. }
+            | Self::InTransaction { .. }
+            | Self::ReadOnly { .. }
+            | Self::Execution { .. } => FaultKind::Invalid,
             Self::Cancelled { .. } | Self::QueryIdInUse { .. } => FaultKind::Conflict,
             Self::TimedOut { .. } | Self::MemoryExhausted { .. } | Self::TooManyQueries { .. } => {
                 FaultKind::Exhausted
             }
+            Self::Denied { .. } => FaultKind::Denied,
             Self::QueryNotFound { .. } => FaultKind::NotFound,
             Self::Storage { kind, .. } => *kind,
             Self::Internal { .. } => FaultKind::Internal,
@@ -178,7 +205,7 @@ impl Fault for QueryError {
             | Self::Plan { hint, .. }
             | Self::Execution { hint, .. }
             | Self::Storage { hint, .. } => hint.clone(),
-            Self::NotReadOnly { hint, .. } => Some(hint.clone()),
+            Self::NotPossible { hint, .. } => Some(hint.clone()),
             Self::TimedOut { .. } => Some(
                 "narrow the query with a filter, or raise `timeout` in the request or in `[query]`".into(),
             ),
@@ -193,6 +220,11 @@ impl Fault for QueryError {
             Self::QueryNotFound { .. } => {
                 Some("it may have ended; `GET /api/v1/query` lists the queries".into())
             }
+            Self::InTransaction { .. } => {
+                Some("leave BEGIN out, or turn on autocommit (psycopg: `autocommit=True`)".into())
+            }
+            Self::ReadOnly { .. } => Some("set `default_transaction_read_only` to off first".into()),
+            Self::Denied { .. } => Some("ask an administrator for it".into()),
             Self::Cancelled { .. } | Self::Internal { .. } => None,
         }
     }

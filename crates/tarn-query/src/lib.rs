@@ -10,12 +10,13 @@ mod scan;
 mod sql;
 mod tables;
 pub mod tpch;
+mod write;
 
 pub use engine::{
-    Completion, CompletionColumn, CompletionFunction, CompletionTable, LatencySummary, Prepared, QueryConfig,
-    QueryEngine, QueryObserver, QueryOptions, QueryOutcome, QueryRecord, QueryState, QueryStats, QueryStream,
-    Session, StatsHandle, parameter_types,
+    Changes, Command, Completion, CompletionColumn, CompletionFunction, CompletionTable, LatencySummary,
+    Prepared, QueryConfig, QueryEngine, QueryObserver, QueryOptions, QueryOutcome, QueryRecord, QueryState,
+    QueryStats, QueryStream, Session, StatsHandle, parameter_types,
 };
 pub use error::{QueryError, SqlPosition};
 pub use scan::{LakeTable, ScanStats};
-pub use tables::{AsOf, LakeTables, Tables};
+pub use tables::{AsOf, LakeTables, TableChange, Tables};

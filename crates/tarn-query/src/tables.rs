@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tarn_core::{RequestContext, TableName};
-use tarn_lakehouse::{Lakehouse, LakehouseError, TableView};
+use tarn_core::{FaultKind, RequestContext, TableName};
+use tarn_lakehouse::{CreateTable, Lakehouse, LakehouseError, TableAlteration, TableView, TableWriter};
 
 use crate::QueryError;
 
@@ -16,6 +16,62 @@ pub enum AsOf {
     Snapshot(i64),
     /// As it was at this time, in milliseconds since 1970-01-01 UTC: the last snapshot committed by then.
     TimestampMs(i64),
+}
+
+/// A change of the catalog or of a table as a whole.
+#[derive(Debug)]
+pub enum TableChange {
+    /// A namespace comes.
+    CreateNamespace {
+        /// Its name.
+        name: String,
+        /// Nothing happens where it exists.
+        if_not_exists: bool,
+    },
+    /// An empty namespace goes.
+    DropNamespace {
+        /// Its name.
+        name: String,
+        /// Nothing happens where it does not exist.
+        if_exists: bool,
+    },
+    /// A table comes.
+    CreateTable {
+        /// What it is made with.
+        table: Box<CreateTable>,
+        /// Nothing happens where one of its name exists.
+        if_not_exists: bool,
+    },
+    /// A table goes.
+    DropTable {
+        /// Its name.
+        name: TableName,
+        /// Nothing happens where it does not exist.
+        if_exists: bool,
+        /// Its files go too.
+        purge: bool,
+    },
+    /// A table takes another name.
+    RenameTable {
+        /// Its name until now.
+        from: TableName,
+        /// Its name from now on.
+        to: TableName,
+    },
+    /// Columns or properties of a table change.
+    AlterTable {
+        /// Its name.
+        name: TableName,
+        /// The changes, all or none.
+        changes: Vec<TableAlteration>,
+        /// Nothing happens where it does not exist.
+        if_exists: bool,
+    },
+    /// Small and worn files of a table are rewritten.
+    Optimize {
+        /// Its name.
+        name: TableName,
+    },
 }
 
 /// Finds tables. Every call names the caller, so that an implementation shows only what the tenant owns.
@@ -42,6 +98,29 @@ pub trait Tables: Send + Sync + Debug {
         name: &TableName,
         as_of: AsOf,
     ) -> Result<Option<Arc<TableView>>, QueryError>;
+
+    /// Begins a change of the rows of a table; `None` where there is no such table. Errors: the tables behind this port
+    /// are only read.
+    async fn write(
+        &self,
+        _ctx: &RequestContext,
+        name: &TableName,
+    ) -> Result<Option<TableWriter>, QueryError> {
+        Err(only_read(&name.to_string()))
+    }
+
+    /// Changes the catalog. Returns whether something changed. Errors: the tables behind this port are only read; a name
+    /// that is taken or does not exist; what stands in the way.
+    async fn change(&self, _ctx: &RequestContext, _change: TableChange) -> Result<bool, QueryError> {
+        Err(only_read("all tables"))
+    }
+}
+
+/// Namespace of names without one.
+const DEFAULT_NAMESPACE: &str = "main";
+
+fn only_read(what: &str) -> QueryError {
+    QueryError::plan(format!("`{what}` can only be read"), None, None)
 }
 
 /// The port over a lakehouse.
@@ -100,6 +179,71 @@ impl Tables for LakeTables {
         found(match as_of {
             AsOf::Snapshot(id) => self.lakehouse.view_at_snapshot(ctx, name, id).await,
             AsOf::TimestampMs(ms) => self.lakehouse.view_at_time(ctx, name, ms).await,
+        })
+    }
+
+    async fn write(&self, ctx: &RequestContext, name: &TableName) -> Result<Option<TableWriter>, QueryError> {
+        match self.lakehouse.write(ctx, name).await {
+            Ok(writer) => Ok(Some(writer)),
+            Err(LakehouseError::TableNotFound { .. }) => Ok(None),
+            Err(error) => Err(QueryError::from_fault(&error)),
+        }
+    }
+
+    async fn change(&self, ctx: &RequestContext, change: TableChange) -> Result<bool, QueryError> {
+        self.changed(ctx, change).await
+    }
+}
+
+impl LakeTables {
+    async fn changed(&self, ctx: &RequestContext, change: TableChange) -> Result<bool, QueryError> {
+        let (lakehouse, catalog) = (&self.lakehouse, self.lakehouse.catalog());
+        let (done, forgives): (Result<(), LakehouseError>, bool) = match change {
+            TableChange::CreateNamespace { name, if_not_exists } => {
+                (catalog.create_namespace(ctx, &name, Default::default()).await, if_not_exists)
+            }
+            TableChange::DropNamespace { name, if_exists } => {
+                (catalog.drop_namespace(ctx, &name).await, if_exists)
+            }
+            TableChange::CreateTable { table, if_not_exists } => {
+                if table.name.namespace() == DEFAULT_NAMESPACE {
+                    // A new project has none, but names without one mean it.
+                    let made = catalog.ensure_namespace(ctx, DEFAULT_NAMESPACE).await;
+                    made.map_err(|error| QueryError::from_fault(&error))?;
+                }
+                (catalog.create_table(ctx, *table).await.map(drop), if_not_exists)
+            }
+            TableChange::DropTable { name, if_exists, purge } => {
+                self.check_not_fed(ctx, &name, "dropped")?;
+                (catalog.drop_table(ctx, &name, purge).await, if_exists)
+            }
+            TableChange::RenameTable { from, to } => {
+                self.check_not_fed(ctx, &from, "renamed")?;
+                (catalog.rename_table(ctx, &from, &to).await, false)
+            }
+            TableChange::AlterTable { name, changes, if_exists } => {
+                (lakehouse.alter(ctx, &name, &changes).await, if_exists)
+            }
+            TableChange::Optimize { name } => (lakehouse.compact(ctx, &name).await.map(drop), false),
+        };
+        match done {
+            Ok(()) => Ok(true),
+            Err(
+                LakehouseError::AlreadyExists { .. }
+                | LakehouseError::TableNotFound { .. }
+                | LakehouseError::NamespaceNotFound { .. },
+            ) if forgives => Ok(false),
+            Err(error) => Err(QueryError::from_fault(&error)),
+        }
+    }
+
+    /// A table that a topic feeds would come back with the next change.
+    fn check_not_fed(&self, ctx: &RequestContext, name: &TableName, done: &str) -> Result<(), QueryError> {
+        let Some((topic, _)) = self.lakehouse.sink(ctx, name) else { return Ok(()) };
+        Err(QueryError::Storage {
+            message: format!("table `{name}` cannot be {done}: topic `{topic}` feeds it"),
+            kind: FaultKind::Conflict,
+            hint: Some("remove its source or table resource first (`tarn apply`)".into()),
         })
     }
 }

@@ -12,8 +12,8 @@ use tarn_core::{RequestContext, Sealed, TableName};
 use tokio::sync::Mutex;
 
 use crate::engine::EngineCore;
-use crate::scan::{LakeTable, ScanCounters};
-use crate::sql::split_version;
+use crate::scan::{LakeTable, PlacedTable, ScanCounters};
+use crate::sql::{ROWS_MARK, split_version};
 use crate::{AsOf, QueryError};
 
 /// The catalog's name in `catalog.namespace.table`.
@@ -30,6 +30,8 @@ pub(crate) struct QueryCatalog {
     names: OnceLock<Names>,
     /// `None` looks tables up anew each time.
     pins: Option<Mutex<Pins>>,
+    /// The table that the statement changes.
+    target: Option<(TableName, Arc<PlacedTable>)>,
 }
 
 impl std::fmt::Debug for QueryCatalog {
@@ -46,13 +48,24 @@ impl QueryCatalog {
         counters: Arc<ScanCounters>,
     ) -> Arc<Self> {
         let (core, ctx, pins) = (core.clone(), ctx.clone(), Some(Mutex::default()));
-        Arc::new(Self { core, ctx, counters, names: OnceLock::new(), pins })
+        Arc::new(Self { core, ctx, counters, names: OnceLock::new(), pins, target: None })
+    }
+
+    /// For a statement that changes `target`, whose rows it also finds with their places.
+    pub(crate) fn changing(
+        core: &Sealed<EngineCore>,
+        ctx: &RequestContext,
+        counters: Arc<ScanCounters>,
+        target: (TableName, Arc<PlacedTable>),
+    ) -> Arc<Self> {
+        let (core, ctx, pins) = (core.clone(), ctx.clone(), Some(Mutex::default()));
+        Arc::new(Self { core, ctx, counters, names: OnceLock::new(), pins, target: Some(target) })
     }
 
     /// For a connection that plans by itself: every statement sees the newest state.
     pub(crate) fn live(core: &Sealed<EngineCore>, ctx: &RequestContext) -> Arc<Self> {
         let (core, ctx, counters) = (core.clone(), ctx.clone(), Arc::default());
-        Arc::new(Self { core, ctx, counters, names: OnceLock::new(), pins: None })
+        Arc::new(Self { core, ctx, counters, names: OnceLock::new(), pins: None, target: None })
     }
 
     /// Reads the names of all tables, which the information schema lists without waiting. Errors: the catalog's.
@@ -161,6 +174,11 @@ impl SchemaProvider for LakeSchema {
     }
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        if let Some(base) = name.strip_suffix(ROWS_MARK) {
+            let target = self.catalog.target.as_ref();
+            let own = target.filter(|(known, _)| known.namespace() == self.namespace && known.name() == base);
+            return Ok(own.map(|(_, table)| Arc::clone(table) as Arc<dyn TableProvider>));
+        }
         let (name, as_of) = split_version(name);
         let Ok(name) = TableName::new(&self.namespace, name) else { return Ok(None) };
         let found =

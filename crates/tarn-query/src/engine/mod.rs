@@ -13,6 +13,7 @@ mod session;
 mod settings;
 mod stream;
 mod threads;
+mod write;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -27,8 +28,8 @@ pub use completion::{Completion, CompletionColumn, CompletionFunction, Completio
 pub use config::QueryConfig;
 pub use parameters::parameter_types;
 pub use registry::{LatencySummary, QueryObserver, QueryOutcome, QueryRecord, QueryState};
-pub use session::{Prepared, QueryOptions, Session};
-pub use stream::{QueryStats, QueryStream, StatsHandle};
+pub use session::{Changes, Prepared, QueryOptions, Session};
+pub use stream::{Command, QueryStats, QueryStream, StatsHandle};
 
 use crate::scan::ScanShared;
 use crate::{QueryError, Tables};

@@ -14,6 +14,7 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
@@ -28,7 +29,8 @@ use crate::engine::output::OutputTypes;
 use crate::engine::parameters::parameter_types;
 use crate::engine::registry::QueryTicket;
 use crate::engine::settings::Settings;
-use crate::engine::stream::{Execution, QueryStream, StatsHandle};
+use crate::engine::stream::{Command, Execution, QueryStream, StatsHandle};
+use crate::engine::write::{Change, result_of, rows_schema};
 use crate::scan::ScanCounters;
 use crate::sql::{Action, Diagnosis, Parsed, ShownNames, complete, parse, tell_apart};
 
@@ -47,6 +49,20 @@ pub struct QueryOptions {
     pub params: Vec<ScalarValue>,
     /// Also gives the physical plan as text.
     pub explain: bool,
+    /// Whether the statement may change something.
+    pub changes: Changes,
+}
+
+/// Whether a statement may change something, whatever its caller's role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Changes {
+    /// It may.
+    #[default]
+    Allowed,
+    /// The caller has begun a transaction, which could not be rolled back.
+    InTransaction,
+    /// The caller asked that nothing is changed.
+    ReadOnly,
 }
 
 /// A statement that was planned but not run.
@@ -56,6 +72,8 @@ pub struct Prepared {
     pub schema: SchemaRef,
     /// Parameters such as `$1`, in order, with the type that the statement tells.
     pub parameters: Vec<(String, Option<DataType>)>,
+    /// It changes something: its rows say what it did, which wire protocols tell in another way.
+    pub is_command: bool,
 }
 
 /// What one caller sets and runs. Cheap to clone; clones share the settings.
@@ -96,7 +114,8 @@ impl Session {
         self.settings.read().namespace().to_string()
     }
 
-    /// Plans one statement and starts it. Statements that write are refused. Every table has one state throughout.
+    /// Plans one statement and starts it; one that changes something is done when this returns. Every table has one state
+    /// throughout.
     /// Errors: all of [`QueryError`]; those of running come through the stream.
     pub fn execute<'a>(
         &'a self,
@@ -137,8 +156,13 @@ impl Session {
 
     async fn described(&self, sql: &str) -> Result<Prepared, QueryError> {
         let parsed = parse(sql)?;
-        let (Action::Query(statement) | Action::Show(statement)) = parsed.action.clone() else {
-            return Ok(Prepared { schema: Arc::new(Schema::empty()), parameters: Vec::new() });
+        let statement = match parsed.action.clone() {
+            Action::Query(statement) | Action::Show(statement) => statement,
+            Action::Write(statement) => return self.described_change(&statement, &parsed).await,
+            Action::Set { .. } => {
+                let schema = Arc::new(Schema::empty());
+                return Ok(Prepared { schema, parameters: Vec::new(), is_command: false });
+            }
         };
         let catalog = QueryCatalog::pinned(&self.core, &self.ctx, Arc::default());
         let state = self.state(&catalog);
@@ -148,7 +172,26 @@ impl Session {
         let parameters = parameter_types(&plan).map_err(|error| diagnosis.explain(error))?;
         let zone = state.config_options().execution.time_zone.clone();
         let schema = OutputTypes::of(plan.schema().as_arrow(), zone.as_deref(), &names).schema();
-        Ok(Prepared { schema, parameters })
+        Ok(Prepared { schema, parameters, is_command: false })
+    }
+
+    async fn described_change(
+        &self,
+        statement: &ast::Statement,
+        parsed: &Parsed,
+    ) -> Result<Prepared, QueryError> {
+        let diagnosis = Diagnosis::new(parsed.text.clone(), "prepare");
+        let planned = Box::pin(self.planned_change(statement, parsed, &diagnosis)).await?;
+        let Some(plan) = planned else {
+            let schema = Arc::new(Schema::empty());
+            return Ok(Prepared { schema, parameters: Vec::new(), is_command: true });
+        };
+        let parameters = parameter_types(&plan).map_err(|error| diagnosis.explain(error))?;
+        Ok(Prepared { schema: rows_schema(), parameters, is_command: true })
+    }
+
+    pub(super) fn core(&self) -> &Sealed<EngineCore> {
+        &self.core
     }
 
     /// A DataFusion context for protocol libraries that plan by themselves. Each statement sees the newest state of its
@@ -182,7 +225,7 @@ impl Session {
         Deadline { at, limit }
     }
 
-    fn state(&self, catalog: &Arc<QueryCatalog>) -> SessionState {
+    pub(super) fn state(&self, catalog: &Arc<QueryCatalog>) -> SessionState {
         let mut state = self.core.base.clone();
         *state.config_mut() = self.settings.read().config.clone();
         state.register_catalog_list(Arc::new(LakeCatalogs(Arc::clone(catalog))));
@@ -210,6 +253,30 @@ impl Session {
                     diagnosis,
                     permit: None,
                     names: ShownNames::new(),
+                    command: None,
+                });
+            }
+            Action::Write(_) if options.changes != Changes::Allowed => {
+                let statement = parsed.text.leading_words(1);
+                return Err(match options.changes {
+                    Changes::ReadOnly => QueryError::ReadOnly { statement },
+                    _ => QueryError::InTransaction { statement },
+                });
+            }
+            Action::Write(statement) => {
+                let permit = guard.queue().await?;
+                let (parsed, diagnosis) = (&parsed, &diagnosis);
+                let change =
+                    Change { statement: &statement, parsed, options, counters: &counters, diagnosis };
+                let command = Box::pin(self.change(&change)).await?;
+                return Ok(Planned {
+                    plan: result_of(&command)?,
+                    state: self.core.base.clone(),
+                    counters: Arc::clone(&counters),
+                    diagnosis: diagnosis.clone(),
+                    permit: Some(permit),
+                    names: ShownNames::new(),
+                    command: Some(command),
                 });
             }
             Action::Query(statement) | Action::Show(statement) => statement,
@@ -225,10 +292,10 @@ impl Session {
             _ => logical,
         };
         let plan = state.create_physical_plan(&limited).await.map_err(explain)?;
-        Ok(Planned { plan, state, counters, diagnosis, permit: Some(permit), names })
+        Ok(Planned { plan, state, counters, diagnosis, permit: Some(permit), names, command: None })
     }
 
-    async fn logical_plan(
+    pub(super) async fn logical_plan(
         &self,
         state: &SessionState,
         catalog: &Arc<QueryCatalog>,
@@ -283,6 +350,7 @@ impl Session {
             deadline: Some((deadline.at, deadline.limit)),
             plan_text,
             permit: planned.permit,
+            command: planned.command,
         }))
     }
 }
@@ -294,6 +362,7 @@ struct Planned {
     diagnosis: Diagnosis,
     permit: Option<OwnedSemaphorePermit>,
     names: ShownNames,
+    command: Option<Command>,
 }
 
 impl Guard<'_> {
@@ -347,7 +416,7 @@ async fn plan_statement(
     }
 }
 
-fn with_params(plan: LogicalPlan, options: &QueryOptions) -> Result<LogicalPlan, DataFusionError> {
+pub(super) fn with_params(plan: LogicalPlan, options: &QueryOptions) -> Result<LogicalPlan, DataFusionError> {
     if options.params.is_empty() {
         return Ok(plan);
     }

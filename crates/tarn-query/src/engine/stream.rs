@@ -52,6 +52,15 @@ impl StatsHandle {
     }
 }
 
+/// What a statement did that changes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// As PostgreSQL names it, such as `INSERT` or `CREATE TABLE`.
+    pub tag: &'static str,
+    /// Rows that were inserted, updated or deleted, for a statement about rows.
+    pub rows: Option<u64>,
+}
+
 /// Everything a stream needs to run to its end.
 pub(crate) struct Execution {
     pub(crate) ticket: QueryTicket,
@@ -67,6 +76,7 @@ pub(crate) struct Execution {
     pub(crate) deadline: Option<(Instant, Duration)>,
     pub(crate) plan_text: Option<String>,
     pub(crate) permit: Option<tokio::sync::OwnedSemaphorePermit>,
+    pub(crate) command: Option<Command>,
 }
 
 /// The result of a query, batch by batch. Dropping it stops the query.
@@ -75,6 +85,7 @@ pub struct QueryStream {
     schema: SchemaRef,
     stats: StatsHandle,
     plan_text: Option<String>,
+    command: Option<Command>,
     running: Option<Running>,
 }
 
@@ -104,6 +115,7 @@ impl QueryStream {
             schema: execution.output.schema(),
             stats: execution.stats.clone(),
             plan_text: execution.plan_text.take(),
+            command: execution.command,
             running: Some(Running { execution, cancelled, expired, rows: 0 }),
         }
     }
@@ -126,6 +138,11 @@ impl QueryStream {
     /// The physical plan as text, where `QueryOptions::explain` asked for it.
     pub fn plan_text(&self) -> Option<&str> {
         self.plan_text.as_deref()
+    }
+
+    /// What the statement did, for one that changes something; it is done when the stream is there.
+    pub fn command(&self) -> Option<Command> {
+        self.command
     }
 
     /// Reads the stream to its end. Memory: the whole result. Errors: those of the stream.

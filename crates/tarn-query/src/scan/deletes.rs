@@ -12,6 +12,20 @@ pub(super) fn access_plan(footer: &ParquetMetaData, deleted: &RoaringTreemap) ->
     ParquetAccessPlan::new(row_group_access(&counts, deleted))
 }
 
+/// The rows of a file that are not `deleted`.
+pub(super) fn live_rows(footer: &ParquetMetaData, deleted: &RoaringTreemap) -> RowSelection {
+    let total = u64::try_from(footer.file_metadata().num_rows()).unwrap_or_default();
+    let mut selectors: Vec<RowSelector> = Vec::new();
+    let mut next = 0_u64;
+    for position in deleted.iter().take_while(|position| *position < total) {
+        push(&mut selectors, position - next, false);
+        push(&mut selectors, 1, true);
+        next = position + 1;
+    }
+    push(&mut selectors, total - next, false);
+    RowSelection::from(selectors)
+}
+
 fn row_group_access(row_counts: &[u64], deleted: &RoaringTreemap) -> Vec<RowGroupAccess> {
     let mut positions = deleted.iter().peekable();
     let mut start = 0_u64;

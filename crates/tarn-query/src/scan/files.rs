@@ -192,11 +192,7 @@ impl FileScan<'_> {
     }
 
     fn reader(&self) -> TableReader {
-        TableReader {
-            store: Arc::clone(&self.table.view.store),
-            footers: self.table.shared.footers.clone(),
-            table: self.table.view.metadata.uuid(),
-        }
+        self.table.reader()
     }
 
     fn statistics(&self, position: usize) -> Arc<Statistics> {
@@ -215,14 +211,19 @@ async fn with_access_plan(reader: &TableReader, view: &DataFileView) -> DfResult
 }
 
 fn partitioned(location: &Path, size: u64) -> PartitionedFile {
-    PartitionedFile::new_from_meta(ObjectMeta {
+    PartitionedFile::new_from_meta(object_meta(location, size))
+}
+
+/// A data file as the object store speaks of it.
+pub(super) fn object_meta(location: &Path, size: u64) -> ObjectMeta {
+    ObjectMeta {
         location: location.clone(),
         // Files never change, so any constant will do.
         last_modified: DateTime::UNIX_EPOCH,
         size,
         e_tag: None,
         version: None,
-    })
+    }
 }
 
 /// Spreads files over at most `partitions` groups of about equal bytes. Big files are split further by the optimiser.

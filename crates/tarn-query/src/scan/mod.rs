@@ -11,6 +11,7 @@ mod mapping;
 mod needle;
 mod nested;
 mod opaque;
+mod places;
 mod reader;
 mod source;
 mod statistics;
@@ -22,6 +23,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 
 pub(crate) use counters::ScanCounters;
 pub use counters::ScanStats;
+pub(crate) use places::{FILE, POSITION, PlacedTable};
 pub use table::LakeTable;
 
 use index::IndexCache;

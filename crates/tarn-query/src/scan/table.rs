@@ -23,6 +23,7 @@ use super::files::FileScan;
 use super::index::FileIndex;
 use super::needle::looks_for_needle;
 use super::nested::field_id;
+use super::reader::TableReader;
 use super::{ScanCounters, ScanShared, hot};
 use crate::QueryError;
 
@@ -85,6 +86,22 @@ impl LakeTable {
         let live = |file: &usize| self.view.file(*file).live_rows() > 0;
         let matches = |file: &usize| may_match.as_ref().is_none_or(|may_match| may_match[*file]);
         (0..self.view.files.len()).filter(matches).filter(live).collect()
+    }
+
+    /// Positions of the files that may hold rows satisfying `filters`. Errors: a filter that cannot be planned.
+    pub(super) fn files_for(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Vec<usize>> {
+        let kept = self.kept(self.predicate(state, filters)?.as_ref());
+        self.counters.add_files(self.view.files.len(), kept.len());
+        Ok(kept)
+    }
+
+    /// Opens its files.
+    pub(super) fn reader(&self) -> TableReader {
+        TableReader {
+            store: Arc::clone(&self.view.store),
+            footers: self.shared.footers.clone(),
+            table: self.view.metadata.uuid(),
+        }
     }
 
     /// As many files as hold `limit` rows.

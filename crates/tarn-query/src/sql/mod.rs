@@ -2,6 +2,7 @@
 
 mod diagnose;
 mod equal_names;
+mod partitioning;
 mod placeholders;
 mod statement;
 mod text;
@@ -9,6 +10,10 @@ mod time_travel;
 
 pub(crate) use diagnose::Diagnosis;
 pub(crate) use equal_names::{ShownNames, complete, tell_apart};
+pub(crate) use partitioning::PartitionTerm;
 pub(crate) use statement::{Action, Parsed, parse};
-pub(crate) use text::SqlText;
+pub(crate) use text::{SqlText, position};
 pub(crate) use time_travel::split_version;
+
+/// Behind the name of a table in the query of a statement that changes it: its rows with their places.
+pub(crate) const ROWS_MARK: &str = "@rows";

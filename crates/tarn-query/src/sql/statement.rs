@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 
 use crate::sql::text::lower_first;
-use crate::sql::{SqlText, placeholders, time_travel};
+use crate::sql::{PartitionTerm, SqlText, partitioning, placeholders, time_travel};
 use crate::{QueryError, SqlPosition};
 
 /// Nesting of expressions and subqueries; deeper text is refused rather than overflowing the stack.
@@ -20,6 +20,8 @@ pub(crate) enum Action {
     Query(DfStatement),
     /// Gives rows about tables, settings or a plan.
     Show(DfStatement),
+    /// Changes a table or the catalog.
+    Write(Box<Statement>),
     /// Changes a setting of the session.
     Set {
         /// In small letters.
@@ -34,20 +36,23 @@ pub(crate) enum Action {
 pub(crate) struct Parsed {
     pub(crate) action: Action,
     pub(crate) text: SqlText,
+    /// Of `CREATE TABLE`.
+    pub(crate) partitioned_by: Vec<PartitionTerm>,
     /// It asks the information schema, so all names are needed before planning.
     pub(crate) needs_names: bool,
 }
 
-/// Reads one statement that only reads. Errors: `Syntax`, `NotReadOnly`.
+/// Reads one statement. Errors: `Syntax`; `NotPossible` for one that is not possible.
 pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     let text = SqlText::new(sql)?;
     let (blanked, travels) = time_travel::extract(sql, &text)?;
+    let (blanked, partitioned_by) = partitioning::extract(&blanked, &text)?;
     let mut statements = DFParserBuilder::new(blanked.as_str())
         .with_dialect(&GenericDialect {})
         .with_recursion_limit(RECURSION_MAX)
         .build()
         .and_then(|mut parser| parser.parse_statements())
-        .map_err(|error| refuse_unparsed(&text, error))?;
+        .map_err(|error| syntax_error(&error, &text))?;
     if statements.len() > 1 {
         return Err(QueryError::Syntax {
             message: format!("{} statements in one request", statements.len()),
@@ -65,22 +70,37 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     let action = classify(statement, &text)?;
     let needs_names =
         matches!(action, Action::Show(_)) || text.find_name(None, "information_schema").is_some();
-    Ok(Parsed { action, text, needs_names })
+    Ok(Parsed { action, text, partitioned_by, needs_names })
 }
 
 fn classify(statement: DfStatement, text: &SqlText) -> Result<Action, QueryError> {
     match &statement {
-        DfStatement::Explain(explain) => {
-            classify(explain.statement.as_ref().clone(), text)?;
-            Ok(Action::Show(statement))
-        }
+        DfStatement::Explain(explain) => match classify(explain.statement.as_ref().clone(), text)? {
+            Action::Write(_) => Err(QueryError::plan(
+                "EXPLAIN shows how a query runs, not a change",
+                text.start(),
+                Some("explain the SELECT of the same rows".into()),
+            )),
+            _ => Ok(Action::Show(statement)),
+        },
         DfStatement::Reset(ResetStatement::Variable(name)) => {
             Ok(Action::Set { name: setting(name), value: None })
         }
         DfStatement::CreateExternalTable(_) | DfStatement::CopyTo(_) => Err(refuse(text)),
         DfStatement::Statement(inner) => match inner.as_ref() {
             Statement::Query(query) if only_reads(query) => Ok(Action::Query(statement)),
-            Statement::Query(_) => Err(refuse(text)),
+            Statement::Query(query) => written(query).map(Action::Write).ok_or_else(|| refuse(text)),
+            Statement::Insert(_)
+            | Statement::Update(_)
+            | Statement::Delete(_)
+            | Statement::Merge(_)
+            | Statement::CreateTable(_)
+            | Statement::CreateSchema { .. }
+            | Statement::CreateDatabase { .. }
+            | Statement::AlterTable(_)
+            | Statement::Drop { .. }
+            | Statement::Truncate(_)
+            | Statement::OptimizeTable { .. } => Ok(Action::Write(inner.clone())),
             Statement::ShowTables { .. }
             | Statement::ShowColumns { .. }
             | Statement::ShowVariable { .. }
@@ -124,6 +144,30 @@ fn body_only_reads(body: &SetExpr) -> bool {
     }
 }
 
+/// The statement of `WITH … INSERT` and the like, which takes the queries before it along.
+fn written(query: &Query) -> Option<Box<Statement>> {
+    let mut statement = match query.body.as_ref() {
+        SetExpr::Insert(statement)
+        | SetExpr::Update(statement)
+        | SetExpr::Delete(statement)
+        | SetExpr::Merge(statement) => Box::new(statement.clone()),
+        _ => return None,
+    };
+    let Some(with) = &query.with else { return Some(statement) };
+    match statement.as_mut() {
+        Statement::Insert(insert) => {
+            let source = insert.source.as_mut()?;
+            match &mut source.with {
+                Some(own) => own.cte_tables.splice(0..0, with.cte_tables.iter().cloned()).for_each(drop),
+                None => source.with = Some(with.clone()),
+            }
+            Some(statement)
+        }
+        // Only the grammar of INSERT has a place for them.
+        _ => None,
+    }
+}
+
 fn setting(name: &ObjectName) -> String {
     name.to_string().replace('"', "").to_lowercase()
 }
@@ -161,32 +205,24 @@ fn refuse(text: &SqlText) -> QueryError {
     let words = text.leading_words(2);
     let first = words.split(' ').next().unwrap_or_default().to_string();
     let (statement, hint) = match first.as_str() {
-        "CREATE" | "ALTER" | "DROP" | "TRUNCATE" => (
-            words,
-            "tables come from sources (`tarn apply`), or are made and changed through the Iceberg REST catalog at \
-             /iceberg",
-        ),
+        "CREATE" | "ALTER" | "DROP" | "TRUNCATE" => {
+            (words, "possible are TABLE and SCHEMA; everything else is a resource (`tarn apply`)")
+        }
         "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "REPLACE" | "COPY" | "WITH" | "SELECT" => (
             if first == "SELECT" { "SELECT INTO".into() } else { first },
-            "send rows to a source such as `http_push`, or write through the Iceberg REST catalog at /iceberg with \
-             Spark, DuckDB or PyIceberg",
+            "write `INSERT INTO t ...`, `UPDATE t SET ...`, `DELETE FROM t ...`, `MERGE INTO t ...` or \
+             `CREATE TABLE t AS SELECT ...`",
         ),
         "BEGIN" | "START" | "COMMIT" | "ROLLBACK" | "SAVEPOINT" | "RELEASE" => {
-            (words, "leave it out: every statement reads one consistent state of each table")
+            (words, "leave it out: every statement sees one state of each table and is committed whole")
         }
-        _ => (words, "SELECT, WITH, VALUES, SHOW, DESCRIBE, EXPLAIN and SET are possible"),
+        _ => (
+            words,
+            "possible are SELECT, SHOW, DESCRIBE, EXPLAIN, SET, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, OPTIMIZE, and \
+             CREATE, ALTER and DROP of tables",
+        ),
     };
-    QueryError::NotReadOnly { statement, position: text.start(), hint: hint.into() }
-}
-
-/// Statements that the grammar below does not know are still refused as what they are.
-fn refuse_unparsed(text: &SqlText, error: DataFusionError) -> QueryError {
-    let writes =
-        ["CREATE", "ALTER", "DROP", "TRUNCATE", "INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "REPLACE"];
-    let first = text.leading_words(1);
-    let syntax = syntax_error(&error, text);
-    // A misspelt query is a syntax error; a write is refused however it is spelt.
-    if writes.contains(&first.as_str()) { refuse(text) } else { syntax }
+    QueryError::NotPossible { statement, position: text.start(), hint: hint.into() }
 }
 
 fn syntax_error(error: &DataFusionError, text: &SqlText) -> QueryError {

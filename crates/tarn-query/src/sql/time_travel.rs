@@ -112,7 +112,7 @@ fn parse_time_ms(text: &str) -> Option<i64> {
 }
 
 /// `sql` with the text between each pair of places turned into spaces.
-fn blank(sql: &str, cuts: &[(Location, Location)]) -> String {
+pub(super) fn blank(sql: &str, cuts: &[(Location, Location)]) -> String {
     let (mut line, mut column) = (1_u64, 1_u64);
     sql.chars()
         .map(|char| {

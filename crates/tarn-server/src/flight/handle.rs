@@ -43,6 +43,11 @@ impl PreparedQuery {
         self.tenant == ctx.tenant && self.owner.name == ctx.principal.name
     }
 
+    /// The values that were bound last.
+    pub(super) fn params(&self) -> Vec<ScalarValue> {
+        self.values.lock().clone()
+    }
+
     /// Schema of a batch of values; what planning says nothing about is text.
     pub(super) fn parameter_schema(&self) -> Schema {
         let field = |(name, data_type): &(String, Option<DataType>)| {

@@ -24,7 +24,7 @@ use arrow_flight::{
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use prost::Message;
 use tarn_core::RequestContext;
-use tarn_query::QueryOptions;
+use tarn_query::{Changes, QueryOptions};
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -40,12 +40,6 @@ type GetResponse = Result<Response<GetStream>, Status>;
 const CANCEL_FLIGHT_INFO: &str = "CancelFlightInfo";
 /// Rows of one set of values; statements are run once.
 const BOUND_ROWS_MAX: usize = 1;
-
-fn read_only() -> Status {
-    Status::unimplemented(
-        "this SQL endpoint only reads; change data through its source, or through the Iceberg catalog",
-    )
-}
 
 /// A flight with one ticket.
 fn flight(
@@ -78,6 +72,18 @@ fn batch_response(batch: RecordBatch) -> GetResponse {
 }
 
 impl FlightSql {
+    /// Runs a statement that changes something. Returns the rows that it changed, -1 for one that is not about rows.
+    async fn update(&self, ctx: &RequestContext, sql: &str, options: QueryOptions) -> Result<i64, Status> {
+        let query_id = Some(Protocol::Flight.query_id(&self.app.env));
+        let session = self.app.state.engine.session(ctx);
+        let rows = session.execute(sql, QueryOptions { query_id, ..options }).await;
+        let rows = rows.map_err(|error| of_query(&error))?;
+        let Some(command) = rows.command() else {
+            return Err(Status::invalid_argument("this statement gives rows; run it as a query"));
+        };
+        Ok(command.rows.map_or(-1, |rows| i64::try_from(rows).unwrap_or(i64::MAX)))
+    }
+
     async fn run(&self, ctx: &RequestContext, sql: &str, options: QueryOptions) -> GetResponse {
         let call = Arc::clone(&self.calls).try_acquire_owned().map_err(|_| {
             Status::resource_exhausted(
@@ -236,7 +242,7 @@ impl FlightSqlService for FlightSql {
     ) -> GetResponse {
         let ctx = self.caller(&request).await?;
         let prepared = self.prepared(&ctx, &query.prepared_statement_handle)?;
-        let params = prepared.values.lock().clone();
+        let params = prepared.params();
         let query_id = Some(Protocol::Flight.query_id(&self.app.env));
         let options = QueryOptions { query_id, params, ..QueryOptions::default() };
         self.run(&ctx, &prepared.sql, options).await
@@ -244,20 +250,46 @@ impl FlightSqlService for FlightSql {
 
     async fn do_put_statement_update(
         &self,
-        _: CommandStatementUpdate,
+        update: CommandStatementUpdate,
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
-        self.caller(&request).await?;
-        Err(read_only())
+        let ctx = self.caller(&request).await?;
+        let changes = match update.transaction_id.is_some_and(|id| !id.is_empty()) {
+            true => Changes::InTransaction,
+            false => Changes::Allowed,
+        };
+        let options = QueryOptions { changes, ..QueryOptions::default() };
+        self.update(&ctx, &update.query, options).await
     }
 
     async fn do_put_prepared_statement_update(
         &self,
-        _: CommandPreparedStatementUpdate,
+        update: CommandPreparedStatementUpdate,
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
-        self.caller(&request).await?;
-        Err(read_only())
+        let ctx = self.caller(&request).await?;
+        let prepared = self.prepared(&ctx, &update.prepared_statement_handle)?;
+        let data = request.into_inner().map_err(|status| FlightError::Tonic(Box::new(status)));
+        let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
+        let mut changed: Option<i64> = None;
+        while let Some(batch) = batches.next().await {
+            let batch = batch
+                .map_err(|error| Status::invalid_argument(format!("the values cannot be read: {error}")))?;
+            // One run of the statement for each row of values.
+            for row in 0..batch.num_rows() {
+                prepared.bind(&batch.slice(row, 1))?;
+                let options = QueryOptions { params: prepared.params(), ..QueryOptions::default() };
+                let rows = self.update(&ctx, &prepared.sql, options).await?;
+                changed = Some(changed.unwrap_or(0).saturating_add(rows));
+            }
+        }
+        match changed {
+            Some(changed) => Ok(changed),
+            None => {
+                let options = QueryOptions { params: prepared.params(), ..QueryOptions::default() };
+                self.update(&ctx, &prepared.sql, options).await
+            }
+        }
     }
 
     async fn do_action_cancel_query(

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, stream};
 use tarn_core::{FaultReport, RequestContext};
 use tarn_query::encode::{self, ByteStream};
-use tarn_query::{Completion, QueryError, QueryOptions, QueryRecord, QueryStream};
+use tarn_query::{Changes, Completion, QueryError, QueryOptions, QueryRecord, QueryStream};
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -60,6 +60,7 @@ async fn run(
         query_id: request.query_id,
         params: Vec::new(),
         explain: request.explain,
+        changes: Changes::Allowed,
     };
     match request.format {
         ResultFormat::Json => run_json(&app, &ctx, &request.sql, options).await,

@@ -108,7 +108,7 @@ impl SystemCatalog {
         let Some(mut statement) = statements.into_iter().next() else { return Ok(None) };
         let _ = statement.visit(&mut EmptyArrays);
         if !matches!(statement, Statement::Query(_) | Statement::Explain { .. }) {
-            return Err(user_error("25006", "this SQL endpoint only reads"));
+            return Err(user_error("42501", "the system catalog can only be read"));
         }
         let context =
             self.context(session, piece.words.iter().any(|word| word == INFORMATION_SCHEMA)).await?;

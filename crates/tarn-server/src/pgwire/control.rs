@@ -203,7 +203,10 @@ impl Connection {
             CursorCall::Declare { name, query } => {
                 let query = super::split::split(&query).into_iter().next();
                 let query = query.ok_or_else(|| user_error("42601", "DECLARE needs a query"))?;
-                let result = self.start_query(client, &query).await?;
+                let status = TransactionStatus::Transaction;
+                let Response::Query(result) = self.start_query(client, &query, status).await? else {
+                    return Err(user_error("42601", "a cursor is declared for a query"));
+                };
                 self.cursors.open(name, result)?;
                 Ok(Response::Execution(Tag::new("DECLARE CURSOR")))
             }

@@ -33,13 +33,17 @@ pub(crate) fn of_query(error: &QueryError, piece: &Piece) -> PgWireError {
     let code = match error {
         QueryError::Syntax { .. } => "42601",
         QueryError::Plan { .. } => plan_code(&report.message),
-        QueryError::NotReadOnly { .. } => "25006",
+        QueryError::NotPossible { .. } => "0A000",
+        QueryError::InTransaction { .. } => "25001",
+        QueryError::ReadOnly { .. } => "25006",
+        QueryError::Denied { .. } => "42501",
         QueryError::Cancelled { .. } | QueryError::TimedOut { .. } => "57014",
         QueryError::MemoryExhausted { .. } => "53200",
         QueryError::TooManyQueries { .. } => "53300",
         QueryError::Execution { .. } => execution_code(&report.message),
         QueryError::QueryIdInUse { .. } | QueryError::QueryNotFound { .. } => "42710",
-        QueryError::Storage { .. } | QueryError::Internal { .. } => sqlstate(report.kind),
+        QueryError::Storage { .. } => storage_code(&report.message).unwrap_or(sqlstate(report.kind)),
+        QueryError::Internal { .. } => sqlstate(report.kind),
     };
     let mut info = ErrorInfo::new("ERROR".to_string(), code.to_string(), report.message);
     info.hint = report.hint;
@@ -56,7 +60,13 @@ pub(crate) fn is_ours(error: &PgWireError) -> bool {
 fn plan_code(message: &str) -> &'static str {
     let text = message.to_lowercase();
     let names = |noun: &str| text.starts_with(noun) || text.contains(&format!("no {noun}"));
-    if names("table") {
+    if text.contains("twice") {
+        "42701"
+    } else if text.contains("which tables do not have") {
+        "42704"
+    } else if text.contains("no column") {
+        "42703"
+    } else if names("table") {
         "42P01"
     } else if names("column") {
         "42703"
@@ -69,9 +79,24 @@ fn plan_code(message: &str) -> &'static str {
     }
 }
 
+/// Faults of the catalog that clients tell apart by code.
+fn storage_code(message: &str) -> Option<&'static str> {
+    Some(match message {
+        _ if message.contains("two rows of one key") => "23505",
+        _ if message.starts_with("namespace") && message.ends_with("exists already") => "42P06",
+        _ if message.ends_with("exists already") => "42P07",
+        _ if message.ends_with("is not empty") => "2BP01",
+        _ if message.starts_with("namespace") && message.ends_with("not found") => "3F000",
+        _ if message.starts_with("table") && message.ends_with("not found") => "42P01",
+        _ => return None,
+    })
+}
+
 fn execution_code(message: &str) -> &'static str {
     let text = message.to_lowercase();
-    if text.contains("divi") && text.contains("zero") {
+    if text.contains("is never null") {
+        "23502"
+    } else if text.contains("divi") && text.contains("zero") {
         "22012"
     } else if text.contains("overflow") || text.contains("out of range") {
         "22003"

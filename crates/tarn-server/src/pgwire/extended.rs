@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use async_trait::async_trait;
 use futures::{Sink, SinkExt};
 use pgwire::api::portal::{Format, Portal, PortalExecutionState};
@@ -25,7 +25,7 @@ use super::cursor::{self, CursorCall};
 use super::encode::Encoding;
 use super::error::{of_query, user_error};
 use super::params::{decode, wire_type};
-use super::simple::{formats, ordered, transaction_failed};
+use super::simple::{changes, formats, ordered, transaction_failed};
 use super::split::{Piece, split};
 
 /// A prepared statement.
@@ -81,7 +81,9 @@ impl Connection {
             return Ok(Planned::Catalog { plan, params: ordered(types) });
         }
         let prepared = session.prepare(&piece.text).await.map_err(|error| of_query(&error, piece))?;
-        Ok(Planned::Query { schema: prepared.schema, params: ordered(prepared.parameters) })
+        // What changes something gives no rows here, but says how many it changed.
+        let schema = if prepared.is_command { Arc::new(Schema::empty()) } else { prepared.schema };
+        Ok(Planned::Query { schema, params: ordered(prepared.parameters) })
     }
 }
 
@@ -221,7 +223,7 @@ impl ExtendedQueryHandler for Connection {
             Planned::Control | Planned::Rows(_) => self.control(client, piece, kind, status).await,
             Planned::Query { params, .. } => {
                 let values = decode(portal, params)?;
-                self.run_query(piece, values, limit, format, formats).await.map(Response::Query)
+                self.run_query(piece, values, (limit, changes(client, status)), format, formats).await
             }
             Planned::Catalog { plan, params } => {
                 let values = decode(portal, params)?;

@@ -24,7 +24,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("client_min_messages", "notice"),
     ("DateStyle", "ISO, YMD"),
     ("default_transaction_isolation", "read committed"),
-    ("default_transaction_read_only", "on"),
+    ("default_transaction_read_only", "off"),
     ("extra_float_digits", "1"),
     ("idle_in_transaction_session_timeout", "0"),
     ("in_hot_standby", "off"),
@@ -46,7 +46,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     (STATEMENT_TIMEOUT, "0"),
     ("TimeZone", "UTC"),
     ("transaction_isolation", "read committed"),
-    ("transaction_read_only", "on"),
+    ("transaction_read_only", "off"),
 ];
 
 /// Those that a client is told about when they change, as the protocol demands.
@@ -156,11 +156,6 @@ fn check(name: &str, value: &str) -> PgWireResult<()> {
         }
         "server_version" | "server_version_num" | "server_encoding" | "integer_datetimes"
         | "is_superuser" => Err(user_error("55P02", format!("parameter \"{name}\" cannot be changed"))),
-        "default_transaction_read_only" | "transaction_read_only"
-            if matches!(value, "off" | "false" | "0" | "no") =>
-        {
-            Err(user_error("25006", "this SQL endpoint only reads"))
-        }
         _ => Ok(()),
     }
 }
@@ -215,6 +210,16 @@ pub(crate) fn reported<C: ClientInfo + ?Sized>(client: &C) -> Vec<(String, Strin
     let also = ["server_version", "server_encoding", "integer_datetimes", "is_superuser", "in_hot_standby"];
     let names = REPORTED.iter().chain(also.iter());
     names.filter_map(|name| show(client, name)).collect()
+}
+
+/// Whether the client wants that nothing is changed.
+pub(crate) fn reads_only<C: ClientInfo + ?Sized>(client: &C) -> bool {
+    let is_on = |name: &str| client.metadata().get(name).is_some_and(|value| !is_off(value));
+    is_on("default_transaction_read_only") || is_on("transaction_read_only")
+}
+
+fn is_off(value: &str) -> bool {
+    matches!(value.to_lowercase().as_str(), "off" | "false" | "0" | "no" | "f" | "n")
 }
 
 /// The session's time limit for a statement; `None` without one.
@@ -280,10 +285,19 @@ mod tests {
     }
 
     #[test]
+    fn a_client_can_keep_itself_from_changing_anything() {
+        let mut client = client();
+        assert!(!reads_only(&client));
+        set(&mut client, "SET default_transaction_read_only TO on").unwrap();
+        assert!(reads_only(&client));
+        set(&mut client, "SET default_transaction_read_only TO off").unwrap();
+        assert!(!reads_only(&client));
+    }
+
+    #[test]
     fn what_would_change_answers_is_refused_rather_than_ignored() {
         let mut client = client();
         assert!(set(&mut client, "SET client_encoding TO 'LATIN1'").is_err());
-        assert!(set(&mut client, "SET transaction_read_only TO off").is_err());
         assert!(set(&mut client, "SET NAMES 'UTF8'").is_ok());
         assert!(
             set(&mut client, "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE")

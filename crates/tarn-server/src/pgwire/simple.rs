@@ -12,14 +12,14 @@ use datafusion::common::{DataFusionError, ScalarValue};
 use futures::{Sink, StreamExt, TryStreamExt, stream};
 use pgwire::api::portal::Format;
 use pgwire::api::query::SimpleQueryHandler;
-use pgwire::api::results::{QueryResponse, Response};
+use pgwire::api::results::{QueryResponse, Response, Tag};
 use pgwire::api::store::PortalStore;
 use pgwire::api::{ClientInfo, ClientPortalStore};
 use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::response::TransactionStatus;
 use pgwire::types::format::FormatOptions;
-use tarn_query::{QueryError, QueryOptions};
+use tarn_query::{Changes, Command, QueryError, QueryOptions};
 
 use super::catalog::{CatalogPlan, planning_error};
 use super::connection::{Busy, Connection};
@@ -102,8 +102,8 @@ impl Connection {
             return Err(transaction_failed());
         }
         match kind {
-            Kind::Query if is_alone => self.start_query(client, piece).await.map(Response::Query),
-            Kind::Query => self.plan_query(client, piece).await.map(Response::Query),
+            Kind::Query if is_alone => self.start_query(client, piece, status).await,
+            Kind::Query => self.plan_query(client, piece, status).await,
             other => self.control(client, piece, other, status).await,
         }
     }
@@ -124,7 +124,12 @@ impl Connection {
     }
 
     /// Starts a query and describes its result.
-    pub(super) async fn start_query<C>(&self, client: &mut C, piece: &Piece) -> PgWireResult<QueryResponse>
+    pub(super) async fn start_query<C>(
+        &self,
+        client: &mut C,
+        piece: &Piece,
+        status: TransactionStatus,
+    ) -> PgWireResult<Response>
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
@@ -132,22 +137,32 @@ impl Connection {
         if piece.is_about_catalog()
             && let Some(plan) = self.server().catalog.plan(self.session()?, piece).await?
         {
-            return self.run_plan(plan, Vec::new(), limit, &Format::UnifiedText, formats).await;
+            let rows = self.run_plan(plan, Vec::new(), limit, &Format::UnifiedText, formats).await;
+            return rows.map(Response::Query);
         }
-        self.run_query(piece, Vec::new(), limit, &Format::UnifiedText, formats).await
+        self.run_query(piece, Vec::new(), (limit, changes(client, status)), &Format::UnifiedText, formats)
+            .await
     }
 
     /// Describes a query that is started when its first row is asked for: of several statements in one text only one
-    /// runs at a time.
-    async fn plan_query<C>(&self, client: &mut C, piece: &Piece) -> PgWireResult<QueryResponse>
+    /// runs at a time. One that changes something is run at once.
+    async fn plan_query<C>(
+        &self,
+        client: &mut C,
+        piece: &Piece,
+        status: TransactionStatus,
+    ) -> PgWireResult<Response>
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
         if piece.is_about_catalog() {
-            return self.start_query(client, piece).await;
+            return self.start_query(client, piece, status).await;
         }
         let session = self.session()?.clone();
         let prepared = session.prepare(&piece.text).await.map_err(|error| of_query(&error, piece))?;
+        if prepared.is_command {
+            return self.start_query(client, piece, status).await;
+        }
         let encoding = Encoding::of(&prepared.schema, &Format::UnifiedText, formats(client))?;
         let fields = Arc::clone(&encoding.fields);
         let (limit, running, env) = (self.limit(client), self.running(), self.app().env.clone());
@@ -164,18 +179,19 @@ impl Connection {
         })
         .try_flatten();
         let rows = encoding.stream(Box::pin(batches), move |error| of_query(&error, &told));
-        Ok(QueryResponse::new(fields, rows))
+        Ok(Response::Query(QueryResponse::new(fields, rows)))
     }
 
-    /// Runs a query on the engine.
+    /// Runs a query on the engine. A statement that changes something is committed by itself, so it is refused where a
+    /// ROLLBACK could be expected to undo it.
     pub(super) async fn run_query(
         &self,
         piece: &Piece,
         params: Vec<ScalarValue>,
-        limit: Duration,
+        (limit, changes): (Duration, Changes),
         format: &Format,
         formats: Arc<FormatOptions>,
-    ) -> PgWireResult<QueryResponse> {
+    ) -> PgWireResult<Response> {
         let session = self.session()?;
         let busy = self.busy();
         let options = QueryOptions {
@@ -184,16 +200,21 @@ impl Connection {
             query_id: Some(busy.query_id.clone()),
             params,
             explain: false,
+            changes,
         };
         let rows = tokio::select! {
             rows = session.execute(&piece.text, options) => rows.map_err(|error| of_query(&error, piece))?,
             () = busy.token.cancelled() => return Err(PgWireError::QueryCanceled),
         };
+        if let Some(command) = rows.command() {
+            return Ok(Response::Execution(tag_of(command)));
+        }
         let encoding = Encoding::of(&rows.schema(), format, formats)?;
         let fields = Arc::clone(&encoding.fields);
         let rows = watched(rows, busy, self.app().state.engine.clone(), session.context().clone());
         let told = piece.clone();
-        Ok(QueryResponse::new(fields, encoding.stream(Box::pin(rows), move |error| of_query(&error, &told))))
+        let rows = encoding.stream(Box::pin(rows), move |error| of_query(&error, &told));
+        Ok(Response::Query(QueryResponse::new(fields, rows)))
     }
 
     /// Runs a statement about the system catalog.
@@ -225,6 +246,27 @@ impl Connection {
             fields,
             encoding.stream(bounded(rows, ends, busy), |error| planning_error(&error)),
         ))
+    }
+}
+
+/// Whether a client's next statement may change something.
+pub(super) fn changes<C: ClientInfo + ?Sized>(client: &C, status: TransactionStatus) -> Changes {
+    match status {
+        _ if settings::reads_only(client) => Changes::ReadOnly,
+        TransactionStatus::Transaction => Changes::InTransaction,
+        _ => Changes::Allowed,
+    }
+}
+
+/// As PostgreSQL tells what a statement did.
+fn tag_of(command: Command) -> Tag {
+    let tag = Tag::new(command.tag);
+    match command.rows {
+        None => tag,
+        Some(rows) => {
+            let tag = tag.with_rows(usize::try_from(rows).unwrap_or(usize::MAX));
+            if command.tag == "INSERT" { tag.with_oid(0) } else { tag }
+        }
     }
 }
 

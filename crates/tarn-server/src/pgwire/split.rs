@@ -76,9 +76,11 @@ pub(crate) fn position_in(piece: &Piece, line: u64, column: u64) -> usize {
     piece.offset + char_index(&line_starts(&chars), Location { line, column }).min(chars.len()) + 1
 }
 
+/// First words of statements that change tables.
+const CHANGES: &[&str] = &["insert", "update", "delete", "merge", "truncate", "create", "alter", "drop"];
+
 /// Functions that only the emulated system catalog knows.
 const CATALOG_FUNCTIONS: &[&str] = &[
-    "version",
     "current_database",
     "current_catalog",
     "current_schema",
@@ -104,12 +106,23 @@ const CATALOG_FUNCTIONS: &[&str] = &[
 impl Piece {
     /// Whether the statement speaks of the system catalog of PostgreSQL.
     pub(crate) fn is_about_catalog(&self) -> bool {
+        if self.words.first().is_some_and(|verb| CHANGES.contains(&verb.as_str())) {
+            // What changes tables finds none of the system's there, and columns may have any name.
+            return self.words.iter().any(|word| word == "pg_catalog");
+        }
         self.words.iter().any(|word| {
             word == "information_schema"
                 || word.starts_with("pg_")
                 || matches!(word.as_str(), "regclass" | "regtype" | "regproc" | "regnamespace" | "oid")
                 || CATALOG_FUNCTIONS.contains(&word.as_str())
+                || (word == "version" && self.calls_version())
         })
+    }
+
+    /// Whether `version` is the function and not a column or a part of `FOR VERSION AS OF`.
+    fn calls_version(&self) -> bool {
+        let text = self.text.to_lowercase();
+        text.match_indices("version").any(|(at, word)| text[at + word.len()..].trim_start().starts_with('('))
     }
 
     /// The leading words, for telling statements apart.
@@ -122,6 +135,16 @@ impl Piece {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_is_of_the_catalog_only_where_it_is_called() {
+        let is_about = |sql: &str| split(sql).remove(0).is_about_catalog();
+        assert!(is_about("SELECT version()") && is_about("select pg_catalog.version ( )"));
+        assert!(!is_about("SELECT * FROM t FOR VERSION AS OF 7") && !is_about("SELECT version FROM t"));
+        assert!(
+            !is_about("UPDATE t SET oid = 1, pg_x = current_user") && is_about("DROP TABLE pg_catalog.x")
+        );
+    }
 
     #[test]
     fn semicolons_separate_statements_but_not_within_literals_or_comments() {

@@ -86,8 +86,9 @@ async fn an_error_has_its_code_place_and_hint() {
         ("SELECT 1 +", "42601", Some(11)),
         ("SELEC 1", "42601", Some(1)),
         ("SELECT 'é', nope FROM shop.orders", "42703", Some(13)),
-        ("INSERT INTO shop.orders VALUES (4)", "25006", Some(1)),
-        ("CREATE TABLE t (id int)", "25006", Some(1)),
+        ("INSERT INTO shop.orders (nope) VALUES (4)", "42703", Some(26)),
+        ("INSERT INTO shop.ordesr VALUES (4)", "42P01", Some(13)),
+        ("VACUUM shop.orders", "0A000", Some(1)),
         ("SELECT 1 / (id - 1) FROM shop.orders", "22012", None),
     ] {
         let error = told(client.simple_query(sql).await);

@@ -162,7 +162,6 @@ async fn settings_are_remembered_by_their_session_alone() {
         ("SET TimeZone TO 'Nowhere/Land'", "22023"),
         ("SET statement_timeout TO 'soon'", "22023"),
         ("SET server_version TO '9'", "55P02"),
-        ("SET default_transaction_read_only TO off", "25006"),
     ] {
         assert_eq!(code(client.simple_query(sql).await), sqlstate, "{sql}");
     }

@@ -1,0 +1,10 @@
+//! Statements that change tables: what they mean (`rewrite`, `ddl`, `columns`) and how rows get there (`apply`).
+
+mod apply;
+mod columns;
+mod ddl;
+mod rewrite;
+
+pub(crate) use apply::apply;
+pub(crate) use ddl::{CreateAs, Definition, definition, table_name};
+pub(crate) use rewrite::{RowsQuery, Target, as_query, target_of};

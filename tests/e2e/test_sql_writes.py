@@ -1,0 +1,263 @@
+"""Statements that change tables: the same random history in PostgreSQL and here, and what bad ones say.
+
+The seed is printed; TARN_SEED repeats a history.
+"""
+
+import decimal
+import os
+import random
+
+import psycopg
+import pytest
+from rig.postgres import Postgres
+from rig.readers import readers
+from rig.tarn import Tarn
+
+SEED = int(os.environ.get("TARN_SEED", random.SystemRandom().randrange(2**31)))
+STEPS = int(os.environ.get("TARN_E2E_STEPS", "120"))
+COLUMNS = "id, name, qty, price, at, paid"
+# Typed alike in both; `at` is written with its offset.
+KEYED = "(id bigint PRIMARY KEY, name text NOT NULL, qty int, price numeric(10, 2), at timestamptz, paid boolean)"
+PLAIN = "(id bigint, name text, qty int, price numeric(10, 2), at timestamptz, paid boolean)"
+
+
+def connect(tarn: Tarn) -> psycopg.Connection:
+    return psycopg.connect(
+        host="127.0.0.1", port=tarn.pgwire_port, user="tarn", dbname="tarn", connect_timeout=20, autocommit=True)
+
+
+class History:
+    """Random statements over `item` (with a key) and `log` (without), which both databases understand."""
+
+    def __init__(self, seed: int):
+        self.random = random.Random(seed)
+        self.added = 0
+
+    def id(self) -> int:
+        return self.random.randrange(60)
+
+    def text(self) -> str:
+        return "'" + self.random.choice(["a", "b", "it''s", "数据", "", "a longer name than most", "z"]) + "'"
+
+    def number(self) -> str:
+        return self.random.choice(["NULL", str(self.random.randrange(-100, 100))])
+
+    def price(self) -> str:
+        return self.random.choice(["NULL", f"{self.random.randrange(-9999, 9999) / 100:.2f}"])
+
+    def at(self) -> str:
+        return self.random.choice(["NULL", f"'2026-0{self.random.randrange(1, 9)}-11 10:20:30.12345+08'"])
+
+    def paid(self) -> str:
+        return self.random.choice(["NULL", "true", "false"])
+
+    def row(self, key: int) -> str:
+        return f"({key}, {self.text()}, {self.number()}, {self.price()}, {self.at()}, {self.paid()})"
+
+    def distinct_rows(self) -> str:
+        keys = self.random.sample(range(80), self.random.randrange(1, 6))
+        return ", ".join(self.row(key) for key in keys)
+
+    def condition(self, alias: str = "") -> str:
+        dot = f"{alias}." if alias else ""
+        return self.random.choice([
+            f"{dot}id = {self.id()}",
+            f"{dot}id BETWEEN {self.id()} AND {self.id()}",
+            f"{dot}name = {self.text()}",
+            f"{dot}qty > {self.random.randrange(-50, 50)} AND {dot}paid",
+            f"{dot}price IS NULL",
+            f"{dot}id IN ({self.id()}, {self.id()}, {self.id()})",
+            f"({dot}name LIKE 'a%' OR {dot}qty < 0)",
+        ])
+
+    def statement(self) -> str:
+        table = self.random.choice(["item", "item", "log"])
+        kind = self.random.randrange(14)
+        if kind < 3:
+            return f"INSERT INTO {table} VALUES {self.distinct_rows()}"
+        if kind == 3:
+            return f"INSERT INTO log (qty, id) SELECT qty + 1, id FROM item WHERE {self.condition()}"
+        if kind == 4:
+            return f"INSERT INTO item ({COLUMNS}) VALUES {self.distinct_rows()} ON CONFLICT DO NOTHING"
+        if kind == 5:
+            return (f"INSERT INTO item ({COLUMNS}) VALUES {self.distinct_rows()} ON CONFLICT (id) DO UPDATE "
+                    "SET qty = coalesce(item.qty, 0) + coalesce(excluded.qty, 1), name = excluded.name || item.name "
+                    f"WHERE {self.condition('item')}")
+        if kind == 6:
+            return f"UPDATE {table} SET qty = qty + 1, price = price * 2 WHERE {self.condition()}"
+        if kind == 7:
+            return f"UPDATE {table} SET (name, paid) = ({self.text()}, NOT paid), at = NULL WHERE {self.condition()}"
+        if kind == 8:
+            return ("UPDATE item SET qty = s.total FROM (SELECT id, sum(qty) AS total FROM log GROUP BY id) s "
+                    f"WHERE s.id = item.id AND {self.condition('item')}")
+        if kind == 9:
+            # The key itself changes.
+            return f"UPDATE item SET id = id + 1000 WHERE id = {self.id()}"
+        if kind == 10:
+            return f"DELETE FROM {table} WHERE {self.condition()}"
+        if kind == 11:
+            return f"DELETE FROM log USING item WHERE item.id = log.id AND {self.condition('item')}"
+        if kind == 12:
+            return f"DELETE FROM {table} WHERE id IN (SELECT id FROM item WHERE {self.condition()})"
+        return (f"MERGE INTO item t USING (SELECT DISTINCT ON (id) {COLUMNS} FROM log "
+                f"WHERE id IS NOT NULL AND name IS NOT NULL ORDER BY {COLUMNS}) s ON t.id = s.id "
+                f"WHEN MATCHED AND {self.condition('s')} THEN DELETE "
+                "WHEN MATCHED AND t.qty IS NOT NULL THEN UPDATE SET price = s.price, name = t.name || '+' "
+                f"WHEN NOT MATCHED AND {self.condition('s')} THEN INSERT (id, name, qty) VALUES (s.id, s.name, s.qty)")
+
+    def alteration(self) -> list[str]:
+        """What changes columns, at some steps of the history."""
+        self.added += 1
+        name = f"more_{self.added}"
+        return [
+            f"ALTER TABLE log ADD COLUMN {name} int",
+            f"UPDATE log SET {name} = qty WHERE {self.condition()}",
+            f"ALTER TABLE log RENAME COLUMN {name} TO renamed_{self.added}",
+            f"ALTER TABLE log DROP COLUMN renamed_{self.added}" if self.added % 2 else f"DELETE FROM log WHERE {self.condition()}",
+        ]
+
+
+def rows_of(connection: psycopg.Connection, table: str) -> list:
+    rows = connection.execute(f"SELECT * FROM {table}").fetchall()
+    return sorted(rows, key=repr)
+
+
+def both(statement: str, ours: psycopg.Connection, theirs: psycopg.Connection) -> None:
+    """Runs a statement in both. Each must do the same: change as many rows, or refuse."""
+    outcomes = []
+    for connection in (theirs, ours):
+        try:
+            outcomes.append(connection.execute(statement).rowcount)
+        except psycopg.Error as error:
+            outcomes.append(error.sqlstate or str(error))
+    assert outcomes[0] == outcomes[1], f"{statement}: PostgreSQL {outcomes[0]}, Tarn {outcomes[1]}"
+
+
+@pytest.mark.parametrize("partitioning", ["", "PARTITIONED BY (bucket(4, id), truncate(1, name))"])
+def test_a_random_history_of_statements_equals_postgresql(tarn: Tarn, postgres: Postgres, database: str, partitioning: str):
+    print(f"\nTARN_SEED={SEED}")
+    history = History(SEED)
+    with connect(tarn) as ours, postgres.connect(database) as theirs:
+        for connection in (ours, theirs):
+            connection.execute("CREATE SCHEMA shop")
+            connection.execute("SET search_path TO shop")
+            connection.execute("SET TimeZone TO 'UTC'")
+        ours.execute(f"CREATE TABLE item {KEYED} {partitioning}")
+        theirs.execute(f"CREATE TABLE item {KEYED}")
+        ours.execute(f"CREATE TABLE log {PLAIN} {partitioning}")
+        theirs.execute(f"CREATE TABLE log {PLAIN}")
+        for step in range(STEPS):
+            statements = history.alteration() if step % 40 == 20 else [history.statement()]
+            for statement in statements:
+                both(statement, ours, theirs)
+                for table in ("item", "log"):
+                    assert rows_of(ours, table) == rows_of(theirs, table), f"step {step}, {table} after {statement}"
+        for table in ("item", "log"):
+            columns = [name for (name,) in theirs.execute(
+                "SELECT column_name FROM information_schema.columns WHERE table_name = %s ORDER BY ordinal_position", [table])]
+            expected = sorted(theirs.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall(), key=repr)
+            for reader, read in readers(tarn).items():
+                found = read(f"shop.{table}").select(columns).to_pylist()
+                found = sorted((tuple(plain(row[name]) for name in columns) for row in found), key=repr)
+                wanted = sorted((tuple(plain(value) for value in row) for row in expected), key=repr)
+                assert found == wanted, f"{reader} reads {table} otherwise"
+
+
+def plain(value: object) -> object:
+    if hasattr(value, "timestamp"):
+        return round(value.timestamp() * 1_000_000)
+    return value.quantize(decimal.Decimal("0.01")) if isinstance(value, decimal.Decimal) else value
+
+
+def test_statements_that_fail_say_why_and_change_nothing(tarn: Tarn):
+    with connect(tarn) as connection:
+        run = connection.execute
+        run("CREATE SCHEMA shop")
+        run("CREATE TABLE shop.item (id bigint PRIMARY KEY, name text NOT NULL, qty int)")
+        run("INSERT INTO shop.item VALUES (1, 'a', 1), (2, 'b', 2)")
+        wrong = {
+            "INSERT INTO shop.item VALUES (1, 'again', 3)": ("23505", "two rows of one key (id)", "ON CONFLICT"),
+            "INSERT INTO shop.item VALUES (3, 'x', 1), (3, 'y', 1)": ("23505", "two rows of one key", "ON CONFLICT"),
+            "INSERT INTO shop.item (id) VALUES (3)": ("23502", "`name` is never null", "coalesce"),
+            "INSERT INTO shop.item VALUES (3, 'c', 1, 2)": ("42000", "4 values for 3 columns (id, name, qty)", "one value"),
+            "INSERT INTO shop.item (id, name, qty) VALUES (3, 'c')": ("42000", "2 values for 3 columns", "fewer columns"),
+            "INSERT INTO shop.item SELECT 3, 'c', 1, 2": ("42000", "4 columns for 3 columns", "name the columns"),
+            "INSERT INTO shop.item (id, nam) VALUES (3, 'c')": ("42703", "column `nam` is not one of", "did you mean `name`?"),
+            "INSERT INTO shop.item VALUES (3, 'c', 1.5)": ("22000", "`qty` is no whole number", "round"),
+            "INSERT INTO shop.item SELECT 3, 'c', 99999999999": ("22000", "does not fit column `qty`", "TRY_CAST"),
+            "INSERT INTO shop.itm VALUES (3, 'c', 1)": ("42P01", "`shop.itm` not found", "did you mean `shop.item`?"),
+            "UPDATE shop.item SET qty = 1, qty = 2": ("42701", "`qty` is set twice", "once"),
+            "UPDATE shop.item SET colour = 1": ("42703", "column `colour` is not one of", "DESCRIBE"),
+            "UPDATE shop.item SET id = 7": ("23505", "two rows of one key", "MERGE"),
+            "UPDATE shop.item SET qty = s.n FROM (VALUES (1, 5), (1, 6)) s (id, n) WHERE s.id = item.id":
+                ("22000", "changed twice", "GROUP BY"),
+            "MERGE INTO shop.item t USING (VALUES (1), (1)) s (id) ON s.id = t.id WHEN MATCHED THEN UPDATE SET qty = 9":
+                ("22000", "changed twice", "GROUP BY"),
+            "DELETE FROM shop.item WHERE qty / 0 = 1": ("22012", "by zero", ""),
+            "DELETE FROM shop.item LIMIT 1": ("42000", "DELETE takes neither", "WHERE"),
+            "CREATE TABLE shop.item (id int)": ("42P07", "exists already", ""),
+            "CREATE TABLE nowhere.t (id int)": ("3F000", "namespace `nowhere` not found", ""),
+            "CREATE TABLE shop.t (id money)": ("42704", "`money`", "possible are"),
+            "CREATE TABLE shop.t (id int) PARTITIONED BY (week(id))": ("42601", "not a way to partition", "bucket"),
+            "CREATE TABLE shop.t (id int) PARTITIONED BY (day(at))": ("42703", "no column `at`", "columns"),
+            "CREATE TABLE shop.t (id int) PARTITIONED BY (day(id))": ("42000", "", ""),
+            "CREATE TABLE shop.t (id int, id text)": ("42701", "`id` is there twice", "its own name"),
+            "CREATE TABLE shop.t AS SELECT 1 AS a, 1 / (qty - qty) AS b FROM shop.item": ("22012", "by zero", ""),
+            "ALTER TABLE shop.item DROP COLUMN id": ("42000", "part of its key", ""),
+            "ALTER TABLE shop.item ADD COLUMN more int NOT NULL": ("42000", "without NOT NULL", ""),
+            "ALTER TABLE shop.item ALTER COLUMN qty TYPE text": ("42000", "cannot become", ""),
+            "ALTER TABLE shop.item RENAME COLUMN qty TO name": ("42000", "a column `name` already", ""),
+            "DROP SCHEMA shop": ("2BP01", "not empty", "drop its tables"),
+            "DROP TABLE shop.nope": ("42P01", "`shop.nope` not found", ""),
+            "BEGIN; DELETE FROM shop.item": ("25001", "cannot run in a transaction", "autocommit"),
+        }
+        otherwise = []
+        for statement, (code, message, hint) in wrong.items():
+            with pytest.raises(psycopg.Error) as raised:
+                run(statement)
+            said = raised.value.diag
+            if (raised.value.sqlstate, message in said.message_primary, hint in (said.message_hint or "")) != (code, True, True):
+                otherwise.append((statement, raised.value.sqlstate, said.message_primary, said.message_hint))
+            if statement.startswith("BEGIN"):
+                run("ROLLBACK")
+        assert not otherwise, "\n".join(map(str, otherwise))
+        assert run("SELECT * FROM shop.item ORDER BY id").fetchall() == [(1, "a", 1), (2, "b", 2)]
+        assert run("SELECT table_name FROM information_schema.tables WHERE table_schema = 'shop'").fetchall() == [("item",)]
+        # What a statement wrote before it failed is taken away again.
+        files = [path for path in tarn.data.rglob("*.parquet") if "shop" in str(path)]
+        assert len(files) == 1, files
+
+
+def test_statements_are_open_to_every_protocol_and_to_editors_only(make_tarn):
+    tarn = make_tarn().start()
+    assert tarn.query("CREATE SCHEMA shop")["rows"] == []
+    tarn.query("CREATE TABLE shop.item AS SELECT * FROM (VALUES (1, 'a'), (2, 'b')) t (id, name)")
+    changed = tarn.query("INSERT INTO shop.item VALUES (3, 'c')")
+    assert (changed["columns"][0]["name"], changed["rows"]) == ("rows", [[1]])
+    with connect(tarn) as connection:
+        # Parameters take the types of the columns.
+        run = connection.execute
+        assert run("INSERT INTO shop.item VALUES (%s, %s), (%s, %s)", [4, "d", 5, None]).rowcount == 2
+        assert run("UPDATE shop.item SET name = %s WHERE id = %s", ["changed", 4]).rowcount == 1
+        assert run("DELETE FROM shop.item WHERE id > %s", [4]).statusmessage == "DELETE 1"
+        cursor = connection.cursor()
+        cursor.executemany("INSERT INTO shop.item VALUES (%s, %s)", [(n, str(n)) for n in range(10, 20)])
+        assert run("SELECT count(*) FROM shop.item").fetchone() == (14,)
+        # Names without a namespace mean `main`, which a new project has not; numbers are taken as they are written.
+        run("CREATE TABLE price (id int, version int, amount decimal(4, 2))")
+        run("INSERT INTO price VALUES (1, 1, 1.005), (2, 1, -1.005)")
+        run("UPDATE price SET version = version + 1 WHERE version = 1")
+        assert run("SELECT * FROM price ORDER BY id").fetchall() == [
+            (1, 2, decimal.Decimal("1.01")), (2, 2, decimal.Decimal("-1.01"))]
+        snapshot = tarn.api("GET", "/lakehouse/main/price")["snapshot_id"]
+        versions = run(f"SELECT version FROM price FOR VERSION AS OF {snapshot}").fetchall()
+        assert versions in ([(1,), (1,)], [(2,), (2,)])
+    import adbc_driver_flightsql.dbapi as flight
+
+    with flight.connect(tarn.flight, autocommit=True) as connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM shop.item WHERE id >= 10")
+        assert cursor.fetchall() == [(10,)]
+        assert cursor.adbc_statement is not None
+        cursor.adbc_statement.set_sql_query("UPDATE shop.item SET name = upper(name)")
+        assert cursor.adbc_statement.execute_update() == 4
+    assert tarn.rows("SELECT id, name FROM shop.item ORDER BY id") == [[1, "A"], [2, "B"], [3, "C"], [4, "CHANGED"]]
