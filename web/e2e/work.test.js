@@ -68,6 +68,24 @@ test("a column takes another width by keys and by dragging, and its own by a dou
     await grid.locator(`[role=separator][aria-valuenow="${own + 100}"]`).waitFor();
   }));
 
+test("what changes something runs by hand only, and says what it did", () =>
+  on(`/sql?run=1&q=${encodeURIComponent("DELETE FROM nyc.flights")}`, {}, async (page) => {
+    await page.getByText("cannot run in a read-only session").waitFor();
+    await page.getByRole("button", { name: "Run", exact: true }).click();
+    await page.getByRole("status").getByText("DELETE done: 3 rows").waitFor();
+    assert.deepEqual(await axeFaults(page), []);
+    // Out of the history it goes back to the editor, and not to the server.
+    await page.getByText("History", { exact: true }).click();
+    let asked = 0;
+    await page.route("**/api/v1/query", (route) => {
+      asked += 1;
+      return route.continue();
+    });
+    await page.getByRole("button", { name: /DELETE FROM nyc\.flights/ }).first().click();
+    await page.waitForTimeout(300);
+    assert.equal(asked, 0);
+  }, /status of 400/));
+
 test("a link to a query holds its text as it stands, and does not run by itself", () =>
   on("/sql?side=examples", {}, async (page) => {
     await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);

@@ -51,14 +51,14 @@ function query(state, body, principal) {
     state.queries.splice(100);
   };
   try {
-    const { columns, rows, plan } = answer(body.sql ?? "", body.explain);
+    const { columns, rows, plan, command } = answer(body.sql ?? "", body);
     record({ state: "done", rows: rows.length, elapsed_ms: 14.2 });
     if (body.format === "csv") {
       const cell = (value) => (value === null ? "" : /[",\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
       return { type: "text/csv", text: [columns.map((column) => column.name), ...rows].map((row) => row.map(cell).join(",")).join("\n") };
     }
     const shown = rows.slice(0, body.limit ?? 10_000);
-    return { query_id, columns, rows: shown, row_count: rows.length, truncated: shown.length < rows.length, elapsed_ms: 14.2, stats: { files_total: 19, files_scanned: 7, rows_scanned: 118_400, bytes_scanned: 2_140_000 }, ...(plan ? { plan } : {}) };
+    return { query_id, columns, rows: shown, row_count: rows.length, truncated: shown.length < rows.length, elapsed_ms: 14.2, stats: { files_total: 19, files_scanned: 7, rows_scanned: 118_400, bytes_scanned: 2_140_000 }, ...(plan ? { plan } : {}), ...(command ? { command } : {}) };
   } catch (error) {
     if (!(error instanceof SqlError)) throw error;
     record({ state: "failed", message: error.message });

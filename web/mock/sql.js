@@ -34,8 +34,16 @@ const PLAN = (table, rows) => `SortPreservingMergeExec: [delay_minutes DESC]    
                  snapshot rows=336,102  hot rows=674  deleted=1,912
                  files=19 of 19  row groups pruned=4 of 38  bytes=2.1 MB`;
 
-export function answer(sql, explain) {
+const CHANGES = { insert: "INSERT", update: "UPDATE", delete: "DELETE", merge: "MERGE", create: "CREATE TABLE", drop: "DROP TABLE" };
+
+export function answer(sql, { explain, read_only: readOnly } = {}) {
   const words = sql.trim();
+  const change = CHANGES[/^\w+/.exec(words)?.[0].toLowerCase()];
+  if (change) {
+    if (readOnly) throw new SqlError(`\`${change}\` cannot run in a read-only session`, "Leave `read_only` out of the request.", null);
+    const isAboutRows = !/TABLE/.test(change);
+    return { columns: isAboutRows ? [{ name: "rows", type: "int64" }] : [], rows: isAboutRows ? [[3]] : [], command: change };
+  }
   if (!/^(select|with|explain|show)/i.test(words)) {
     const first = /^\s*(\S+)/.exec(sql)?.[1] ?? "";
     throw new SqlError(`expected a statement such as SELECT, found \`${first}\``, "Only queries can be run here.", positionOf(sql, sql.indexOf(first)));

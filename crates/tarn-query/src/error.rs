@@ -223,7 +223,9 @@ impl Fault for QueryError {
             Self::InTransaction { .. } => {
                 Some("leave BEGIN out, or turn on autocommit (psycopg: `autocommit=True`)".into())
             }
-            Self::ReadOnly { .. } => Some("set `default_transaction_read_only` to off first".into()),
+            Self::ReadOnly { .. } => Some(
+                "leave `read_only` out of the request, or set `default_transaction_read_only` to off".into(),
+            ),
             Self::Denied { .. } => Some("ask an administrator for it".into()),
             Self::Cancelled { .. } | Self::Internal { .. } => None,
         }

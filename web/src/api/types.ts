@@ -294,6 +294,8 @@ export interface QueryRequest {
   timeout?: string;
   query_id?: string;
   explain?: boolean;
+  /** Refuses a statement that changes something. */
+  read_only?: boolean;
 }
 
 export interface QueryResult {
@@ -305,6 +307,8 @@ export interface QueryResult {
   elapsed_ms: number;
   stats: { files_total: number; files_scanned: number; rows_scanned: number; bytes_scanned: number };
   plan?: string;
+  /** What a statement did that changes something. */
+  command?: string;
 }
 
 export interface QueryRun {

@@ -28,6 +28,7 @@ pub fn rows_json(batch: &RecordBatch) -> Result<Vec<Value>, QueryError> {
 pub(super) struct JsonEncoder {
     query_id: String,
     plan: Option<String>,
+    command: Option<&'static str>,
     schema: Schema,
     first: bool,
 }
@@ -37,6 +38,7 @@ impl JsonEncoder {
         Self {
             query_id: stream.query_id().to_string(),
             plan: stream.plan_text().map(str::to_string),
+            command: stream.command().map(|command| command.tag),
             schema: stream.schema(),
             first: true,
         }
@@ -69,6 +71,9 @@ impl Encoder for JsonEncoder {
         );
         if let Some(plan) = &self.plan {
             tail.push_str(&format!(",\"plan\":{}", Value::from(plan.as_str())));
+        }
+        if let Some(command) = self.command {
+            tail.push_str(&format!(",\"command\":{}", Value::from(command)));
         }
         tail.push('}');
         out.extend_from_slice(tail.as_bytes());

@@ -39,6 +39,9 @@ pub struct QueryRequest {
     /// Also gives the plan.
     #[serde(default)]
     pub explain: bool,
+    /// Refuses a statement that changes something, for texts that nobody has read, such as those of a link.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 /// The result of a query.
@@ -62,6 +65,10 @@ pub struct QueryResult {
     /// The physical plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
+    /// Of a statement that changes something: what it did, such as `INSERT`. One about rows gives their number as its only
+    /// value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
 }
 
 /// What a query read.

@@ -60,7 +60,7 @@ async fn run(
         query_id: request.query_id,
         params: Vec::new(),
         explain: request.explain,
-        changes: Changes::Allowed,
+        changes: if request.read_only { Changes::ReadOnly } else { Changes::Allowed },
     };
     match request.format {
         ResultFormat::Json => run_json(&app, &ctx, &request.sql, options).await,

@@ -267,6 +267,10 @@ async fn tables_are_changed_by_editors_and_not_by_viewers() {
     assert_eq!(rows(&viewer, "SELECT count(*) FROM shop.orders").await, json!([[3]]));
     let changed = ask(&editor, "json", "UPDATE shop.orders SET item = 'x' WHERE id > 1").await.json();
     assert_eq!((&changed["columns"][0]["name"], &changed["rows"]), (&json!("rows"), &json!([[2]])));
+    assert_eq!(changed["command"], "UPDATE");
+    let unread = json!({ "sql": "DELETE FROM shop.orders", "read_only": true });
+    let error = editor.post(QUERY, &unread).await.refused(400, "invalid");
+    assert!(error["message"].as_str().unwrap().contains("read-only session"), "{error}");
     let made = ask(&editor, "json", "CREATE TABLE shop.x AS SELECT id FROM shop.orders").await.json();
     assert_eq!(made["rows"], json!([[3]]));
     let read = ask(&viewer, "csv", "SELECT item, count(*) AS n FROM shop.orders GROUP BY 1 ORDER BY 2").await;

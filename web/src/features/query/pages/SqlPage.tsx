@@ -4,6 +4,7 @@ import { IconLink, IconListTree, IconPlayerPlay, IconPlayerStop } from "@tabler/
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useEffect, useMemo, useRef, useState } from "react";
 import { ApiError } from "~/api/client";
+import type { QueryResult } from "~/api/types";
 import { queries } from "~/api/queries";
 import { ErrorNote, Note } from "~/components/ErrorNote";
 import { PageHeader } from "~/components/PageHeader";
@@ -17,7 +18,7 @@ import { MOD_KEY } from "~/ui/keys";
 import { Panel } from "~/ui/Panel";
 import { examplesFor } from "../parts/examples";
 import { Results, ROWS_MAX } from "../parts/Results";
-import { type RunState, useRun } from "../parts/run";
+import { isChange, type RunState, useRun } from "../parts/run";
 import { Side } from "../parts/Side";
 import classes from "../parts/Sql.module.css";
 
@@ -67,9 +68,10 @@ export default function SqlPage() {
     if (run.state !== "failed" || !(run.error instanceof ApiError) || !run.error.position) return [];
     return [{ ...run.error.position, message: run.error.message }];
   }, [run]);
+  // What changes something is put before the eyes, and run by hand.
   const query = (text: string) => {
     setSql(text);
-    void start(text);
+    if (!isChange(text)) void start(text);
   };
   // The address follows the editor a moment later; a link must not be older than what is seen. Nor does it run by itself.
   const copyLink = async () => {
@@ -92,7 +94,7 @@ export default function SqlPage() {
                 label={t("sql.editor")}
                 value={sql}
                 onChange={setSql}
-                onRun={() => void start(sql)}
+                onRun={() => void start(sql, { changes: true })}
                 completion={completion.data}
                 marks={marks}
                 minHeight="150px"
@@ -105,7 +107,7 @@ export default function SqlPage() {
                   {t("common.cancel")}
                 </Button>
               ) : (
-                <Button leftSection={<IconPlayerPlay size={15} />} disabled={!sql.trim()} onClick={() => void start(sql)}>
+                <Button leftSection={<IconPlayerPlay size={15} />} disabled={!sql.trim()} onClick={() => void start(sql, { changes: true })}>
                   {t("sql.run")}
                 </Button>
               )}
@@ -156,12 +158,26 @@ function Outcome({ run, onMore, onExplain, first, onQuery }: OutcomeProps) {
     case "failed":
       return <ErrorNote error={run.error} />;
     case "done":
+      if (run.result.command) {
+        return (
+          <Panel>
+            <span role="status">{told(t, run.result)}</span>
+          </Panel>
+        );
+      }
       return (
         <Panel flush>
           <Results key={run.result.query_id} sql={run.sql} result={run.result} explained={run.explained} onExplain={onExplain} onMore={() => onMore(run.sql)} />
         </Panel>
       );
   }
+}
+
+/** What a statement did, as its words and the number of rows. */
+function told(t: ReturnType<typeof useT>, { command, rows }: QueryResult): string {
+  const count = rows[0]?.[0];
+  const done = command === "SELECT" ? "CREATE TABLE AS" : (command ?? "");
+  return count === undefined ? t("sql.changed", { command: done }) : t("sql.changed_rows", { command: done, count: Number(count) });
 }
 
 function Running({ started_ms }: { started_ms: number }) {

@@ -108,7 +108,7 @@ function Stats({ result, onMore }: { result: QueryResult; onMore: () => void }) 
 function ExportMenu({ sql, result }: { sql: string; result: QueryResult }) {
   const t = useT();
   const file = useMutation({
-    mutationFn: async (format: "csv" | "arrow") => saveFile(`tarn.${format}`, await commands.queryFile({ sql, format })),
+    mutationFn: async (format: "csv" | "arrow") => saveFile(`tarn.${format}`, await commands.queryFile({ sql, format, read_only: true })),
     onError: (error) => toast(error.message, true),
   });
   const copy = async () => {

@@ -11,6 +11,19 @@ export type RunState =
   | { state: "failed"; sql: string; error: unknown }
   | { state: "cancelled"; sql: string };
 
+export interface RunOptions {
+  explain?: boolean;
+  limit?: number;
+  /** It may change something: only what a person has before their eyes and runs by hand. */
+  changes?: boolean;
+}
+
+/** Whether a text looks like one that changes something; the server knows for sure. */
+export function isChange(sql: string): boolean {
+  const first = /^(?:\s|--[^\n]*(?:\n|$)|\/\*[^]*?\*\/)*([a-z]+)/i.exec(sql)?.[1]?.toLowerCase() ?? "";
+  return ["insert", "update", "delete", "merge", "truncate", "create", "alter", "drop", "optimize"].includes(first);
+}
+
 /** Random, also where the page is not served over HTTPS and `crypto.randomUUID` is missing. */
 function newQueryId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -32,7 +45,7 @@ export function useRun() {
   }, []);
 
   const start = useCallback(
-    async (sql: string, { explain = false, limit }: { explain?: boolean; limit?: number } = {}) => {
+    async (sql: string, { explain = false, limit, changes = false }: RunOptions = {}) => {
       if (sql.trim() === "") return;
       cancel();
       const own = { id: newQueryId(), abort: new AbortController() };
@@ -40,7 +53,7 @@ export function useRun() {
       const started_ms = Date.now();
       setRun({ state: "running", sql, started_ms });
       try {
-        const result = await commands.query({ sql, query_id: own.id, ...(explain ? { explain } : {}), ...(limit ? { limit } : {}) }, own.abort.signal);
+        const result = await commands.query({ sql, query_id: own.id, ...(changes ? {} : { read_only: true }), ...(explain ? { explain } : {}), ...(limit ? { limit } : {}) }, own.abort.signal);
         if (current.current !== own) return;
         setRun({ state: "done", sql, result, explained: explain });
         remember({ sql, at_ms: started_ms, state: "done", elapsed_ms: result.elapsed_ms, rows: result.row_count });
