@@ -364,7 +364,8 @@ impl Lakehouse {
         own.map(|(_, sink)| (sink.spec.clone(), sink.status.lock().clone())).collect()
     }
 
-    /// Rewrites small and worn files of a table now. Errors: `Invalid` for a table that no topic feeds.
+    /// Rewrites small and worn files of a table now; of one that no topic feeds, old snapshots and files that nothing needs
+    /// go too. Errors: `CommitFailed` where another writer was faster.
     pub async fn compact(
         &self,
         ctx: &RequestContext,
@@ -372,11 +373,11 @@ impl Lakehouse {
     ) -> Result<Compaction, LakehouseError> {
         let commands =
             self.sinks.lock().get(&(ctx.tenant.clone(), table.clone())).map(|sink| sink.commands.clone());
-        let stands = || LakehouseError::Invalid {
-            what: format!("table `{table}` is not fed by a topic; its writer compacts it"),
-        };
+        let Some(commands) = commands else { return self.upkeep(ctx, table).run(true).await };
+        let stands =
+            || LakehouseError::Invalid { what: format!("the sink of table `{table}` ended; ask again") };
         let (reply, answer) = oneshot::channel();
-        commands.ok_or_else(stands)?.send(SinkCommand::Compact(reply)).await.map_err(|_| stands())?;
+        commands.send(SinkCommand::Compact(reply)).await.map_err(|_| stands())?;
         answer.await.map_err(|_| LakehouseError::Invalid {
             what: format!("the sink of table `{table}` was restarted during the compaction; ask again"),
         })?

@@ -11,6 +11,7 @@ mod load;
 mod manifest;
 mod sink;
 mod snapshot;
+mod tidy;
 pub mod types;
 mod view;
 mod write;

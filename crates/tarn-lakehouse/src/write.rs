@@ -26,6 +26,7 @@ use crate::sink::{
     read_rows,
 };
 use crate::snapshot::RowDelta;
+use crate::tidy::Upkeep;
 use crate::types::{arrow_schema, key_of};
 use crate::view::{DataFileView, TableView};
 
@@ -35,6 +36,8 @@ const FLUSH_WAIT: Duration = Duration::from_secs(30);
 const FILE_ROWS_MAX: u64 = 4_000_000;
 /// Files that may be open at a time, each of another partition; the fullest is closed for the next.
 const OPEN_MAX: usize = 64;
+/// Commits after which a table that no topic feeds is looked after.
+const UPKEEP_EVERY: i64 = 8;
 /// How often rows that only come are committed again on the newest state when others were faster.
 const APPEND_ATTEMPTS_MAX: u32 = 8;
 
@@ -56,6 +59,8 @@ pub struct TableWriter {
     deleted: HashMap<usize, RoaringTreemap>,
     replaces_all: bool,
     cleanup: Cleanup,
+    /// `None` where a sink looks after the table.
+    upkeep: Option<Upkeep>,
     /// Statements on one table come one after the other, so that they do not undo each other's work.
     _turn: OwnedMutexGuard<()>,
 }
@@ -104,21 +109,31 @@ impl std::fmt::Debug for TableWriter {
 impl Lakehouse {
     /// Begins a change of the rows of a table. Errors: `TableNotFound`, those of reading the table.
     pub async fn write(&self, ctx: &RequestContext, name: &TableName) -> Result<TableWriter, LakehouseError> {
-        let turn = self.turn(ctx, name).lock_owned().await;
+        let upkeep = self.upkeep(ctx, name);
+        let turn = Arc::clone(&upkeep.turn).lock_owned().await;
         self.flush(ctx, name, FLUSH_WAIT).await;
+        let base = base_of(&upkeep.committer, ctx, name).await?;
+        let committer = upkeep.committer.clone();
+        // A sink looks after its table itself.
+        let upkeep = self.sink(ctx, name).is_none().then_some(upkeep);
+        TableWriter::new(ctx, committer, base, turn, upkeep)
+    }
+
+    /// The upkeep of a table.
+    pub(crate) fn upkeep(&self, ctx: &RequestContext, name: &TableName) -> Upkeep {
         let committer = Committer {
             catalog: self.catalog().clone(),
             loader: Arc::clone(self.loader()),
             env: self.env().clone(),
-            // A commit that is not the sink's own: it finds its rows anew.
+            // A commit that is not a sink's own: it finds its rows anew.
             status: Arc::new(parking_lot::Mutex::new(SinkStatus::default())),
         };
-        let base = base_of(&committer, ctx, name).await?;
-        TableWriter::new(ctx, committer, base, turn)
+        Upkeep { committer, ctx: ctx.clone(), name: name.clone(), turn: self.turn(ctx, name) }
     }
 }
 
-async fn base_of(
+/// A table at its newest commit.
+pub(crate) async fn base_of(
     committer: &Committer,
     ctx: &RequestContext,
     name: &TableName,
@@ -144,6 +159,7 @@ impl TableWriter {
         committer: Committer,
         base: Base,
         turn: OwnedMutexGuard<()>,
+        upkeep: Option<Upkeep>,
     ) -> Result<Self, LakehouseError> {
         let table = base.name.to_string();
         let metadata = Arc::clone(base.metadata());
@@ -177,6 +193,7 @@ impl TableWriter {
             cleanup: Cleanup { catalog, env, files: Vec::new() },
             base,
             committer,
+            upkeep,
             _turn: turn,
         })
     }
@@ -320,6 +337,11 @@ impl TableWriter {
         }
         let snapshot_id = self.commit_delta(delta).await?;
         self.cleanup.files.clear();
+        if let Some(upkeep) = self.upkeep.take()
+            && view.metadata.last_sequence_number() % UPKEEP_EVERY == 0
+        {
+            upkeep.start();
+        }
         Ok(Written { added, deleted, snapshot_id })
     }
 

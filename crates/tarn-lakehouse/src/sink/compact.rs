@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
-use iceberg::spec::DataFile;
+use iceberg::spec::{DataFile, PartitionKey, Struct};
 use roaring::RoaringTreemap;
 use serde::Serialize;
 use tarn_core::RequestContext;
@@ -17,29 +17,15 @@ use tarn_core::RequestContext;
 use super::flush::{Base, Committed, Committer, JobFault, NewFile};
 use super::index::KeyHash;
 use super::read::{conform, read_rows};
-use super::state::{FileState, TableState, damaged, row_number};
+use super::shape::Shape;
+use super::state::{TableState, damaged, row_number};
 use crate::data_file::DataFileWriter;
 use crate::error::LakehouseError;
 use crate::snapshot::RowDelta;
 use crate::view::DataFileView;
 
-/// Files below this many bytes are small.
-const SMALL_BYTES: u64 = 16 << 20;
-/// Small files that may stand before they are rewritten together.
-const SMALL_FILES_MAX: usize = 12;
-/// Delete files that may stand before they are folded into one per data file.
-const DELETE_FILES_MAX: usize = 24;
 /// Rewritten files end at this many bytes.
 const TARGET_BYTES: usize = 128 << 20;
-/// A file is rewritten when more than one in this many of its rows is deleted.
-const DELETED_ONE_IN: u64 = 5;
-/// Files up to this many bytes always go together, and their deleted rows are not worth a rewriting of their own.
-const TINY_BYTES: u64 = 256 << 10;
-/// Fewer small files are not rewritten together.
-const MERGED_MIN: usize = 4;
-/// Bytes rewritten at a time, so that freshness does not suffer.
-const REWRITE_BYTES_MAX: u64 = 512 << 20;
-
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Compaction {
@@ -115,109 +101,25 @@ struct Rewritten {
     files: Vec<NewFile>,
     moved: Vec<Moved>,
     writer: Option<(DataFileWriter, usize)>,
+    /// Of the rows that are written now; files come partition by partition.
+    partition: Option<Struct>,
     keys: Vec<KeyHash>,
-}
-
-fn is_small(file: &FileState) -> bool {
-    file.file.file_size_in_bytes() < SMALL_BYTES
-}
-
-/// Whether its deleted rows alone make it worth rewriting.
-fn is_worn(file: &FileState) -> bool {
-    file.committed.len() * DELETED_ONE_IN > file.file.record_count()
-        && file.file.file_size_in_bytes() >= TINY_BYTES
-}
-
-/// Small files, by number, that go well into one.
-fn mergeable(state: &TableState) -> Vec<u32> {
-    let small = state.committed_files().filter(|(_, file)| is_small(file));
-    together(small.map(|(number, file)| (file.file.file_size_in_bytes(), number)))
-}
-
-/// Of files given by size and number, the smallest ones, none of which clearly outweighs all that are smaller: then a row is
-/// rewritten as often as its table doubles, not as often as a dozen commits were made (size-tiered compaction).
-fn together(files: impl Iterator<Item = (u64, u32)>) -> Vec<u32> {
-    let mut files: Vec<(u64, u32)> = files.collect();
-    files.sort_unstable();
-    let mut smaller = 0;
-    let fits = |(bytes, number): (u64, u32)| {
-        // Files of one size differ a little.
-        let fits = bytes <= TINY_BYTES || smaller == 0 || bytes <= smaller + smaller / 2;
-        smaller += bytes;
-        fits.then_some(number)
-    };
-    files.into_iter().map_while(fits).collect()
-}
-
-/// Whether the table has come to a shape that costs its readers.
-pub fn is_due(state: &TableState) -> bool {
-    if state.has_equality_deletes || !state.metadata.default_partition_spec().is_unpartitioned() {
-        return false;
-    }
-    mergeable(state).len() > SMALL_FILES_MAX
-        || has_many_deletes(state)
-        || state.committed_files().any(|(_, file)| is_worn(file))
-}
-
-/// Whether there are more delete files than one per data file, and many.
-fn has_many_deletes(state: &TableState) -> bool {
-    state.delete_files.len() > DELETE_FILES_MAX.max(state.live.len())
-}
-
-/// The files to rewrite, by number. `everything`: all small files and all with a deleted row.
-fn chosen(state: &TableState, everything: bool) -> Vec<u32> {
-    let live = state.committed_files();
-    let mut chosen: Vec<u32> = if everything {
-        live.filter(|(_, file)| is_small(file) || !file.committed.is_empty())
-            .map(|(number, _)| number)
-            .collect()
-    } else {
-        live.filter(|(_, file)| is_worn(file)).map(|(number, _)| number).collect()
-    };
-    if !everything {
-        let merged = mergeable(state);
-        if merged.len() >= MERGED_MIN {
-            let more: Vec<u32> = merged.into_iter().filter(|number| !chosen.contains(number)).collect();
-            chosen.extend(more);
-        }
-        let mut bytes = 0;
-        chosen.retain(|number| {
-            let wanted = bytes < REWRITE_BYTES_MAX;
-            bytes += state.file(*number).map_or(0, |file| file.file.file_size_in_bytes());
-            wanted
-        });
-    }
-    // One small file alone gains nothing.
-    if let [only] = chosen[..]
-        && state.file(only).is_some_and(|file| file.committed.is_empty())
-    {
-        chosen.clear();
-    }
-    chosen
 }
 
 impl Compact {
     /// Of the small and worn files of a table. `everything`: also files with a single deleted row, without a bound on
-    /// bytes.
-    pub fn begin(state: &TableState, everything: bool) -> Self {
-        let files = chosen(state, everything).into_iter().filter_map(|number| {
-            let file = state.file(number)?;
-            Some((number, Arc::clone(&file.file), Arc::clone(&file.committed)))
-        });
+    /// bytes. `schema`: the table's columns.
+    pub fn begin(base: Base, schema: SchemaRef, shape: &Shape, everything: bool) -> Self {
         let report = Compaction {
-            files_before: state.live.len(),
-            files_after: state.live.len(),
-            delete_files_before: state.delete_files.len(),
-            delete_files_after: state.delete_files.len(),
+            files_before: base.view.files.len(),
+            files_after: base.view.files.len(),
+            delete_files_before: base.delete_files.len(),
+            delete_files_after: base.delete_files.len(),
             ..Compaction::default()
         };
-        Self {
-            base: Base::of(state),
-            files: files.collect(),
-            schema: Arc::clone(&state.schema),
-            fold: everything || has_many_deletes(state),
-            report,
-        }
+        let files = shape.chosen(everything);
+        let files = files.into_iter().map(|file| (file.number, file.file, file.deleted)).collect();
+        Self { base, files, schema, fold: everything || shape.has_many_deletes(), report }
     }
 
     /// Rewrites the files and folds delete files, in one commit. Nothing changes for readers but speed.
@@ -225,6 +127,12 @@ impl Compact {
         let mut rewritten = Rewritten::default();
         for (number, file, deleted) in &self.files {
             self.report.bytes_rewritten += file.file_size_in_bytes();
+            if rewritten.partition.as_ref().is_some_and(|partition| partition != file.partition())
+                && let Some((open, _)) = rewritten.writer.take()
+            {
+                self.finish_file(committer, open, &mut rewritten).await?;
+            }
+            rewritten.partition = Some(file.partition().clone());
             rewritten.moved.push(Moved { old: *number, deleted: Arc::clone(deleted), pieces: Vec::new() });
             self.rewrite(committer, file, deleted, &mut rewritten).await?;
         }
@@ -271,6 +179,22 @@ impl Compact {
         covering
     }
 
+    /// A new file of the partition of an old one.
+    async fn open_file(
+        &self,
+        committer: &Committer,
+        old: &DataFile,
+    ) -> Result<DataFileWriter, LakehouseError> {
+        let (factory, metadata) = (committer.factory(&self.base), self.base.metadata());
+        let spec = metadata.default_partition_spec();
+        if spec.is_unpartitioned() {
+            return factory.data(metadata).await;
+        }
+        let schema = Arc::clone(metadata.current_schema());
+        let partition = PartitionKey::new(spec.as_ref().clone(), schema, old.partition().clone());
+        factory.data_in(metadata, &partition).await
+    }
+
     async fn finish_file(
         &self,
         committer: &Committer,
@@ -312,7 +236,7 @@ impl Compact {
             }
             let (mut to, bytes) = match out.writer.take() {
                 Some(open) => open,
-                None => (committer.factory(&self.base).data(self.base.metadata()).await?, 0),
+                None => (self.open_file(committer, file).await?, 0),
             };
             let piece = Piece { old_row, file: out.files.len(), new_row: row_number(to.rows() as usize)? };
             if let Some(moved) = out.moved.last_mut()
@@ -374,55 +298,5 @@ mod tests {
             Moved { old: 0, deleted: Arc::new(deleted), pieces: vec![piece(0, 0, 100), piece(5, 1, 0)] };
         let places: Vec<_> = [1, 2, 5, 8, 10].into_iter().map(|row| moved.place(row).unwrap()).collect();
         assert_eq!(places, [(0, 100), (0, 101), (1, 0), (1, 3), (1, 4)]);
-    }
-
-    #[test]
-    fn rows_are_rewritten_as_often_as_their_table_doubles() {
-        const COMMITS: u32 = 3_000;
-        const COMMIT_BYTES: u64 = 4 * TINY_BYTES;
-        let mut files: Vec<(u64, u32)> = Vec::new();
-        let (mut rewritten, mut most) = (0, 0);
-        for number in 0..COMMITS {
-            files.push((COMMIT_BYTES, number));
-            most = most.max(files.len());
-            let small = files.iter().copied().filter(|(bytes, _)| *bytes < SMALL_BYTES);
-            let merged = together(small);
-            if merged.len() > SMALL_FILES_MAX {
-                let bytes: u64 =
-                    files.iter().filter(|(_, number)| merged.contains(number)).map(|(bytes, _)| bytes).sum();
-                files.retain(|(_, number)| !merged.contains(number));
-                files.push((bytes, number));
-                rewritten += bytes;
-            }
-        }
-        let written = u64::from(COMMITS) * COMMIT_BYTES;
-        assert_eq!(files.iter().map(|(bytes, _)| bytes).sum::<u64>(), written);
-        assert!(rewritten <= 3 * written, "{}", rewritten as f64 / written as f64);
-        let large = written.div_ceil(SMALL_BYTES) as usize;
-        assert!(most <= large + 3 * SMALL_FILES_MAX, "{most} files");
-    }
-
-    #[test]
-    fn files_of_about_one_size_go_together() {
-        let sizes = (0..20_u64).map(|n| TINY_BYTES * 2 + n * 3_001 % 20_000);
-        assert_eq!(together(sizes.zip(0..)).len(), 20);
-    }
-
-    #[test]
-    fn a_file_that_outweighs_all_smaller_ones_stays() {
-        let mib = |sizes: &[u64]| together(sizes.iter().map(|size| size << 20).zip(0..));
-        assert_eq!(mib(&[15, 1, 1, 1]), [1, 2, 3]);
-        let mut tiny = vec![10 << 20];
-        tiny.extend([1_000; 8]);
-        assert_eq!(together(tiny.into_iter().zip(0..)), [1, 2, 3, 4, 5, 6, 7, 8]);
-        let mut commits = vec![TINY_BYTES + 1];
-        commits.extend([10_000; 12]);
-        assert_eq!(
-            together(commits.into_iter().zip(0..)).len(),
-            12,
-            "the merged one waits for as many bytes again"
-        );
-        assert_eq!(mib(&[1, 2, 4, 8]), [0], "no two of them");
-        assert_eq!(together([(1, 7), (2, 8)].into_iter()), [7, 8]);
     }
 }

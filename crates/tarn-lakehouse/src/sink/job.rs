@@ -7,10 +7,11 @@ use tarn_core::{FaultReport, RequestContext};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::compact::{self, Compact, Compacted};
+use super::compact::{Compact, Compacted};
 use super::expire;
 use super::flush::{Base, Committed, Flush, Flushed, JobFault, thaw};
 use super::open::Open;
+use super::shape::Shape;
 use super::{BACK_OFF, Sink, TAIL_WAIT, is_conflict};
 use crate::error::LakehouseError;
 
@@ -152,8 +153,10 @@ impl Sink {
         let everything = !self.compact_asked.is_empty();
         // A commit in the middle of a source transaction could not be shown before its end.
         let may_serve = open.settled && open.is_unkept && !is_paused;
-        if everything || (may_serve && compact::is_due(&open.state)) {
-            let work = Compact::begin(&open.state, everything);
+        let shape = (everything || may_serve).then(|| Shape::of(&open.state));
+        if let Some(shape) = shape.filter(|shape| everything || shape.is_due()) {
+            let (base, schema) = (Base::of(&open.state), Arc::clone(&open.state.schema));
+            let work = Compact::begin(base, schema, &shape, everything);
             let task = async move { Done::Compact(work.run(&committer, &ctx).await) };
             self.spawn(open, Kind::Compact, task);
         } else if may_serve && expire::is_due(&open.state.metadata, self.context.env.clock.now_ms()) {

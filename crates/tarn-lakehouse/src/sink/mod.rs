@@ -20,6 +20,7 @@ mod orphans;
 mod read;
 mod rows;
 mod run;
+mod shape;
 mod state;
 
 use std::path::PathBuf;
@@ -38,12 +39,14 @@ use job::Done;
 use open::Open;
 
 pub(crate) use budget::HotBudget;
+pub(crate) use compact::Compact;
 pub use compact::Compaction;
 pub use config::{SinkConfig, SinkSpec, SinkStatus};
-pub(crate) use expire::delete_old_metadata;
+pub(crate) use expire::{delete_old_metadata, is_due as expiry_is_due};
 pub(crate) use flush::{Base, Committer, JobFault};
 pub(crate) use index::{KeyHash, KeyHasher};
 pub(crate) use read::{conform, read_rows};
+pub(crate) use shape::Shape;
 pub(crate) use state::RunFolder;
 
 /// What the sink is asked from outside.

@@ -11,4 +11,5 @@ mod history;
 mod large;
 mod mapping;
 mod rows;
+mod statements;
 mod world;

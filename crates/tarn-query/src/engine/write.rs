@@ -209,7 +209,7 @@ impl Session {
     ) -> Result<u64, QueryError> {
         let mut attempt = 1;
         loop {
-            match self.attempt(change, statement, name).await? {
+            match Box::pin(self.attempt(change, statement, name)).await? {
                 Attempt::Done(rows) => return Ok(rows),
                 Attempt::Lost(error) if attempt == ATTEMPTS_MAX => return Err(error),
                 Attempt::Lost(error) => {

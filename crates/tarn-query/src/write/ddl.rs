@@ -18,6 +18,9 @@ use crate::engine::CATALOG;
 use crate::sql::PartitionTerm;
 use crate::tables::TableChange;
 
+/// Old metadata files that a new table keeps; the default of 100 would keep megabytes that nobody reads.
+const METADATA_FILES_MAX: &str = "10";
+
 /// What a statement that is not about rows does.
 #[derive(Debug)]
 pub(crate) enum Definition {
@@ -220,6 +223,7 @@ fn new_table(
     }
     let made = table_schema(&name.to_string(), columns, key);
     let (schema, mut properties) = made.map_err(|error| QueryError::from_fault(&error))?;
+    properties.insert("write.metadata.previous-versions-max".into(), METADATA_FILES_MAX.into());
     properties.extend(more);
     let mut spec = UnboundPartitionSpec::builder().with_spec_id(0);
     for term in terms {
