@@ -336,7 +336,7 @@ def test_http_errors_name_place_kind_and_neighbour(tarn):
     assert raised.value.error["position"] == {"line": 2, "column": 3}
     assert "customer" in raised.value.error["hint"] + raised.value.error["message"]
     for sql in ("", "   ", "SELECT", "DROP TABLE shop.orders; SELECT 1", "\x00", "SELECT " + "(" * 5000 + "1" + ")" * 5000,
-                "SELECT 1/0", "SELECT CAST('x' AS int)", "INSERT INTO shop.orders VALUES (1, 'x')"):
+                "SELECT 1/0", "SELECT CAST('x' AS int)", "INSERT INTO shop.orders VALUES (1, 'x', 2)"):
         with pytest.raises(ApiError) as raised:
             tarn.query(sql)
         assert raised.value.status in (400, 422, 501), (sql[:40], raised.value)

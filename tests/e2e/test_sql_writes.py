@@ -10,7 +10,7 @@ import random
 import psycopg
 import pytest
 from rig.postgres import Postgres
-from rig.readers import readers
+from rig.readers import open_pyiceberg, readers
 from rig.tarn import Tarn
 
 SEED = int(os.environ.get("TARN_SEED", random.SystemRandom().randrange(2**31)))
@@ -261,3 +261,93 @@ def test_statements_are_open_to_every_protocol_and_to_editors_only(make_tarn):
         cursor.adbc_statement.set_sql_query("UPDATE shop.item SET name = upper(name)")
         assert cursor.adbc_statement.execute_update() == 4
     assert tarn.rows("SELECT id, name FROM shop.item ORDER BY id") == [[1, "A"], [2, "B"], [3, "C"], [4, "CHANGED"]]
+
+
+# Columns of rows about a table that PyIceberg shows in the same form.
+ABOUT = {
+    "snapshots": ["snapshot_id", "parent_id", "operation", "manifest_list"],
+    "history": ["snapshot_id", "parent_id", "is_current_ancestor"],
+    "refs": ["name", "type", "snapshot_id"],
+    "manifests": [
+        "content", "path", "length", "partition_spec_id", "added_snapshot_id", "added_data_files_count",
+        "existing_data_files_count", "deleted_data_files_count", "added_delete_files_count",
+        "existing_delete_files_count", "deleted_delete_files_count"],
+    "all_manifests": ["content", "path", "length", "added_snapshot_id"],
+    "entries": ["status", "snapshot_id", "sequence_number", "file_sequence_number"],
+    "files": ["content", "file_path", "file_format", "spec_id", "record_count", "file_size_in_bytes"],
+    "data_files": ["content", "file_path", "record_count"],
+    "delete_files": ["content", "file_path", "record_count"],
+    "all_files": ["content", "file_path", "record_count"],
+    "partitions": ["spec_id", "record_count", "file_count", "position_delete_record_count", "position_delete_file_count"],
+    "metadata_log_entries": ["file", "latest_snapshot_id", "latest_schema_id", "latest_sequence_number"],
+}
+
+
+@pytest.mark.parametrize("partitioning", ["", "PARTITIONED BY (bucket(3, id))"])
+def test_rows_about_a_table_are_those_that_pyiceberg_shows(tarn: Tarn, partitioning: str):
+    with connect(tarn) as connection:
+        run = connection.execute
+        run("CREATE SCHEMA shop")
+        run(f"CREATE TABLE shop.item (id bigint PRIMARY KEY, name text) {partitioning}")
+        run("INSERT INTO shop.item VALUES " + ", ".join(f"({n}, 'row {n}')" for n in range(20)))
+        run("CALL create_tag('shop.item', 'first')")
+        run("DELETE FROM shop.item WHERE id < 3")
+        run("UPDATE shop.item SET name = 'changed' WHERE id = 7")
+        run("CALL create_branch('shop.item', 'side')")
+        table = open_pyiceberg(tarn).load_table("shop.item")
+        for kind, columns in ABOUT.items():
+            ours = run(f"SELECT {', '.join(columns)} FROM shop.item.{kind}").fetchall()
+            theirs = getattr(table.inspect, kind)().select(columns).to_pylist()
+            theirs = [tuple(row[name] for name in columns) for row in theirs]
+            assert sorted(ours, key=repr) == sorted(theirs, key=repr), kind
+        # The other spelling, and what does not exist.
+        assert run('SELECT count(*) FROM shop."item$snapshots"').fetchone() == (3,)
+        with pytest.raises(psycopg.Error, match="no rows `snapshot`") as raised:
+            run('SELECT * FROM shop."item$snapshot"')
+        assert "item$snapshots" in raised.value.diag.message_hint
+        with pytest.raises(psycopg.Error, match="not found"):
+            run("SELECT * FROM shop.nope.snapshots")
+
+
+def test_a_table_goes_back_to_a_name_or_a_snapshot(tarn: Tarn):
+    with connect(tarn) as connection:
+        run = connection.execute
+        run("CREATE TABLE item (id bigint PRIMARY KEY, name text)")
+        run("INSERT INTO item VALUES (1, 'a')")
+        assert run("CALL create_tag('main.item', 'before the sale')").statusmessage == "CALL"
+        run("INSERT INTO item VALUES (2, 'b')")
+        run("CALL create_tag('item', 'after')")
+        run("UPDATE item SET name = 'c'")
+        now, then = "SELECT * FROM item ORDER BY id", "SELECT * FROM item FOR VERSION AS OF '{}' ORDER BY id"
+        assert run(now).fetchall() == [(1, "c"), (2, "c")]
+        assert run(then.format("before the sale")).fetchall() == [(1, "a")]
+        assert run(then.format("after")).fetchall() == [(1, "a"), (2, "b")]
+        run("CALL rollback_to_tag('item', 'after')")
+        assert run(now).fetchall() == [(1, "a"), (2, "b")]
+        run("INSERT INTO item VALUES (3, 'd')")
+        (first,) = run("SELECT snapshot_id FROM main.item.snapshots ORDER BY committed_at LIMIT 1").fetchone()
+        run(f"CALL rollback_to_snapshot('item', {first})")
+        assert run(now).fetchall() == [(1, "a")]
+        for reader, read in readers(tarn).items():
+            assert read("main.item").to_pylist() == [{"id": 1, "name": "a"}], reader
+        run("INSERT INTO item VALUES (2, 'again')")
+        run("CALL drop_tag('item', 'after')")
+        assert run("SELECT name, type FROM main.item.refs ORDER BY 1").fetchall() == [
+            ("before the sale", "TAG"), ("main", "BRANCH")]
+        wrong = {
+            "CALL create_tag('item', 'before the sale')": ("exists already", ""),
+            "CALL create_tag('item', 'x', 42)": ("no snapshot 42", ""),
+            "CALL create_tag('item')": ("is not called like this", "CALL create_tag("),
+            "CALL make_tag('item', 'x')": ("no procedure `make_tag`", "create_tag"),
+            "CALL drop_branch('item', 'main')": ("`main` is table", ""),
+            "CALL drop_tag('item', 'after')": ("no snapshot named `after`", ""),
+            "CALL rollback_to_snapshot('item', 42)": ("no snapshot 42", ""),
+            "CALL rollback_to_timestamp('item', '1970-01-02')": ("no snapshot at 1970-01-02", ""),
+            "SELECT * FROM item FOR VERSION AS OF 'nope'": ("no snapshot named `nope`", ""),
+        }
+        for statement, (message, hint) in wrong.items():
+            with pytest.raises(psycopg.Error) as raised:
+                run(statement)
+            assert message in raised.value.diag.message_primary, f"{statement}: {raised.value}"
+            assert hint in (raised.value.diag.message_hint or ""), f"{statement}: {raised.value}"
+        assert run(now).fetchall() == [(1, "a"), (2, "again")]

@@ -281,6 +281,18 @@ impl Lakehouse {
         Ok(view)
     }
 
+    /// The state of a table at a branch or tag. Errors: `TableNotFound`, `SnapshotNotFound`.
+    pub async fn view_at_ref(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        reference: &str,
+    ) -> Result<Arc<TableView>, LakehouseError> {
+        let table = self.catalog.load_table(ctx, name).await?;
+        let snapshot_id = crate::refs::snapshot_of(name, &table.metadata, reference)?;
+        self.view_at_snapshot(ctx, name, snapshot_id).await
+    }
+
     /// The state of a table at a time, milliseconds since 1970 UTC: its last snapshot not after it.
     /// Errors: `TableNotFound`, `SnapshotNotFound` before the first kept snapshot.
     pub async fn view_at_time(

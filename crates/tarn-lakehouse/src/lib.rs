@@ -5,10 +5,12 @@ mod catalog;
 mod data_file;
 mod describe;
 mod error;
+mod inspect;
 mod io;
 mod lakehouse;
 mod load;
 mod manifest;
+mod refs;
 mod sink;
 mod snapshot;
 mod tidy;
@@ -24,10 +26,12 @@ pub use describe::{
     TableSummary,
 };
 pub use error::LakehouseError;
+pub use inspect::{METADATA_KINDS, MetadataKind};
 pub use io::Warehouse;
 pub use lakehouse::{Lakehouse, LakehouseMemory};
 pub use load::ViewLoader;
 pub use manifest::ManifestCache;
+pub use refs::{RefKind, TableRef};
 pub use sink::{Compaction, SinkConfig, SinkSpec, SinkStatus};
 pub use snapshot::{Produced, RowDelta};
 pub use view::{DataFileView, DeadRows, EqualityDeleteView, HotBatch, TableView};

@@ -31,7 +31,7 @@ use crate::types::{arrow_schema, key_of};
 use crate::view::{DataFileView, TableView};
 
 /// How long a statement waits for a sink to commit what it has in memory.
-const FLUSH_WAIT: Duration = Duration::from_secs(30);
+pub(crate) const FLUSH_WAIT: Duration = Duration::from_secs(30);
 /// Rows after which the next data file starts.
 const FILE_ROWS_MAX: u64 = 4_000_000;
 /// Files that may be open at a time, each of another partition; the fullest is closed for the next.

@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn the_disk_of_this_folder_has_a_size() {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        // Tests run in the folder of their package, wherever they were compiled.
+        let here = Path::new(".");
         let space = disk_space(here).expect("a disk");
         assert!(space.total_bytes >= space.free_bytes && space.total_bytes > 0);
         assert!(folder_bytes(&here.join("src")) > 1_000);

@@ -3,19 +3,24 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use tarn_core::{FaultKind, RequestContext, TableName};
-use tarn_lakehouse::{CreateTable, Lakehouse, LakehouseError, TableAlteration, TableView, TableWriter};
+use tarn_lakehouse::{
+    CreateTable, Lakehouse, LakehouseError, MetadataKind, RefKind, TableAlteration, TableView, TableWriter,
+};
 
 use crate::QueryError;
 
 /// A state of a table in the past.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AsOf {
     /// As the snapshot with this id left it.
     Snapshot(i64),
     /// As it was at this time, in milliseconds since 1970-01-01 UTC: the last snapshot committed by then.
     TimestampMs(i64),
+    /// As the branch or tag of this name has it.
+    Ref(Arc<str>),
 }
 
 /// A change of the catalog or of a table as a whole.
@@ -67,6 +72,31 @@ pub enum TableChange {
         /// Nothing happens where it does not exist.
         if_exists: bool,
     },
+    /// A snapshot of a table gets a name.
+    CreateRef {
+        /// The table.
+        table: TableName,
+        /// Branch or tag.
+        kind: RefKind,
+        /// The name.
+        name: String,
+        /// The snapshot; the newest without one.
+        snapshot_id: Option<i64>,
+    },
+    /// A name of a snapshot goes.
+    DropRef {
+        /// The table.
+        table: TableName,
+        /// The name.
+        name: String,
+    },
+    /// A table goes back to a state of before.
+    RollBack {
+        /// The table.
+        table: TableName,
+        /// The state.
+        to: AsOf,
+    },
     /// Small and worn files of a table are rewritten.
     Optimize {
         /// Its name.
@@ -98,6 +128,16 @@ pub trait Tables: Send + Sync + Debug {
         name: &TableName,
         as_of: AsOf,
     ) -> Result<Option<Arc<TableView>>, QueryError>;
+
+    /// Rows about a table, such as its snapshots; `None` where there is no such table, or none of these rows.
+    async fn inspect(
+        &self,
+        _ctx: &RequestContext,
+        _name: &TableName,
+        _kind: MetadataKind,
+    ) -> Result<Option<RecordBatch>, QueryError> {
+        Ok(None)
+    }
 
     /// Begins a change of the rows of a table; `None` where there is no such table. Errors: the tables behind this port
     /// are only read.
@@ -179,7 +219,21 @@ impl Tables for LakeTables {
         found(match as_of {
             AsOf::Snapshot(id) => self.lakehouse.view_at_snapshot(ctx, name, id).await,
             AsOf::TimestampMs(ms) => self.lakehouse.view_at_time(ctx, name, ms).await,
+            AsOf::Ref(reference) => self.lakehouse.view_at_ref(ctx, name, &reference).await,
         })
+    }
+
+    async fn inspect(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        kind: MetadataKind,
+    ) -> Result<Option<RecordBatch>, QueryError> {
+        match self.lakehouse.inspect(ctx, name, kind).await {
+            Ok(rows) => Ok(Some(rows)),
+            Err(LakehouseError::TableNotFound { .. }) => Ok(None),
+            Err(error) => Err(QueryError::from_fault(&error)),
+        }
     }
 
     async fn write(&self, ctx: &RequestContext, name: &TableName) -> Result<Option<TableWriter>, QueryError> {
@@ -224,6 +278,11 @@ impl LakeTables {
             TableChange::AlterTable { name, changes, if_exists } => {
                 (lakehouse.alter(ctx, &name, &changes).await, if_exists)
             }
+            TableChange::CreateRef { table, kind, name, snapshot_id } => {
+                (lakehouse.create_ref(ctx, &table, (kind, &name), snapshot_id).await, false)
+            }
+            TableChange::DropRef { table, name } => (lakehouse.drop_ref(ctx, &table, &name).await, false),
+            TableChange::RollBack { table, to } => (self.rolled_back(ctx, &table, to).await, false),
             TableChange::Optimize { name } => (lakehouse.compact(ctx, &name).await.map(drop), false),
         };
         match done {
@@ -235,6 +294,26 @@ impl LakeTables {
             ) if forgives => Ok(false),
             Err(error) => Err(QueryError::from_fault(&error)),
         }
+    }
+
+    async fn rolled_back(
+        &self,
+        ctx: &RequestContext,
+        table: &TableName,
+        to: AsOf,
+    ) -> Result<(), LakehouseError> {
+        let snapshot_id = match to {
+            AsOf::Snapshot(id) => id,
+            AsOf::TimestampMs(ms) => {
+                let then = self.lakehouse.view_at_time(ctx, table, ms).await?;
+                then.snapshot_id.unwrap_or_default()
+            }
+            AsOf::Ref(name) => {
+                let named = self.lakehouse.view_at_ref(ctx, table, &name).await?;
+                named.snapshot_id.unwrap_or_default()
+            }
+        };
+        self.lakehouse.roll_back(ctx, table, snapshot_id).await
     }
 
     /// A table that a topic feeds would come back with the next change.

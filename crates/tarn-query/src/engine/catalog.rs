@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemTable, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::TableType;
 use tarn_core::{RequestContext, Sealed, TableName};
+use tarn_lakehouse::{METADATA_KINDS, MetadataKind};
 use tokio::sync::Mutex;
 
 use crate::engine::EngineCore;
@@ -102,11 +103,32 @@ impl QueryCatalog {
         if let Some(table) = pins.get(&key) {
             return Ok(Some(Arc::clone(table)));
         }
-        let found = self.look_up(&key.0, as_of).await?;
+        let found = self.look_up(&key.0, key.1.clone()).await?;
         if let Some(table) = &found {
             pins.insert(key, Arc::clone(table));
         }
         Ok(found)
+    }
+
+    /// Rows about a table, such as `shop.item$snapshots`. Errors: they are of an unknown kind.
+    async fn rows_about(
+        &self,
+        namespace: &str,
+        table: &str,
+        kind: &str,
+    ) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        let Ok(name) = TableName::new(namespace, table) else { return Ok(None) };
+        let Some(known) = MetadataKind::parse(kind) else {
+            let near = tarn_core::nearest(kind, METADATA_KINDS.iter().map(|(name, _)| *name));
+            let hint = match near {
+                Some(near) => format!("did you mean `\"{table}${near}\"`?"),
+                None => METADATA_KINDS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
+            };
+            let message = format!("tables have no rows `{kind}` about themselves");
+            return Err(QueryError::plan(message, None, Some(hint)).into());
+        };
+        let Some(rows) = self.core.tables.inspect(&self.ctx, &name, known).await? else { return Ok(None) };
+        Ok(Some(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?)))
     }
 
     async fn look_up(
@@ -137,7 +159,54 @@ impl CatalogProviderList for LakeCatalogs {
     }
 
     fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
-        (name == CATALOG).then(|| Arc::new(LakeCatalog(Arc::clone(&self.0))) as Arc<dyn CatalogProvider>)
+        if name == CATALOG {
+            return Some(Arc::new(LakeCatalog(Arc::clone(&self.0))));
+        }
+        // `namespace.table.snapshots`, as Spark writes it.
+        Some(Arc::new(AboutCatalog { catalog: Arc::clone(&self.0), namespace: name.to_string() }))
+    }
+}
+
+/// The tables of a namespace, each a schema of the rows about it.
+#[derive(Debug)]
+struct AboutCatalog {
+    catalog: Arc<QueryCatalog>,
+    namespace: String,
+}
+
+impl CatalogProvider for AboutCatalog {
+    fn schema_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let (catalog, namespace) = (Arc::clone(&self.catalog), self.namespace.clone());
+        Some(Arc::new(AboutTable { catalog, namespace, table: name.to_string() }))
+    }
+}
+
+#[derive(Debug)]
+struct AboutTable {
+    catalog: Arc<QueryCatalog>,
+    namespace: String,
+    table: String,
+}
+
+#[async_trait]
+impl SchemaProvider for AboutTable {
+    fn table_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        match MetadataKind::parse(name) {
+            Some(_) => self.catalog.rows_about(&self.namespace, &self.table, name).await,
+            None => Ok(None),
+        }
+    }
+
+    fn table_exist(&self, _: &str) -> bool {
+        false
     }
 }
 
@@ -174,6 +243,9 @@ impl SchemaProvider for LakeSchema {
     }
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        if let Some((table, kind)) = name.split_once('$') {
+            return self.catalog.rows_about(&self.namespace, table, kind).await;
+        }
         if let Some(base) = name.strip_suffix(ROWS_MARK) {
             let target = self.catalog.target.as_ref();
             let own = target.filter(|(known, _)| known.namespace() == self.namespace && known.name() == base);

@@ -100,6 +100,7 @@ fn classify(statement: DfStatement, text: &SqlText) -> Result<Action, QueryError
             | Statement::AlterTable(_)
             | Statement::Drop { .. }
             | Statement::Truncate(_)
+            | Statement::Call(_)
             | Statement::OptimizeTable { .. } => Ok(Action::Write(inner.clone())),
             Statement::ShowTables { .. }
             | Statement::ShowColumns { .. }
@@ -218,7 +219,7 @@ fn refuse(text: &SqlText) -> QueryError {
         }
         _ => (
             words,
-            "possible are SELECT, SHOW, DESCRIBE, EXPLAIN, SET, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, OPTIMIZE, and \
+            "possible are SELECT, SHOW, DESCRIBE, EXPLAIN, SET, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, OPTIMIZE, CALL, and \
              CREATE, ALTER and DROP of tables",
         ),
     };

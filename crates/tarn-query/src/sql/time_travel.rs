@@ -16,9 +16,10 @@ use crate::{AsOf, QueryError};
 
 const VERSION_MARK: &str = "@version:";
 const TIME_MARK: &str = "@time:";
+const REF_MARK: &str = "@ref:";
 
 /// One `AS OF` and the name it follows.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Travel {
     table_at: Location,
     as_of: AsOf,
@@ -77,19 +78,25 @@ fn value_of(kind: Kind, tokens: &[TokenWithSpan]) -> Result<Option<(AsOf, usize)
         _ => return Ok(None),
     };
     let as_of = match kind {
-        Kind::Version => text.trim().parse().ok().map(AsOf::Snapshot),
+        // A number is a snapshot, also in quotes; another text names a branch or tag.
+        Kind::Version => match text.trim().parse() {
+            Ok(id) => Some(AsOf::Snapshot(id)),
+            Err(_) => Some(text.trim()).filter(|name| is_ref(name)).map(|name| AsOf::Ref(name.into())),
+        },
         Kind::Time => parse_time_ms(text).map(AsOf::TimestampMs),
     };
     match as_of {
         Some(as_of) => Ok(Some((as_of, skip + 1))),
         None => Err(QueryError::Syntax {
             message: match kind {
-                Kind::Version => format!("`{text}` is not a snapshot id"),
+                Kind::Version => format!("`{text}` is neither a snapshot id nor the name of a branch or tag"),
                 Kind::Time => format!("`{text}` is not a time"),
             },
             position: position(token.span.start),
             hint: Some(match kind {
-                Kind::Version => "write the id as a number; the table's page lists its snapshots".into(),
+                Kind::Version => {
+                    "the table's page lists its snapshots, and `SELECT * FROM \"t$refs\"` its names".into()
+                }
                 Kind::Time => {
                     "write it like '2026-01-31 12:00:00' (UTC) or '2026-01-31T12:00:00+08:00'".into()
                 }
@@ -98,8 +105,14 @@ fn value_of(kind: Kind, tokens: &[TokenWithSpan]) -> Result<Option<(AsOf, usize)
     }
 }
 
+/// Whether a text can name a branch or tag.
+pub(crate) fn is_ref(name: &str) -> bool {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ' ');
+    (1..=256).contains(&name.len()) && name.chars().all(plain)
+}
+
 /// Milliseconds since 1970 of a time as people write it; without an offset it is UTC.
-fn parse_time_ms(text: &str) -> Option<i64> {
+pub(crate) fn parse_time_ms(text: &str) -> Option<i64> {
     let text = text.trim();
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(time.timestamp_millis());
@@ -177,9 +190,10 @@ impl VisitorMut for Rename<'_> {
         }
         // Quoted, an unquoted name keeps its meaning only in small letters.
         let base = if last.quote_style.is_some() { last.value.clone() } else { last.value.to_lowercase() };
-        last.value = match travel.as_of {
+        last.value = match &travel.as_of {
             AsOf::Snapshot(id) => format!("{base}{VERSION_MARK}{id}"),
             AsOf::TimestampMs(ms) => format!("{base}{TIME_MARK}{ms}"),
+            AsOf::Ref(name) => format!("{base}{REF_MARK}{name}"),
         };
         last.quote_style = Some('"');
         ControlFlow::Continue(())
@@ -193,7 +207,8 @@ pub(crate) fn split_version(name: &str) -> (&str, Option<AsOf>) {
     let time = || {
         name.split_once(TIME_MARK).and_then(|(name, ms)| Some((name, AsOf::TimestampMs(ms.parse().ok()?))))
     };
-    match version.or_else(time) {
+    let named = || name.split_once(REF_MARK).map(|(name, reference)| (name, AsOf::Ref(reference.into())));
+    match version.or_else(time).or_else(named) {
         Some((name, as_of)) => (name, Some(as_of)),
         None => (name, None),
     }
@@ -233,5 +248,8 @@ mod tests {
     fn a_marked_name_splits_back() {
         assert_eq!(split_version("t@version:-3"), ("t", Some(AsOf::Snapshot(-3))));
         assert_eq!(split_version("t"), ("t", None));
+        let (_, named) = travels("select * from t FOR VERSION AS OF 'before the sale'");
+        assert_eq!(named, [AsOf::Ref("before the sale".into())]);
+        assert_eq!(split_version("t@ref:a/b"), ("t", Some(AsOf::Ref("a/b".into()))));
     }
 }

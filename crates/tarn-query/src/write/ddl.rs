@@ -13,6 +13,7 @@ use tarn_core::TableName;
 use tarn_lakehouse::{CreateTable, TableAlteration, table_schema};
 
 use super::columns::{defined, field, name_of};
+use super::procedure::called;
 use crate::QueryError;
 use crate::engine::CATALOG;
 use crate::sql::PartitionTerm;
@@ -106,6 +107,7 @@ pub(crate) fn definition(
             }
             _ => Err(refuse("TRUNCATE empties one table", "write `TRUNCATE TABLE t`")),
         },
+        Statement::Call(function) => called(function, namespace).map(Definition::Change),
         Statement::OptimizeTable { name, .. } => {
             table_name(name, namespace).map(|name| Definition::Change(TableChange::Optimize { name }))
         }

@@ -3,6 +3,7 @@
 mod apply;
 mod columns;
 mod ddl;
+mod procedure;
 mod rewrite;
 
 pub(crate) use apply::apply;

@@ -1,0 +1,179 @@
+//! Branches and tags: names for snapshots, which then stay; and the way back to one.
+
+use std::collections::HashSet;
+
+use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableMetadata};
+use iceberg::{TableRequirement, TableUpdate};
+use tarn_core::{RequestContext, TableName};
+
+use crate::error::LakehouseError;
+use crate::lakehouse::Lakehouse;
+
+/// What a name of a snapshot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefKind {
+    /// It moves: what is written to it becomes its next snapshot.
+    Branch,
+    /// It stays where it is.
+    Tag,
+}
+
+/// A name of a snapshot.
+#[derive(Clone, Debug)]
+pub struct TableRef {
+    /// The name; the table itself is the branch `main`.
+    pub name: String,
+    /// Branch or tag.
+    pub kind: RefKind,
+    /// Where it points.
+    pub snapshot_id: i64,
+    /// Milliseconds after which it may go.
+    pub max_ref_age_ms: Option<i64>,
+    /// Snapshots that a branch keeps at least.
+    pub min_snapshots_to_keep: Option<i64>,
+    /// Age up to which snapshots of a branch stay, milliseconds.
+    pub max_snapshot_age_ms: Option<i64>,
+}
+
+/// Names of a table's snapshots, by name. The metadata shows them one by one only, so they are read from its JSON form.
+pub fn refs(metadata: &TableMetadata) -> Vec<TableRef> {
+    let json = serde_json::to_value(metadata).unwrap_or_default();
+    let named = json.get("refs").and_then(|refs| refs.as_object());
+    let mut all: Vec<TableRef> = named
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, reference)| {
+            let number = |key: &str| reference.get(key).and_then(serde_json::Value::as_i64);
+            let is_tag = reference.get("type").and_then(serde_json::Value::as_str) == Some("tag");
+            Some(TableRef {
+                name: name.clone(),
+                kind: if is_tag { RefKind::Tag } else { RefKind::Branch },
+                snapshot_id: number("snapshot-id")?,
+                max_ref_age_ms: number("max-ref-age-ms"),
+                min_snapshots_to_keep: number("min-snapshots-to-keep"),
+                max_snapshot_age_ms: number("max-snapshot-age-ms"),
+            })
+        })
+        .collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+/// The snapshot of a name. Errors: `SnapshotNotFound`.
+pub(crate) fn snapshot_of(
+    table: &TableName,
+    metadata: &TableMetadata,
+    name: &str,
+) -> Result<i64, LakehouseError> {
+    let found = refs(metadata).into_iter().find(|reference| reference.name == name);
+    found.map(|reference| reference.snapshot_id).ok_or_else(|| LakehouseError::SnapshotNotFound {
+        table: table.to_string(),
+        wanted: format!("named `{name}`"),
+    })
+}
+
+/// Snapshots from which the current one came, itself included.
+fn ancestors(metadata: &TableMetadata) -> HashSet<i64> {
+    let mut next = metadata.current_snapshot_id();
+    let mut found = HashSet::new();
+    while let Some(id) = next.filter(|id| found.insert(*id)) {
+        next = metadata.snapshot_by_id(id).and_then(|snapshot| snapshot.parent_snapshot_id());
+    }
+    found
+}
+
+impl Lakehouse {
+    /// Gives a snapshot a name; the newest without one named. Errors: `AlreadyExists`, `SnapshotNotFound`.
+    pub async fn create_ref(
+        &self,
+        ctx: &RequestContext,
+        table: &TableName,
+        (kind, name): (RefKind, &str),
+        snapshot_id: Option<i64>,
+    ) -> Result<(), LakehouseError> {
+        self.flush(ctx, table, crate::write::FLUSH_WAIT).await;
+        let loaded = self.catalog().load_table(ctx, table).await?;
+        let metadata = &loaded.metadata;
+        if refs(metadata).iter().any(|known| known.name == name) {
+            let kind = if kind == RefKind::Tag { "tag" } else { "branch" };
+            return Err(LakehouseError::AlreadyExists { kind, name: name.to_string() });
+        }
+        let missing = |wanted: String| LakehouseError::SnapshotNotFound { table: table.to_string(), wanted };
+        let id = snapshot_id.or(metadata.current_snapshot_id());
+        let id = id.ok_or_else(|| missing("yet: nothing was written to it".into()))?;
+        if metadata.snapshot_by_id(id).is_none() {
+            return Err(missing(id.to_string()));
+        }
+        let retention = match kind {
+            RefKind::Branch => SnapshotRetention::branch(None, None, None),
+            RefKind::Tag => SnapshotRetention::Tag { max_ref_age_ms: None },
+        };
+        let reference = SnapshotReference::new(id, retention);
+        let update = TableUpdate::SetSnapshotRef { ref_name: name.to_string(), reference };
+        let requirements = vec![
+            TableRequirement::UuidMatch { uuid: metadata.uuid() },
+            TableRequirement::RefSnapshotIdMatch { r#ref: name.to_string(), snapshot_id: None },
+        ];
+        self.catalog().commit_table(ctx, table, requirements, vec![update]).await.map(drop)
+    }
+
+    /// Takes a name away; its snapshot stays as long as others do. Errors: `SnapshotNotFound`, `Invalid` for `main`.
+    pub async fn drop_ref(
+        &self,
+        ctx: &RequestContext,
+        table: &TableName,
+        name: &str,
+    ) -> Result<(), LakehouseError> {
+        if name == MAIN_BRANCH {
+            let what = format!(
+                "`{MAIN_BRANCH}` is table `{table}` itself; drop the table, or go back to a snapshot"
+            );
+            return Err(LakehouseError::Invalid { what });
+        }
+        let loaded = self.catalog().load_table(ctx, table).await?;
+        snapshot_of(table, &loaded.metadata, name)?;
+        let requirements = vec![TableRequirement::UuidMatch { uuid: loaded.metadata.uuid() }];
+        let update = TableUpdate::RemoveSnapshotRef { ref_name: name.to_string() };
+        self.catalog().commit_table(ctx, table, requirements, vec![update]).await.map(drop)
+    }
+
+    /// Goes back to a snapshot from which the table came; later ones stay until they expire. Errors: `SnapshotNotFound`;
+    /// `Invalid` where a topic feeds the table, whose rows since then would be missing, or where the snapshot is not one of
+    /// its past.
+    pub async fn roll_back(
+        &self,
+        ctx: &RequestContext,
+        table: &TableName,
+        snapshot_id: i64,
+    ) -> Result<(), LakehouseError> {
+        if let Some((topic, _)) = self.sink(ctx, table) {
+            let what = format!(
+                "table `{table}` cannot go back: topic `{topic}` feeds it, and what it brought since then would be \
+                 missing; copy the old state by `CREATE TABLE ... AS SELECT ... FOR VERSION AS OF {snapshot_id}`"
+            );
+            return Err(LakehouseError::Invalid { what });
+        }
+        let turn = self.turn(ctx, table);
+        let _turn = turn.lock().await;
+        let loaded = self.catalog().load_table(ctx, table).await?;
+        let metadata = &loaded.metadata;
+        if metadata.snapshot_by_id(snapshot_id).is_none() {
+            let (table, wanted) = (table.to_string(), snapshot_id.to_string());
+            return Err(LakehouseError::SnapshotNotFound { table, wanted });
+        }
+        if !ancestors(metadata).contains(&snapshot_id) {
+            let what = format!("snapshot {snapshot_id} is not one from which table `{table}` came");
+            return Err(LakehouseError::Invalid { what });
+        }
+        let requirements = vec![
+            TableRequirement::UuidMatch { uuid: metadata.uuid() },
+            TableRequirement::RefSnapshotIdMatch {
+                r#ref: MAIN_BRANCH.into(),
+                snapshot_id: metadata.current_snapshot_id(),
+            },
+        ];
+        let reference = SnapshotReference::new(snapshot_id, SnapshotRetention::branch(None, None, None));
+        let update = TableUpdate::SetSnapshotRef { ref_name: MAIN_BRANCH.into(), reference };
+        self.catalog().commit_table(ctx, table, requirements, vec![update]).await.map(drop)
+    }
+}
