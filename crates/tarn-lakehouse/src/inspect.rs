@@ -249,25 +249,25 @@ impl Inspection<'_> {
         columns.batch()
     }
 
-    /// Manifests of the current snapshot or of all, each once.
-    async fn manifest_files(&self, all: bool) -> Result<Vec<ManifestFile>, LakehouseError> {
+    /// Manifests of the current snapshot or of all, with the snapshot that names them.
+    async fn manifest_files(&self, all: bool) -> Result<Vec<(ManifestFile, i64)>, LakehouseError> {
         let snapshots: Vec<&Arc<Snapshot>> = match all {
             true => self.sorted_snapshots(),
             false => self.metadata.current_snapshot().into_iter().collect(),
         };
-        let (mut seen, mut found) = (HashSet::new(), Vec::new());
+        let mut found = Vec::new();
         for snapshot in snapshots {
             let version = self.metadata.format_version();
             let list = self.manifests.list(&self.table, snapshot.manifest_list(), version).await?;
-            found.extend(
-                list.entries().iter().filter(|file| seen.insert(file.manifest_path.clone())).cloned(),
-            );
+            let id = snapshot.snapshot_id();
+            found.extend(list.entries().iter().map(|file| (file.clone(), id)));
         }
         Ok(found)
     }
 
     async fn manifest_rows(&self, all: bool) -> Result<Result<RecordBatch, ArrowError>, LakehouseError> {
-        let files = self.manifest_files(all).await?;
+        let (files, named): (Vec<ManifestFile>, Vec<i64>) =
+            self.manifest_files(all).await?.into_iter().unzip();
         let count = |n: Option<u32>| n.map(i32::try_from).and_then(Result::ok);
         let of = |file: &ManifestFile, is_data: bool, n: Option<u32>| {
             let own = (file.content == ManifestContentType::Data) == is_data;
@@ -290,12 +290,19 @@ impl Inspection<'_> {
             let deleted = files.iter().map(|f| of(f, is_data, f.deleted_files_count));
             columns.int(&format!("deleted_{kind}_files_count"), deleted);
         }
+        if all {
+            // A manifest occurs once for each snapshot that names it.
+            columns.long("reference_snapshot_id", named.into_iter().map(Some));
+        }
         Ok(columns.batch())
     }
 
     async fn entries(&self, all: bool) -> Result<Vec<Entry>, LakehouseError> {
-        let mut entries = Vec::new();
-        for file in self.manifest_files(all).await? {
+        let (mut entries, mut seen) = (Vec::new(), HashSet::new());
+        for (file, _) in self.manifest_files(all).await? {
+            if !seen.insert(file.manifest_path.clone()) {
+                continue;
+            }
             let manifest = self.manifests.manifest(&self.table, &file).await?;
             let spec = manifest.metadata().partition_spec();
             for entry in manifest.entries() {
