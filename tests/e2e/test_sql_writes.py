@@ -6,9 +6,12 @@ The seed is printed; TARN_SEED repeats a history.
 import decimal
 import os
 import random
+import threading
 
 import psycopg
+import pyarrow as pa
 import pytest
+from pyiceberg.exceptions import CommitFailedException
 from rig.postgres import Postgres
 from rig.readers import open_pyiceberg, readers
 from rig.tarn import Tarn
@@ -226,6 +229,46 @@ def test_statements_that_fail_say_why_and_change_nothing(tarn: Tarn):
         # What a statement wrote before it failed is taken away again.
         files = [path for path in tarn.data.rglob("*.parquet") if "shop" in str(path)]
         assert len(files) == 1, files
+
+
+def test_statements_at_the_same_time_lose_nothing(tarn: Tarn):
+    """Several connections, and another engine that commits between their statements."""
+    with connect(tarn) as connection:
+        connection.execute("CREATE SCHEMA shop")
+        connection.execute("CREATE TABLE shop.log (who int, n bigint)")
+        connection.execute("CREATE TABLE shop.counter (id bigint PRIMARY KEY, n bigint)")
+        connection.execute("INSERT INTO shop.counter VALUES (1, 0), (2, 0)")
+    turns, failures = 12, []
+
+    def work(who: int) -> None:
+        try:
+            with connect(tarn) as own:
+                for n in range(turns):
+                    own.execute(f"INSERT INTO shop.log VALUES ({who}, {n})")
+                    own.execute(f"UPDATE shop.counter SET n = n + 1 WHERE id = {1 + n % 2}")
+        except Exception as error:  # noqa: BLE001
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=[who]) for who in range(3)]
+    for thread in threads:
+        thread.start()
+    catalog, foreign = open_pyiceberg(tarn), 0
+    while any(thread.is_alive() for thread in threads):
+        table = catalog.load_table("shop.log")
+        rows = pa.table({"who": pa.array([9], pa.int32()), "n": pa.array([foreign], pa.int64())})
+        try:
+            table.append(rows)
+            foreign += 1
+        except CommitFailedException:
+            # It has no way to try again by itself; nothing of it is there then.
+            pass
+    for thread in threads:
+        thread.join()
+    assert not failures, failures
+    expected = [[who, turns] for who in range(3)] + ([[9, foreign]] if foreign else [])
+    assert tarn.rows("SELECT who, count(DISTINCT n) FROM shop.log GROUP BY 1 ORDER BY 1") == expected
+    assert tarn.rows("SELECT who, count(*) FROM shop.log GROUP BY 1 ORDER BY 1") == expected
+    assert tarn.rows("SELECT * FROM shop.counter ORDER BY id") == [[1, 3 * turns // 2], [2, 3 * turns // 2]]
 
 
 def test_statements_are_open_to_every_protocol_and_to_editors_only(make_tarn):

@@ -76,6 +76,27 @@ pub struct Written {
     pub snapshot_id: Option<i64>,
 }
 
+/// Why a change did not come about, or may not have.
+struct Uncommitted {
+    error: LakehouseError,
+    /// Nothing was committed.
+    is_certain: bool,
+}
+
+impl Uncommitted {
+    /// An error of the commit itself, which tells whether it was refused or only not answered.
+    fn of_commit(error: LakehouseError) -> Self {
+        let is_certain = matches!(error, LakehouseError::CommitFailed { .. });
+        Self { error, is_certain }
+    }
+}
+
+impl From<LakehouseError> for Uncommitted {
+    fn from(error: LakehouseError) -> Self {
+        Self { error, is_certain: true }
+    }
+}
+
 /// Deletes the files of a change that does not come about.
 struct Cleanup {
     catalog: Catalog,
@@ -299,7 +320,6 @@ impl TableWriter {
         }
         let view = Arc::clone(&self.base.view);
         if self.replaces_all {
-            // No row of before is left to collide with.
             let rows = |at: usize, file: &DataFileView| (at, (0..file.file.record_count()).collect());
             self.deleted = view.files.iter().enumerate().map(|(at, file)| rows(at, file)).collect();
         }
@@ -335,8 +355,18 @@ impl TableWriter {
         if delta.is_empty() {
             return Ok(Written::default());
         }
-        let snapshot_id = self.commit_delta(delta).await?;
-        self.cleanup.files.clear();
+        // From here on the commit may come about at any moment, also when nobody waits for its end any more: what it names
+        // is only taken away again where it certainly did not.
+        let mut files = std::mem::take(&mut self.cleanup.files);
+        let snapshot_id = match self.commit_delta(delta, &mut files).await {
+            Ok(snapshot_id) => snapshot_id,
+            Err(Uncommitted { error, is_certain }) => {
+                if is_certain {
+                    self.cleanup.files = files;
+                }
+                return Err(error);
+            }
+        };
         if let Some(upkeep) = self.upkeep.take()
             && view.metadata.last_sequence_number() % UPKEEP_EVERY == 0
         {
@@ -345,7 +375,12 @@ impl TableWriter {
         Ok(Written { added, deleted, snapshot_id })
     }
 
-    async fn commit_delta(&mut self, delta: RowDelta) -> Result<Option<i64>, LakehouseError> {
+    /// `files`: those that go where nothing is committed; attempts that were lost add theirs.
+    async fn commit_delta(
+        &mut self,
+        delta: RowDelta,
+        files: &mut Vec<String>,
+    ) -> Result<Option<i64>, Uncommitted> {
         let only_appends = delta.add_deletes.is_empty()
             && delta.remove_data.is_empty()
             && delta.remove_deletes.is_empty()
@@ -354,30 +389,24 @@ impl TableWriter {
             let committed = self.committer.commit(&self.ctx, &self.base, delta, Vec::new()).await;
             return match committed {
                 Ok(view) => Ok(view.snapshot_id),
-                Err(JobFault::Before(error)) => Err(error),
-                Err(JobFault::Commit(error)) => {
-                    if !matches!(error, LakehouseError::CommitFailed { .. }) {
-                        // Whether it came about is not known: nothing that it names may go.
-                        self.cleanup.files.clear();
-                    }
-                    Err(error)
-                }
+                Err(JobFault::Before(error)) => Err(error.into()),
+                Err(JobFault::Commit(error)) => Err(Uncommitted::of_commit(error)),
             };
         }
         // Rows without a key collide with nothing: they can follow whatever others did.
-        let (table, before) = (self.base.name.to_string(), Arc::clone(self.base.metadata()));
+        let (table, before) = (self.base.name.to_string(), self.base.metadata());
         let mut attempt = 0;
         loop {
             attempt += 1;
             let delta = RowDelta { add_data: delta.add_data.clone(), ..RowDelta::default() };
             let (catalog, loader) = (&self.committer.catalog, &self.committer.loader);
-            let metadata = Arc::clone(&catalog.load_table(&self.ctx, &self.base.name).await?.metadata);
+            let metadata = catalog.load_table(&self.ctx, &self.base.name).await?.metadata;
             let is_same = metadata.uuid() == before.uuid()
                 && metadata.current_schema_id() == before.current_schema_id()
                 && metadata.default_partition_spec_id() == before.default_partition_spec_id();
             if !is_same {
                 let what = "its columns or partitioning were changed meanwhile".into();
-                return Err(LakehouseError::CommitFailed { table, what });
+                return Err(LakehouseError::CommitFailed { table, what }.into());
             }
             let produced = delta.produce(&table, &metadata, loader.manifests(), &self.committer.env).await?;
             let (requirements, updates) = (produced.requirements, produced.updates);
@@ -387,15 +416,10 @@ impl TableWriter {
                     return Ok(Some(produced.snapshot_id));
                 }
                 Err(error) => {
-                    let is_lost = matches!(error, LakehouseError::CommitFailed { .. });
-                    if is_lost {
-                        self.cleanup.files.extend(produced.written);
-                    } else {
-                        // Whether it came about is not known: nothing that it names may go.
-                        self.cleanup.files.clear();
-                    }
-                    if !is_lost || attempt == APPEND_ATTEMPTS_MAX {
-                        return Err(error);
+                    let lost = Uncommitted::of_commit(error);
+                    files.extend(produced.written);
+                    if !lost.is_certain || attempt == APPEND_ATTEMPTS_MAX {
+                        return Err(lost);
                     }
                 }
             }
@@ -415,7 +439,8 @@ impl TableWriter {
         if keys.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(duplicate());
         }
-        if keys.is_empty() {
+        // Where all rows go, none is left to collide with.
+        if keys.is_empty() || self.replaces_all {
             return Ok(());
         }
         let bounds = KeyBounds::of(&self.added, self.base.metadata().current_schema(), &hasher, &self.schema);
