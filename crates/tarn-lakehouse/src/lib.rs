@@ -7,6 +7,7 @@ mod describe;
 mod error;
 mod inspect;
 mod io;
+mod key_bounds;
 mod lakehouse;
 mod load;
 mod manifest;
