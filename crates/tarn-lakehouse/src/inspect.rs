@@ -20,7 +20,7 @@ use tarn_core::{RequestContext, TableName};
 use crate::error::LakehouseError;
 use crate::lakehouse::Lakehouse;
 use crate::manifest::ManifestCache;
-use crate::refs::{RefKind, refs};
+use crate::refs::{RefKind, ancestors, refs};
 
 /// A kind of rows about a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -172,11 +172,7 @@ impl Inspection<'_> {
     fn history(&self) -> Result<RecordBatch, ArrowError> {
         let log = self.metadata.history();
         let parent = |id: i64| self.metadata.snapshot_by_id(id).and_then(|s| s.parent_snapshot_id());
-        let mut ancestors = HashSet::new();
-        let mut next = self.metadata.current_snapshot_id();
-        while let Some(id) = next.filter(|id| ancestors.insert(*id)) {
-            next = parent(id);
-        }
+        let ancestors = ancestors(self.metadata);
         let mut columns = Columns::default();
         columns.time("made_current_at", log.iter().map(|entry| Some(entry.timestamp_ms())));
         columns.long("snapshot_id", log.iter().map(|entry| Some(entry.snapshot_id)));

@@ -73,7 +73,7 @@ pub(crate) fn snapshot_of(
 }
 
 /// Snapshots from which the current one came, itself included.
-fn ancestors(metadata: &TableMetadata) -> HashSet<i64> {
+pub(crate) fn ancestors(metadata: &TableMetadata) -> HashSet<i64> {
     let mut next = metadata.current_snapshot_id();
     let mut found = HashSet::new();
     while let Some(id) = next.filter(|id| found.insert(*id)) {

@@ -42,13 +42,7 @@ impl Upkeep {
         let table = self.name.to_string();
         let mut base = base_of(committer, ctx, &self.name).await?;
         let shape = Shape::of_base(&base);
-        let mut report = Compaction {
-            files_before: base.view.files.len(),
-            files_after: base.view.files.len(),
-            delete_files_before: base.delete_files.len(),
-            delete_files_after: base.delete_files.len(),
-            ..Compaction::default()
-        };
+        let mut report = Compaction::none(&base);
         if everything || shape.is_due() {
             let schema = arrow_schema(&table, base.metadata().current_schema())?;
             // Keys of rows are kept for sinks alone.

@@ -43,6 +43,20 @@ pub struct Compaction {
     pub bytes_rewritten: u64,
 }
 
+impl Compaction {
+    /// Of a table that stays as it is.
+    pub(crate) fn none(base: &Base) -> Self {
+        let (files, delete_files) = (base.view.files.len(), base.delete_files.len());
+        Self {
+            files_before: files,
+            files_after: files,
+            delete_files_before: delete_files,
+            delete_files_after: delete_files,
+            ..Self::default()
+        }
+    }
+}
+
 /// Neighbouring rows of an old file that became neighbouring rows of a new one, but for the deleted ones among them.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
@@ -110,13 +124,7 @@ impl Compact {
     /// Of the small and worn files of a table. `everything`: also files with a single deleted row, without a bound on
     /// bytes. `schema`: the table's columns.
     pub fn begin(base: Base, schema: SchemaRef, shape: &Shape, everything: bool) -> Self {
-        let report = Compaction {
-            files_before: base.view.files.len(),
-            files_after: base.view.files.len(),
-            delete_files_before: base.delete_files.len(),
-            delete_files_after: base.delete_files.len(),
-            ..Compaction::default()
-        };
+        let report = Compaction::none(&base);
         let files = shape.chosen(everything);
         let files = files.into_iter().map(|file| (file.number, file.file, file.deleted)).collect();
         Self { base, files, schema, fold: everything || shape.has_many_deletes(), report }

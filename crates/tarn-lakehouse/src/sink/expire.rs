@@ -10,6 +10,7 @@ use tarn_core::RequestContext;
 use super::flush::{Base, Committed, Committer, JobFault};
 use crate::error::LakehouseError;
 use crate::io::Warehouse;
+use crate::refs::refs;
 use crate::snapshot::RowDelta;
 
 /// Newest snapshots that always stay; table property `history.expire.min-snapshots-to-keep`.
@@ -35,21 +36,13 @@ fn expired(metadata: &TableMetadata, now_ms: i64) -> Vec<i64> {
     let age = number(metadata, "history.expire.max-snapshot-age-ms").unwrap_or(KEEP_AGE_MS);
     let mut snapshots: Vec<&SnapshotRef> = metadata.snapshots().collect();
     snapshots.sort_by_key(|s| std::cmp::Reverse(s.sequence_number()));
-    let named: HashSet<Option<i64>> =
-        metadata_refs(metadata).into_iter().map(Some).chain([metadata.current_snapshot_id()]).collect();
+    let named = refs(metadata).into_iter().map(|named| Some(named.snapshot_id));
+    let named: HashSet<Option<i64>> = named.chain([metadata.current_snapshot_id()]).collect();
     let old = snapshots.iter().skip(keep_min(metadata)).rev();
     old.filter(|s| s.timestamp_ms() < now_ms - age && !named.contains(&Some(s.snapshot_id())))
         .map(|s| s.snapshot_id())
         .take(EXPIRE_MAX)
         .collect()
-}
-
-/// Snapshots that branches and tags point to. The metadata shows references by name only, so they are read from its
-/// JSON form.
-fn metadata_refs(metadata: &TableMetadata) -> Vec<i64> {
-    let json = serde_json::to_value(metadata).unwrap_or_default();
-    let refs = json.get("refs").and_then(|refs| refs.as_object());
-    refs.into_iter().flatten().filter_map(|(_, r)| r.get("snapshot-id")?.as_i64()).collect()
 }
 
 /// Whether enough snapshots may go to be worth a commit: half as many as stay.

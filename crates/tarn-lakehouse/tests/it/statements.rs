@@ -128,7 +128,7 @@ async fn many_statements_leave_few_files_and_the_right_rows() {
                     if is_gone || !random.random_bool(0.05) {
                         continue;
                     }
-                    let id = id_at(&world, &view, at, row).await;
+                    let id = id_at(&view, at, row).await;
                     change.delete(at, row);
                     expected.remove(&id);
                     if random.random_bool(0.5) {
@@ -158,11 +158,10 @@ async fn many_statements_leave_few_files_and_the_right_rows() {
 }
 
 /// The key of a row, which its file tells.
-async fn id_at(world: &World, view: &tarn_lakehouse::TableView, file: usize, row: u64) -> i64 {
+async fn id_at(view: &tarn_lakehouse::TableView, file: usize, row: u64) -> i64 {
     use arrow::array::AsArray;
     use arrow::datatypes::Int64Type;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-    let _ = world;
     let bytes =
         object_store::ObjectStoreExt::get(view.store.as_ref(), &view.files[file].location).await.unwrap();
     let reader =

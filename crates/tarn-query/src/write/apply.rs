@@ -18,8 +18,8 @@ use crate::sql::Diagnosis;
 /// Columns before those of the table.
 const HEAD: usize = 3;
 
-/// Applies all rows of a stream. Returns how many rows were inserted, updated or deleted. Errors: those of the stream; a value that does not fit its column; a row that is changed
-/// twice.
+/// Applies all rows of a stream. Returns how many rows were inserted, updated or deleted. Errors: those of the stream; a
+/// value that does not fit its column; a row that is changed twice.
 pub(crate) async fn apply(
     mut rows: SendableRecordBatchStream,
     writer: &mut TableWriter,
@@ -40,7 +40,7 @@ pub(crate) async fn apply(
         let inserted = actions.iter().filter(|action| *action == Some(INSERT)).count() as u64;
         let conformed = conformed(&coming, writer.schema())?;
         let kept = writer.append(conformed).await.map_err(|error| QueryError::from_fault(&error))?;
-        // Those that were left out have been counted as inserted by nobody yet.
+        // Of new rows with one key the writer may leave some out.
         changed += inserted - (coming.num_rows() as u64 - kept);
     }
     Ok(changed)
