@@ -9,6 +9,8 @@ use iceberg::spec::{NestedField, Schema, TableMetadata};
 use iceberg::{TableRequirement, TableUpdate};
 
 use crate::error::LakehouseError;
+use crate::service::policy::wrong_property;
+use crate::sort::{OrderColumn, sort_order};
 use crate::types::{KEY_PROPERTY, key_of, new_field, widened};
 
 /// One change of a table.
@@ -47,6 +49,8 @@ pub enum TableAlteration {
         /// Its name.
         name: String,
     },
+    /// Rows come in this order in files from now on; none without columns.
+    SetOrder(Vec<OrderColumn>),
     /// Table properties are set.
     SetProperties(HashMap<String, String>),
     /// Table properties are removed.
@@ -123,7 +127,17 @@ impl Alter<'_> {
                 self.fields[at].required = false;
                 Ok(())
             }
+            TableAlteration::SetOrder(columns) => {
+                let order = sort_order(self.table, self.metadata.current_schema(), columns)?;
+                self.updates.push(TableUpdate::AddSortOrder { sort_order: order });
+                self.updates.push(TableUpdate::SetDefaultSortOrder { sort_order_id: -1 });
+                Ok(())
+            }
             TableAlteration::SetProperties(updates) => {
+                let wrong = updates.iter().find_map(|(name, value)| wrong_property(name, value));
+                if let Some(wrong) = wrong {
+                    return Err(self.refuse(wrong));
+                }
                 self.updates.push(TableUpdate::SetProperties { updates: updates.clone() });
                 Ok(())
             }

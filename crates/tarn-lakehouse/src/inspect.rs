@@ -21,6 +21,7 @@ use crate::error::LakehouseError;
 use crate::lakehouse::Lakehouse;
 use crate::manifest::ManifestCache;
 use crate::refs::{RefKind, ancestors, refs};
+use crate::service;
 
 /// A kind of rows about a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +53,8 @@ pub enum MetadataKind {
     },
     /// Partitions with what lies in them.
     Partitions,
+    /// Runs of services that look after the table.
+    Runs,
 }
 
 /// The kinds by name.
@@ -71,6 +74,7 @@ pub const METADATA_KINDS: &[(&str, MetadataKind)] = &[
     ("all_data_files", MetadataKind::Files { all: true, data: Some(true) }),
     ("all_delete_files", MetadataKind::Files { all: true, data: Some(false) }),
     ("partitions", MetadataKind::Partitions),
+    ("runs", MetadataKind::Runs),
 ];
 
 impl MetadataKind {
@@ -163,6 +167,7 @@ impl Lakehouse {
                 look.file_rows(&entries)
             }
             MetadataKind::Partitions => look.partitions(&look.entries(false).await?),
+            MetadataKind::Runs => service::rows(&self.service_runs(ctx, name, usize::MAX).await?),
         };
         batch.map_err(|source| LakehouseError::Arrow { table, source })
     }

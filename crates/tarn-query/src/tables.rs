@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use tarn_core::{FaultKind, RequestContext, TableName};
+use tarn_lakehouse::service::Trigger;
 use tarn_lakehouse::{
     CreateTable, Lakehouse, LakehouseError, MetadataKind, RefKind, TableAlteration, TableView, TableWriter,
 };
@@ -283,7 +284,9 @@ impl LakeTables {
             }
             TableChange::DropRef { table, name } => (lakehouse.drop_ref(ctx, &table, &name).await, false),
             TableChange::RollBack { table, to } => (self.rolled_back(ctx, &table, to).await, false),
-            TableChange::Optimize { name } => (lakehouse.compact(ctx, &name).await.map(drop), false),
+            TableChange::Optimize { name } => {
+                (lakehouse.compact(ctx, &name, Trigger::Statement).await.map(drop), false)
+            }
         };
         match done {
             Ok(()) => Ok(true),

@@ -3,6 +3,7 @@
 //! commit is taken over.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use iceberg::TableUpdate;
@@ -46,6 +47,8 @@ pub struct Committer {
     pub env: Env,
     /// Where the sink says which commit is its own.
     pub status: Arc<Mutex<SinkStatus>>,
+    /// A local folder for rows that are sorted.
+    pub scratch: PathBuf,
 }
 
 /// A table at a commit of ours, and its name: what a commit goes on from.
@@ -115,6 +118,14 @@ pub enum JobFault {
     /// Another writer changed the table, or whether the commit came about is not known: the state has to be opened
     /// again.
     Commit(LakehouseError),
+}
+
+impl std::borrow::Borrow<LakehouseError> for JobFault {
+    fn borrow(&self) -> &LakehouseError {
+        match self {
+            Self::Before(error) | Self::Commit(error) => error,
+        }
+    }
 }
 
 impl From<LakehouseError> for JobFault {
@@ -425,7 +436,7 @@ impl Committer {
     }
 
     /// Deletes files of a commit that was refused.
-    async fn discard(&self, files: impl Iterator<Item = String>) {
+    pub async fn discard(&self, files: impl Iterator<Item = String>) {
         for file in files {
             if let Err(error) = self.catalog.warehouse().delete(&file).await {
                 tracing::debug!(file, %error, "a file of a lost commit stays behind");

@@ -20,7 +20,9 @@ mod orphans;
 mod read;
 mod rows;
 mod run;
+mod serve;
 mod shape;
+mod sorted;
 mod state;
 
 use std::path::PathBuf;
@@ -34,19 +36,22 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::catalog::Catalog;
 use crate::error::LakehouseError;
 use crate::load::ViewLoader;
+use crate::service::{Services, Trigger};
 use crate::view::TableView;
 use job::Done;
 use open::Open;
 
 pub(crate) use budget::HotBudget;
-pub(crate) use compact::Compact;
-pub use compact::Compaction;
+pub(crate) use compact::{Compact, Compacted};
+pub use compact::{Compaction, Optimize};
 pub use config::{SinkConfig, SinkSpec, SinkStatus};
-pub(crate) use expire::{delete_old_metadata, is_due as expiry_is_due};
+pub(crate) use expire::{Expired, delete_old_metadata, need as expiry_need};
 pub(crate) use flush::{Base, Committer, JobFault};
 pub(crate) use index::{KeyHash, KeyHasher};
 pub(crate) use read::{conform, read_rows};
+pub(crate) use serve::{asked_for, orphans_need};
 pub(crate) use shape::Shape;
+pub(crate) use sorted::scratch;
 pub(crate) use state::RunFolder;
 
 /// What the sink is asked from outside.
@@ -54,9 +59,16 @@ pub(crate) enum SinkCommand {
     /// Commit what is applied.
     Flush(oneshot::Sender<()>),
     /// Rewrite small and worn files.
-    Compact(oneshot::Sender<Result<Compaction, LakehouseError>>),
+    Compact(CompactAsked),
     /// Another writer changed the table.
     Reopen,
+}
+
+/// A compaction that somebody waits for.
+pub(crate) struct CompactAsked {
+    pub optimize: Optimize,
+    pub trigger: Trigger,
+    pub reply: oneshot::Sender<Result<Compaction, LakehouseError>>,
 }
 
 /// Everything a sink needs.
@@ -72,6 +84,8 @@ pub(crate) struct SinkContext {
     pub runs: Option<PathBuf>,
     /// Memory of the rows of all tables.
     pub budget: Arc<HotBudget>,
+    /// What looks after tables.
+    pub services: Services,
 }
 
 /// The newest state of a table that queries may see, and the next offset of the topic that is not in it.
@@ -93,7 +107,7 @@ pub(crate) struct Sink {
     commands: mpsc::Receiver<SinkCommand>,
     /// Who waits for a commit, and for which offset.
     flush_asked: Vec<(u64, oneshot::Sender<()>)>,
-    compact_asked: Vec<oneshot::Sender<Result<Compaction, LakehouseError>>>,
+    compact_asked: Vec<CompactAsked>,
     /// How far the topic was when the sink began, and until when nothing is shown that is not as far: what was seen before
     /// a restart is seen after it.
     catch_up: Option<(u64, Instant)>,
@@ -132,6 +146,7 @@ impl Sink {
             loader: Arc::clone(&context.loader),
             env: context.env.clone(),
             status: Arc::clone(&status),
+            scratch: scratch(context.runs.as_deref()),
         };
         Self {
             context,
@@ -213,7 +228,7 @@ impl Sink {
                 self.flush_asked.push((open.offset, reply));
                 self.answer_flushed(open);
             }
-            SinkCommand::Compact(reply) => self.compact_asked.push(reply),
+            SinkCommand::Compact(asked) => self.compact_asked.push(asked),
             SinkCommand::Reopen => {
                 let what = "its metadata is not what this process committed".into();
                 return Err(LakehouseError::CommitFailed { table: self.spec.table.to_string(), what });
@@ -312,7 +327,12 @@ impl Sink {
     }
 
     fn answer_compact(&mut self, answer: &Result<Compaction, LakehouseError>) {
-        for reply in self.compact_asked.drain(..) {
+        // Others that ask for the same are answered too; the rest comes next.
+        let Some(done) = self.compact_asked.first().map(|asked| asked.optimize.clone()) else { return };
+        let (asked, rest) = self.compact_asked.drain(..).partition(|asked| asked.optimize == done);
+        self.compact_asked = rest;
+        let asked: Vec<CompactAsked> = asked;
+        for CompactAsked { reply, .. } in asked {
             let answer = match answer {
                 Ok(report) => Ok(*report),
                 Err(LakehouseError::CommitFailed { table, what }) => {

@@ -13,7 +13,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tarn_core::change::{ChangeColumns, positions_array};
 use tarn_core::{ByteSize, ChangeKind, HumanDuration, Position};
-use tarn_lakehouse::SinkConfig;
+use tarn_lakehouse::{Optimize, OrderColumn, RowOrder, SinkConfig, TableAlteration};
+use tarn_lakehouse::service::Trigger;
 
 use crate::world::{TOPIC, World, contents, table};
 
@@ -205,6 +206,21 @@ fn random_config(rng: &mut StdRng) -> SinkConfig {
     }
 }
 
+/// A column to sort by.
+fn column(name: &str, descending: bool) -> OrderColumn {
+    OrderColumn { name: name.into(), descending, nulls_first: !descending }
+}
+
+/// A compaction as files lie, sorted, or along a curve.
+fn random_optimize(rng: &mut StdRng) -> Optimize {
+    let order = match rng.random_range(0..4) {
+        0 => Some(RowOrder::Columns(vec![column("name", true), column("id", false)])),
+        1 => Some(RowOrder::Zorder(vec!["id".into(), "name".into(), "note".into()])),
+        _ => None,
+    };
+    Optimize { order, only: None }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_random_history_with_crashes_equals_the_model() {
     let seed = std::env::var("TARN_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random);
@@ -222,7 +238,7 @@ async fn a_random_history_with_crashes_equals_the_model() {
         open: false,
     };
     world.attach_with(random_config(&mut history.rng));
-    let mut steps = 0;
+    let (mut steps, mut is_ordered) = (0, false);
     while steps < steps_min {
         steps += history.append(&world).await;
         match history.rng.random_range(0..16) {
@@ -234,20 +250,35 @@ async fn a_random_history_with_crashes_equals_the_model() {
             1 => world.attach_with(random_config(&mut history.rng)),
             2 => {
                 // Changes go on meanwhile.
+                let optimize = random_optimize(&mut history.rng);
                 let (lake, ctx) = (Arc::clone(&world.lake), world.ctx.clone());
-                drop(world.env.spawner.spawn(async move { lake.compact(&ctx, &table()).await.map(drop) }));
+                drop(
+                    world
+                        .env
+                        .spawner
+                        .spawn(async move { lake.optimize(&ctx, &table(), optimize, Trigger::Api).await.map(drop) }),
+                );
             }
             3 | 4 => world.lake.flush(&world.ctx, &table(), Duration::from_millis(3)).await,
             5 => {
                 history.end_transaction(&world).await;
                 history.check_seen(&world).await;
                 world.settle().await;
-                world.lake.compact(&world.ctx, &table()).await.unwrap();
+                let optimize = random_optimize(&mut history.rng);
+                world.lake.optimize(&world.ctx, &table(), optimize, Trigger::Api).await.unwrap();
                 assert_eq!(history.check_committed(&world, folder.path()).await, history.offset);
             }
             6..=8 => history.check_seen(&world).await,
             9 | 10 => drop(history.check_committed(&world, folder.path()).await),
             _ => {}
+        }
+        if steps > steps_min / 3 && !is_ordered {
+            // From now on all compactions sort.
+            history.end_transaction(&world).await;
+            world.settle().await;
+            let order = [TableAlteration::SetOrder(vec![column("note", true), column("id", false)])];
+            world.lake.alter(&world.ctx, &table(), &order).await.unwrap();
+            is_ordered = true;
         }
         if steps > steps_min / 2 && history.width == 2 {
             // A column is added at the source.

@@ -11,5 +11,6 @@ mod history;
 mod large;
 mod mapping;
 mod rows;
+mod services;
 mod statements;
 mod world;

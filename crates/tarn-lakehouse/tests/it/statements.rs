@@ -10,6 +10,7 @@ use iceberg::spec::{Transform, UnboundPartitionSpec};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tarn_core::TableName;
+use tarn_lakehouse::service::Trigger;
 use tarn_lakehouse::{CreateTable, LakehouseError, TableWriter, table_schema};
 
 use crate::world::{World, contents};
@@ -146,7 +147,7 @@ async fn many_statements_leave_few_files_and_the_right_rows() {
             change.commit().await.unwrap();
         }
         // The last upkeep may still run; asked for, it waits for its turn.
-        let report = world.lake.compact(&world.ctx, &name()).await.unwrap();
+        let report = world.lake.compact(&world.ctx, &name(), Trigger::Api).await.unwrap();
         let partitions = buckets.unwrap_or(1) as usize;
         assert!(report.files_before <= 40 * partitions, "TARN_SEED={seed}: {report:?}");
         let view = world.lake.view(&world.ctx, &name()).await.unwrap();

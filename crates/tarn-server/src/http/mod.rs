@@ -14,6 +14,7 @@ mod lakehouse;
 mod overview;
 mod query;
 mod resource;
+mod service;
 mod session;
 mod time;
 
@@ -120,6 +121,7 @@ fn api() -> OpenApiRouter<App> {
         .merge(ingest::routes())
         .merge(eventlog::routes())
         .merge(lakehouse::routes())
+        .merge(service::routes())
         .merge(query::routes())
         .merge(resource::routes());
     OpenApiRouter::with_openapi(Document::openapi()).nest("/api/v1", v1).merge(health::routes())

@@ -74,7 +74,11 @@ impl Platform {
             Warehouse::new(store),
             Arc::clone(&eventlog),
             env.clone(),
-            LakehouseMemory { runs: Some(data.keys()), hot_bytes: config.lakehouse.hot_bytes },
+            LakehouseMemory {
+                runs: Some(data.keys()),
+                hot_bytes: config.lakehouse.hot_bytes,
+                services: config.lakehouse.services.clone(),
+            },
         );
         let metrics = Metrics::new(Arc::clone(&env.clock));
         let faults = FaultBoard::new(Arc::clone(&env.clock));
@@ -125,6 +129,8 @@ impl Platform {
         self.state.resources.follow(&self.ctx, FOLLOW_INTERVAL);
         sources::follow(&self.state, &self.env, &self.ctx);
         sinks::follow(&self.state, &self.env, &self.ctx, config.lakehouse.sink.clone()).await;
+        // After the sinks, which look after their tables themselves.
+        self.state.lakehouse.look_after(&self.ctx);
     }
 
     /// Ends all tasks: sources make durable what they read, the log is closed.
