@@ -321,6 +321,7 @@ ABOUT = {
     "data_files": ["content", "file_path", "record_count"],
     "delete_files": ["content", "file_path", "record_count"],
     "all_files": ["content", "file_path", "record_count"],
+    "position_deletes": ["file_path", "pos"],
     "partitions": ["record_count", "file_count", "position_delete_record_count", "position_delete_file_count"],
     "metadata_log_entries": ["file", "latest_snapshot_id", "latest_schema_id", "latest_sequence_number"],
 }

@@ -12,7 +12,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 use iceberg::arrow::RecordBatchPartitionSplitter;
-use iceberg::spec::{DataFile, Struct};
+use iceberg::spec::{DataFile, MAIN_BRANCH, Struct};
 use roaring::RoaringTreemap;
 use tarn_core::{RequestContext, TableName};
 use tokio::sync::OwnedMutexGuard;
@@ -22,6 +22,7 @@ use crate::data_file::{DataFileWriter, FileFactory};
 use crate::error::LakehouseError;
 use crate::key_bounds::KeyBounds;
 use crate::lakehouse::Lakehouse;
+use crate::refs::{RefKind, refs};
 use crate::sink::{
     Base, Committer, JobFault, KeyHash, KeyHasher, RunFolder, SinkStatus, conform, delete_old_metadata,
     read_rows,
@@ -141,6 +142,36 @@ impl Lakehouse {
         TableWriter::new(ctx, committer, base, turn, upkeep)
     }
 
+    /// Begins a change of the rows of a branch; the table itself stays as it is. `creates`: the branch is made from the
+    /// table's newest state where it is not there. Errors: as [`Lakehouse::write`], `SnapshotNotFound`, `Invalid` for a tag.
+    pub async fn write_branch(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        branch: &str,
+        creates: bool,
+    ) -> Result<TableWriter, LakehouseError> {
+        if branch == MAIN_BRANCH {
+            return self.write(ctx, name).await;
+        }
+        if creates {
+            let metadata = self.catalog().load_table(ctx, name).await?.metadata;
+            if !refs(&metadata).iter().any(|known| known.name == branch) {
+                match self.create_ref(ctx, name, (RefKind::Branch, branch), None).await {
+                    // Somebody else was faster.
+                    Ok(())
+                    | Err(LakehouseError::AlreadyExists { .. } | LakehouseError::CommitFailed { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let mut committer = self.upkeep(ctx, name).committer;
+        committer.branch = Some(branch.into());
+        let turn = self.turn(ctx, name).lock_owned().await;
+        let base = base_of(&committer, ctx, name).await?;
+        TableWriter::new(ctx, committer, base, turn, None)
+    }
+
     /// The upkeep of a table.
     pub(crate) fn upkeep(&self, ctx: &RequestContext, name: &TableName) -> Upkeep {
         let committer = Committer {
@@ -149,6 +180,7 @@ impl Lakehouse {
             env: self.env().clone(),
             // A commit that is not a sink's own: it finds its rows anew.
             status: Arc::new(parking_lot::Mutex::new(SinkStatus::default())),
+            branch: None,
         };
         Upkeep { committer, ctx: ctx.clone(), name: name.clone(), turn: self.turn(ctx, name) }
     }
@@ -162,11 +194,12 @@ pub(crate) async fn base_of(
 ) -> Result<Base, LakehouseError> {
     let table = committer.catalog.load_table(ctx, name).await?;
     let location = table.metadata_location.unwrap_or_default();
+    let metadata = committer.metadata_of(name, table.metadata)?;
     let text = name.to_string();
-    let view = committer.loader.load(name, Arc::clone(&table.metadata), &location, None).await?;
-    let delete_files = committer.loader.position_delete_files(&text, &table.metadata).await?;
-    let key = key_of(&table.metadata);
-    let schema = arrow_schema(&text, table.metadata.current_schema())?;
+    let view = committer.loader.load(name, Arc::clone(&metadata), &location, None).await?;
+    let delete_files = committer.loader.position_delete_files(&text, &metadata).await?;
+    let key = key_of(&metadata);
+    let schema = arrow_schema(&text, metadata.current_schema())?;
     let hasher = match key.is_empty() {
         true => None,
         false => Some(Arc::new(KeyHasher::new(&text, &schema, &key)?)),
@@ -402,6 +435,7 @@ impl TableWriter {
             let delta = RowDelta { add_data: delta.add_data.clone(), ..RowDelta::default() };
             let (catalog, loader) = (&self.committer.catalog, &self.committer.loader);
             let metadata = catalog.load_table(&self.ctx, &self.base.name).await?.metadata;
+            let metadata = self.committer.metadata_of(&self.base.name, metadata)?;
             let is_same = metadata.uuid() == before.uuid()
                 && metadata.current_schema_id() == before.current_schema_id()
                 && metadata.default_partition_spec_id() == before.default_partition_spec_id();
@@ -410,6 +444,7 @@ impl TableWriter {
                 return Err(LakehouseError::CommitFailed { table, what }.into());
             }
             let produced = delta.produce(&table, &metadata, loader.manifests(), &self.committer.env).await?;
+            let produced = self.committer.placed(produced, &metadata);
             let (requirements, updates) = (produced.requirements, produced.updates);
             match catalog.commit_table(&self.ctx, &self.base.name, requirements, updates).await {
                 Ok(table) => {
