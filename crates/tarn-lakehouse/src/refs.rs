@@ -8,6 +8,7 @@ use tarn_core::{RequestContext, TableName};
 
 use crate::error::LakehouseError;
 use crate::lakehouse::Lakehouse;
+use crate::write::{TableWriter, base_of};
 
 /// What a name of a snapshot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +119,36 @@ fn ancestors_of(metadata: &TableMetadata, snapshot: Option<i64>) -> HashSet<i64>
 }
 
 impl Lakehouse {
+    /// Begins a change of the rows of a branch; the table itself stays as it is. `creates`: the branch is made from the
+    /// table's newest state where it is not there. Errors: as [`Lakehouse::write`], `SnapshotNotFound`, `Invalid` for a tag.
+    pub async fn write_branch(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        branch: &str,
+        creates: bool,
+    ) -> Result<TableWriter, LakehouseError> {
+        if branch == MAIN_BRANCH {
+            return self.write(ctx, name).await;
+        }
+        if creates {
+            let metadata = self.catalog().load_table(ctx, name).await?.metadata;
+            if !refs(&metadata).iter().any(|known| known.name == branch) {
+                match self.create_ref(ctx, name, (RefKind::Branch, branch), None).await {
+                    // Somebody else was faster.
+                    Ok(())
+                    | Err(LakehouseError::AlreadyExists { .. } | LakehouseError::CommitFailed { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let mut committer = self.upkeep(ctx, name).committer;
+        committer.branch = Some(branch.into());
+        let turn = self.turn(ctx, name).lock_owned().await;
+        let base = base_of(&committer, ctx, name).await?;
+        TableWriter::new(ctx, committer, base, turn, None)
+    }
+
     /// Gives a snapshot a name; the newest without one named. Errors: `AlreadyExists`, `SnapshotNotFound`.
     pub async fn create_ref(
         &self,

@@ -12,7 +12,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 use iceberg::arrow::RecordBatchPartitionSplitter;
-use iceberg::spec::{DataFile, MAIN_BRANCH, Struct};
+use iceberg::spec::{DataFile, Struct};
 use roaring::RoaringTreemap;
 use tarn_core::{RequestContext, TableName};
 use tokio::sync::OwnedMutexGuard;
@@ -22,7 +22,6 @@ use crate::data_file::{DataFileWriter, FileFactory};
 use crate::error::LakehouseError;
 use crate::key_bounds::KeyBounds;
 use crate::lakehouse::Lakehouse;
-use crate::refs::{RefKind, refs};
 use crate::sink::{
     Base, Committer, JobFault, KeyHash, KeyHasher, RunFolder, SinkStatus, conform, delete_old_metadata,
     read_rows,
@@ -142,36 +141,6 @@ impl Lakehouse {
         TableWriter::new(ctx, committer, base, turn, upkeep)
     }
 
-    /// Begins a change of the rows of a branch; the table itself stays as it is. `creates`: the branch is made from the
-    /// table's newest state where it is not there. Errors: as [`Lakehouse::write`], `SnapshotNotFound`, `Invalid` for a tag.
-    pub async fn write_branch(
-        &self,
-        ctx: &RequestContext,
-        name: &TableName,
-        branch: &str,
-        creates: bool,
-    ) -> Result<TableWriter, LakehouseError> {
-        if branch == MAIN_BRANCH {
-            return self.write(ctx, name).await;
-        }
-        if creates {
-            let metadata = self.catalog().load_table(ctx, name).await?.metadata;
-            if !refs(&metadata).iter().any(|known| known.name == branch) {
-                match self.create_ref(ctx, name, (RefKind::Branch, branch), None).await {
-                    // Somebody else was faster.
-                    Ok(())
-                    | Err(LakehouseError::AlreadyExists { .. } | LakehouseError::CommitFailed { .. }) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        let mut committer = self.upkeep(ctx, name).committer;
-        committer.branch = Some(branch.into());
-        let turn = self.turn(ctx, name).lock_owned().await;
-        let base = base_of(&committer, ctx, name).await?;
-        TableWriter::new(ctx, committer, base, turn, None)
-    }
-
     /// The upkeep of a table.
     pub(crate) fn upkeep(&self, ctx: &RequestContext, name: &TableName) -> Upkeep {
         let committer = Committer {
@@ -209,7 +178,7 @@ pub(crate) async fn base_of(
 }
 
 impl TableWriter {
-    fn new(
+    pub(crate) fn new(
         ctx: &RequestContext,
         committer: Committer,
         base: Base,
