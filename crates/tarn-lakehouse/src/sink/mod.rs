@@ -147,6 +147,7 @@ impl Sink {
             env: context.env.clone(),
             status: Arc::clone(&status),
             scratch: scratch(context.runs.as_deref()),
+            branch: None,
         };
         Self {
             context,
