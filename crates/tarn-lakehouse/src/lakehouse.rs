@@ -413,6 +413,18 @@ impl Lakehouse {
         self.optimize(ctx, table, Optimize::default(), trigger).await
     }
 
+    /// Counts the different values of each column of a table now, for the planner and for other engines. Rows that only a sink
+    /// has in memory are committed first. Errors: `TableNotFound`, `CommitFailed` where another writer was faster.
+    pub async fn analyze(
+        &self,
+        ctx: &RequestContext,
+        table: &TableName,
+        trigger: Trigger,
+    ) -> Result<(), LakehouseError> {
+        self.flush(ctx, table, crate::write::FLUSH_WAIT).await;
+        self.upkeep(ctx, table).analyze_now(trigger).await
+    }
+
     /// Rewrites files of a table now, as `optimize` says. Errors: `CommitFailed` where another writer was faster; `Invalid`
     /// for an order by columns that the table has not.
     pub async fn optimize(

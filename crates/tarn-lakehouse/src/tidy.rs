@@ -16,8 +16,15 @@ use crate::sink::{
     Base, Committer, Compact, Compacted, Compaction, Expired, JobFault, Optimize, Shape, asked_for,
     expiry_need, orphans_need,
 };
+use crate::statistics::{Analyzed, statistics_need};
 use crate::types::arrow_schema;
 use crate::write::base_of;
+
+/// Services of a table that no topic feeds, in the order in which they are looked at.
+pub(crate) const ALL: &[Service] =
+    &[Service::Compact, Service::Expire, Service::Manifests, Service::Orphans, Service::Statistics];
+/// Services of a table that a topic feeds which its sink does not do itself.
+pub(crate) const BESIDE_A_SINK: &[Service] = &[Service::Statistics];
 
 /// How often a run that has to wait asks again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -38,15 +45,15 @@ pub(crate) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Looks in the background whether something is due. Nothing happens where that goes on already.
-    pub(crate) fn start(mut self) {
+    /// Looks in the background whether one of `services` is due. Nothing happens where that goes on already.
+    pub(crate) fn start(mut self, services: &'static [Service]) {
         let key = (self.ctx.tenant.clone(), self.name.clone());
         let Some(looking) = self.services.look(key) else { return };
         let spawner = self.committer.env.spawner.clone();
         self.ctx.cancel = spawner.stopping().child_token();
         self.ctx.deadline = None;
         drop(spawner.spawn(async move {
-            match self.look().await {
+            match self.look(services).await {
                 // Dropped or renamed meanwhile.
                 Ok(()) | Err(LakehouseError::TableNotFound { .. }) => {}
                 Err(error) => {
@@ -58,8 +65,8 @@ impl Upkeep {
     }
 
     /// Does what is due, each when the scheduler lets it.
-    async fn look(&self) -> Result<(), LakehouseError> {
-        for service in [Service::Compact, Service::Expire, Service::Orphans] {
+    async fn look(&self, services: &[Service]) -> Result<(), LakehouseError> {
+        for service in services.iter().copied() {
             for _ in 0..IN_A_ROW_MAX {
                 let base = base_of(&self.committer, &self.ctx, &self.name).await?;
                 let Some(need) = self.need(service, &base).await? else { break };
@@ -70,7 +77,9 @@ impl Upkeep {
                 match service {
                     Service::Expire => drop(self.expire(run, base).await?),
                     Service::Orphans => self.remove_orphans(run).await?,
-                    _ => drop(self.compact(run, base, None).await?),
+                    Service::Statistics => self.analyze(run, &base).await?,
+                    Service::Manifests => self.rewrite_manifests(run, &base).await?,
+                    Service::Compact => drop(self.compact(run, base, None).await?),
                 }
             }
         }
@@ -93,7 +102,9 @@ impl Upkeep {
                 let is_recent = |at: DateTime<_>| now_ms - at.timestamp_millis() < ORPHANS_PAUSE_MS;
                 (!last.is_some_and(is_recent)).then(orphans_need)
             }
-            _ => None,
+            Service::Orphans => None,
+            Service::Manifests => self.committer.manifests_need(&self.name.to_string(), metadata).await?,
+            Service::Statistics => statistics_need(metadata),
         })
     }
 
@@ -154,6 +165,25 @@ impl Upkeep {
         let work = self.committer.expire(&self.ctx, base);
         let outcome = |expired: &Option<Expired>| Some((expired.as_ref()?.figures, None));
         run.track(work, outcome).await.map_err(fault)
+    }
+
+    async fn analyze(&self, run: OpenRun, base: &Base) -> Result<(), LakehouseError> {
+        run.track(self.committer.analyze(&self.ctx, base), Analyzed::outcome).await.map(drop)
+    }
+
+    async fn rewrite_manifests(&self, run: OpenRun, base: &Base) -> Result<(), LakehouseError> {
+        let work = self.committer.rewrite_manifests(&self.ctx, base);
+        run.track(work, |done| *done).await.map(drop).map_err(fault)
+    }
+
+    /// Counts the different values of all columns, as somebody asks for it.
+    pub(crate) async fn analyze_now(&self, trigger: Trigger) -> Result<(), LakehouseError> {
+        let _turn = self.turn.lock().await;
+        let base = base_of(&self.committer, &self.ctx, &self.name).await?;
+        let kind = RunKind { need: asked_for(Service::Statistics, 0), strategy: None, trigger };
+        let run = self.services.begin(&self.ctx, (&self.name, base.metadata()), kind);
+        let run = run.ok_or_else(|| LakehouseError::Invalid { what: "a run was not let in".into() })?;
+        self.analyze(run, &base).await
     }
 
     async fn remove_orphans(&self, run: OpenRun) -> Result<(), LakehouseError> {

@@ -27,7 +27,7 @@ use crate::sink::{
     read_rows,
 };
 use crate::snapshot::RowDelta;
-use crate::tidy::Upkeep;
+use crate::tidy::{ALL, Upkeep};
 use crate::types::{arrow_schema, key_of};
 use crate::view::{DataFileView, TableView};
 
@@ -375,7 +375,7 @@ impl TableWriter {
         if let Some(upkeep) = self.upkeep.take()
             && view.metadata.last_sequence_number() % UPKEEP_EVERY == 0
         {
-            upkeep.start();
+            upkeep.start(ALL);
         }
         Ok(Written { added, deleted, snapshot_id })
     }

@@ -72,7 +72,9 @@ pub(crate) fn is_foreign(metadata: &TableMetadata) -> bool {
 pub(crate) fn is_enabled(metadata: &TableMetadata, service: Service, foreign: bool) -> bool {
     let own = switch(metadata, &format!("tarn.services.{}.enabled", service.name()));
     let all = switch(metadata, ENABLED);
-    own.unwrap_or(true) && all.unwrap_or_else(|| foreign || !is_foreign(metadata))
+    // Counting reads the whole table: it is kept up where somebody began it.
+    let own = own.unwrap_or(service != Service::Statistics || metadata.statistics_iter().next().is_some());
+    own && all.unwrap_or_else(|| foreign || !is_foreign(metadata))
 }
 
 /// What is wrong with a table property that somebody sets. Those of other programs are theirs.

@@ -1,4 +1,4 @@
-//! Looks at the tables that no topic feeds: those that SQL or only other engines write.
+//! Looks at all tables; those that topics feed are looked after by what feeds them, but for their statistics.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use tarn_core::{RequestContext, TableName, chain_text};
 
 use crate::error::LakehouseError;
 use crate::lakehouse::Lakehouse;
+use crate::tidy::{ALL, BESIDE_A_SINK};
 
 /// Looks after which one without a change is looked at again: what is old may go by now.
 const LOOKS_MAX: u32 = 30;
@@ -15,8 +16,7 @@ const LOOKS_MAX: u32 = 30;
 type Seen = HashMap<TableName, (String, u32)>;
 
 impl Lakehouse {
-    /// Starts to look after a tenant's tables that no topic feeds, until the process ends. Those that topics feed are looked
-    /// after by what feeds them.
+    /// Starts to look after a tenant's tables until the process ends.
     pub fn look_after(self: &Arc<Self>, ctx: &RequestContext) {
         let (lakehouse, env) = (Arc::clone(self), self.env().clone());
         let stop = env.spawner.stopping();
@@ -49,9 +49,8 @@ impl Lakehouse {
                 continue;
             }
             seen.insert(name.clone(), (pointer.clone(), 0));
-            if self.sink(ctx, name).is_none() {
-                self.upkeep(ctx, name).start();
-            }
+            let services = if self.sink(ctx, name).is_none() { ALL } else { BESIDE_A_SINK };
+            self.upkeep(ctx, name).start(services);
         }
         if is_less {
             for (name, _) in &tables {

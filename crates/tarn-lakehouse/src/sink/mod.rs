@@ -14,6 +14,7 @@ mod gather;
 mod index;
 mod job;
 mod lane;
+mod manifests;
 mod open;
 mod order;
 mod orphans;

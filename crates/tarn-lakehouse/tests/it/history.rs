@@ -13,8 +13,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tarn_core::change::{ChangeColumns, positions_array};
 use tarn_core::{ByteSize, ChangeKind, HumanDuration, Position};
-use tarn_lakehouse::{Optimize, OrderColumn, RowOrder, SinkConfig, TableAlteration};
 use tarn_lakehouse::service::Trigger;
+use tarn_lakehouse::{Optimize, OrderColumn, RowOrder, SinkConfig, TableAlteration};
 
 use crate::world::{TOPIC, World, contents, table};
 
@@ -252,12 +252,9 @@ async fn a_random_history_with_crashes_equals_the_model() {
                 // Changes go on meanwhile.
                 let optimize = random_optimize(&mut history.rng);
                 let (lake, ctx) = (Arc::clone(&world.lake), world.ctx.clone());
-                drop(
-                    world
-                        .env
-                        .spawner
-                        .spawn(async move { lake.optimize(&ctx, &table(), optimize, Trigger::Api).await.map(drop) }),
-                );
+                drop(world.env.spawner.spawn(async move {
+                    lake.optimize(&ctx, &table(), optimize, Trigger::Api).await.map(drop)
+                }));
             }
             3 | 4 => world.lake.flush(&world.ctx, &table(), Duration::from_millis(3)).await,
             5 => {

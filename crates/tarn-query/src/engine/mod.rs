@@ -3,6 +3,7 @@
 mod catalog;
 mod completion;
 mod config;
+mod optimize;
 mod output;
 mod paced;
 mod parameters;

@@ -11,13 +11,13 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, Statement};
 use tarn_core::{Role, TableName};
-use tarn_lakehouse::{LakehouseError, TableView, TableWriter, Written};
+use tarn_lakehouse::{LakehouseError, TableAlteration, TableView, TableWriter, Written};
 
 use super::catalog::QueryCatalog;
 use super::session::{QueryOptions, Session, with_params};
 use super::stream::Command;
 use crate::scan::{LakeTable, PlacedTable, ScanCounters};
-use crate::sql::{Diagnosis, Parsed, branch_of};
+use crate::sql::{Diagnosis, ORDER_MARK, Parsed, branch_of};
 use crate::tables::{TableChange, WriteBranch};
 use crate::write::{
     CreateAs, Definition, RowsQuery, Target, apply, as_query, definition, table_name, target_of,
@@ -87,6 +87,12 @@ impl Session {
             };
             return Ok(Command { tag, rows: Some(rows) });
         }
+        if let Statement::OptimizeTable { name, predicate, zorder, .. } = statement {
+            return Box::pin(self.optimize(change, name, predicate.as_ref(), zorder.as_deref())).await;
+        }
+        if let Statement::Analyze(analyze) = statement {
+            return Box::pin(self.analyze(analyze)).await;
+        }
         let terms = &change.parsed.partitioned_by;
         let known =
             definition(statement, terms, &self.namespace()).ok_or_else(|| QueryError::NotPossible {
@@ -102,7 +108,8 @@ impl Session {
                 writer.commit().await.map_err(|error| QueryError::from_fault(&error))?;
                 Ok(Command { tag: "TRUNCATE TABLE", rows: None })
             }
-            Definition::Change(definition) => {
+            Definition::Change(mut definition) => {
+                set_order(&mut definition, change.parsed);
                 let tag = tag_of(&definition);
                 self.tables().change(self.context(), definition).await?;
                 Ok(Command { tag, rows: None })
@@ -138,7 +145,11 @@ impl Session {
         &self.core().tables
     }
 
-    async fn no_such(&self, name: &TableName, diagnosis: &Diagnosis) -> Result<QueryError, QueryError> {
+    pub(super) async fn no_such(
+        &self,
+        name: &TableName,
+        diagnosis: &Diagnosis,
+    ) -> Result<QueryError, QueryError> {
         let catalog = self.catalog(Arc::default());
         let parts = [name.namespace().to_string(), name.name().to_string()];
         let known = catalog.full_names().await?;
@@ -366,6 +377,20 @@ fn insert_into(name: &TableName, query: Query) -> Result<Statement, QueryError> 
     }
 }
 
+/// The order of rows that stood in the text of `ALTER TABLE`.
+fn set_order(definition: &mut TableChange, parsed: &Parsed) {
+    let (TableChange::AlterTable { changes, .. }, Some(columns)) = (definition, &parsed.ordered_by) else {
+        return;
+    };
+    for change in changes {
+        if let TableAlteration::SetProperties(properties) = change
+            && properties.keys().any(|key| key.trim() == ORDER_MARK)
+        {
+            *change = TableAlteration::SetOrder(columns.clone());
+        }
+    }
+}
+
 fn tag_of(change: &TableChange) -> &'static str {
     match change {
         TableChange::CreateNamespace { .. } => "CREATE SCHEMA",
@@ -378,5 +403,6 @@ fn tag_of(change: &TableChange) -> &'static str {
         | TableChange::FastForward { .. }
         | TableChange::RollBack { .. } => "CALL",
         TableChange::Optimize { .. } => "OPTIMIZE",
+        TableChange::Analyze { .. } => "ANALYZE",
     }
 }

@@ -2,6 +2,7 @@
 
 mod diagnose;
 mod equal_names;
+mod ordering;
 mod partitioning;
 mod placeholders;
 mod relations;
@@ -11,6 +12,7 @@ mod time_travel;
 
 pub(crate) use diagnose::Diagnosis;
 pub(crate) use equal_names::{ShownNames, complete, tell_apart};
+pub(crate) use ordering::ORDER_MARK;
 pub(crate) use partitioning::PartitionTerm;
 pub(crate) use relations::{AskedChanges, branch_of, changes_of};
 pub(crate) use statement::{Action, Parsed, parse};

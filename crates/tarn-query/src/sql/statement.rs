@@ -6,8 +6,10 @@ use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, Set, SetExpr, Sta
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 
+use tarn_lakehouse::OrderColumn;
+
 use crate::sql::text::lower_first;
-use crate::sql::{PartitionTerm, SqlText, partitioning, placeholders, relations, time_travel};
+use crate::sql::{PartitionTerm, SqlText, ordering, partitioning, placeholders, relations, time_travel};
 use crate::{QueryError, SqlPosition};
 
 /// Nesting of expressions and subqueries; deeper text is refused rather than overflowing the stack.
@@ -38,6 +40,8 @@ pub(crate) struct Parsed {
     pub(crate) text: SqlText,
     /// Of `CREATE TABLE`.
     pub(crate) partitioned_by: Vec<PartitionTerm>,
+    /// Of `OPTIMIZE … ORDER BY` and `ALTER TABLE … WRITE ORDERED BY`; none of `WRITE UNORDERED`.
+    pub(crate) ordered_by: Option<Vec<OrderColumn>>,
     /// It asks the information schema, so all names are needed before planning.
     pub(crate) needs_names: bool,
 }
@@ -47,6 +51,7 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     let text = SqlText::new(sql)?;
     let (blanked, travels) = time_travel::extract(sql, &text)?;
     let (blanked, partitioned_by) = partitioning::extract(&blanked, &text)?;
+    let (blanked, ordered_by) = ordering::extract(&blanked, &text)?;
     let mut statements = DFParserBuilder::new(blanked.as_str())
         .with_dialect(&GenericDialect {})
         .with_recursion_limit(RECURSION_MAX)
@@ -71,7 +76,7 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     let action = classify(statement, &text)?;
     let needs_names =
         matches!(action, Action::Show(_)) || text.find_name(None, "information_schema").is_some();
-    Ok(Parsed { action, text, partitioned_by, needs_names })
+    Ok(Parsed { action, text, partitioned_by, ordered_by, needs_names })
 }
 
 fn classify(statement: DfStatement, text: &SqlText) -> Result<Action, QueryError> {
@@ -102,6 +107,7 @@ fn classify(statement: DfStatement, text: &SqlText) -> Result<Action, QueryError
             | Statement::Drop { .. }
             | Statement::Truncate(_)
             | Statement::Call(_)
+            | Statement::Analyze(_)
             | Statement::OptimizeTable { .. } => Ok(Action::Write(inner.clone())),
             Statement::ShowTables { .. }
             | Statement::ShowColumns { .. }

@@ -109,9 +109,6 @@ pub(crate) fn definition(
             _ => Err(refuse("TRUNCATE empties one table", "write `TRUNCATE TABLE t`")),
         },
         Statement::Call(function) => called(function, namespace).map(Definition::Change),
-        Statement::OptimizeTable { name, .. } => {
-            table_name(name, namespace).map(|name| Definition::Change(TableChange::Optimize { name }))
-        }
         _ => return None,
     })
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use tarn_core::{RequestContext, TableName};
-use tarn_lakehouse::service::{Service, ServiceRun as Run};
+use tarn_lakehouse::service::{Service, ServiceRun as Run, Trigger};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -38,7 +38,11 @@ impl RunsQuery {
 }
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(runs)).routes(routes!(all_runs)).routes(routes!(state, pause))
+    OpenApiRouter::new()
+        .routes(routes!(runs))
+        .routes(routes!(all_runs))
+        .routes(routes!(state, pause))
+        .routes(routes!(analyze))
 }
 
 /// Lists the runs of services on a table: those under way first, then the last ones.
@@ -64,6 +68,23 @@ async fn all_runs(
     ApiQuery(query): ApiQuery<RunsQuery>,
 ) -> Result<Json<Items<Run>>, ApiError> {
     Ok(Json(Items { items: app.state.lakehouse.all_service_runs(&ctx, query.limit()).await? }))
+}
+
+/// Counts the different values of each column of a table now, for the planner and for other engines.
+#[utoipa::path(post, path = "/lakehouse/{namespace}/{table}/analyze", tag = "lakehouse",
+    params(("namespace" = String, Path), ("table" = String, Path)),
+    responses((status = 200, body = ServiceRun), (status = "default", body = ErrorBody)))]
+async fn analyze(
+    State(app): State<App>,
+    Editor(ctx): Editor,
+    ApiPath(path): ApiPath<TablePath>,
+) -> Result<Json<Run>, ApiError> {
+    let name = TableName::new(&path.namespace, &path.table)?;
+    app.state.lakehouse.analyze(&ctx, &name, Trigger::Api).await?;
+    app.audit(&ctx, "table.analyze", &format!("table/{name}")).await;
+    let runs = app.state.lakehouse.service_runs(&ctx, &name, RUNS_MAX).await?;
+    let run = runs.into_iter().find(|run| run.service == Service::Statistics);
+    run.map(Json).ok_or_else(|| ApiError::invalid("the run is not in the list any more"))
 }
 
 /// Shows what table services run, what waits and why.
