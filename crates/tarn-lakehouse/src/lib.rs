@@ -1,6 +1,7 @@
 //! Tables: open Iceberg v2 tables with an embedded catalog, row-level commits and the sinks that follow topics.
 
 mod alter;
+pub mod bench;
 mod catalog;
 mod data_file;
 mod describe;

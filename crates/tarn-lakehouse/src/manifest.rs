@@ -146,7 +146,7 @@ impl ManifestCache {
 }
 
 /// About what a data file takes in memory.
-fn file_bytes(file: &DataFile) -> usize {
+pub(crate) fn file_bytes(file: &DataFile) -> usize {
     let counts = file.column_sizes().len()
         + file.value_counts().len()
         + file.null_value_counts().len()

@@ -1,7 +1,6 @@
 //! Counts the different values of all columns of a table, and registers what it found.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use futures::TryStreamExt;
 use iceberg::TableUpdate;
