@@ -1,4 +1,5 @@
 // The routes of the mock's API: `[method, pattern, handler]`; the first that fits answers.
+import { lakeAnswer } from "./lake.js";
 import { sourceTypes } from "./source-types.js";
 import * as resources from "./resources.js";
 import { answer, completion, SqlError } from "./sql.js";
@@ -51,7 +52,7 @@ function query(state, body, principal) {
     state.queries.splice(100);
   };
   try {
-    const { columns, rows, plan, command } = answer(body.sql ?? "", body);
+    const { columns, rows, plan, command } = lakeAnswer(state, body.sql ?? "", body) ?? answer(body.sql ?? "", body);
     record({ state: "done", rows: rows.length, elapsed_ms: 14.2 });
     if (body.format === "csv") {
       const cell = (value) => (value === null ? "" : /[",\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value));

@@ -24,7 +24,7 @@ import { FlushButton } from "../parts/FlushButton";
 import { Preview } from "../parts/Preview";
 import { Properties } from "../parts/Properties";
 import { Schema } from "../parts/Schema";
-import { Snapshots } from "../parts/Snapshots";
+import { Snapshots } from "../snapshots/Snapshots";
 import classes from "./TablePage.module.css";
 
 export default function TablePage() {

@@ -1,0 +1,63 @@
+import { queryOptions } from "@tanstack/react-query";
+import { request } from "./client";
+import { aboutRef, asOf, literal, type TableName, tableText } from "./sql";
+import type { QueryResult } from "./types";
+
+const ROWS_MAX = 10_000;
+
+/** Asks by SQL. The server refuses what would change something. */
+export const read = (sql: string, signal?: AbortSignal, limit = ROWS_MAX): Promise<QueryResult> =>
+  request<QueryResult>("/query", { method: "POST", body: { sql, limit, read_only: true }, signal });
+
+/** Runs a statement that changes something. */
+export const change = (sql: string): Promise<QueryResult> => request<QueryResult>("/query", { method: "POST", body: { sql } });
+
+const key = ({ namespace, table }: TableName, what: string, ...more: unknown[]) => ["lakehouse", what, namespace, table, ...more] as const;
+
+/** Rows of a comparison that are shown at most. */
+export const CHANGES_MAX = 1000;
+
+export const tableQueries = {
+  /** Tags and branches. */
+  refs: (name: TableName) =>
+    queryOptions({
+      queryKey: key(name, "refs"),
+      queryFn: ({ signal }) => read(`SELECT name, type, snapshot_id FROM ${aboutRef(name, "refs")} ORDER BY name`, signal),
+      refetchInterval: 5000,
+    }),
+  /** Rows that differ between two snapshots, in the order in which they changed. */
+  changes: (name: TableName, from: string, to: string) =>
+    queryOptions({
+      queryKey: key(name, "changes", from, to),
+      queryFn: ({ signal }) => read(`SELECT * FROM table_changes(${tableText(name)}, ${from}, ${to}) ORDER BY _change_ordinal LIMIT ${CHANGES_MAX + 1}`, signal, CHANGES_MAX),
+      staleTime: Number.POSITIVE_INFINITY,
+      retry: false,
+    }),
+  /** Names of the columns that a snapshot had. */
+  columns: (name: TableName, snapshot: string) =>
+    queryOptions({
+      queryKey: key(name, "columns", snapshot),
+      queryFn: ({ signal }) => read(`SELECT * FROM ${asOf(name, snapshot)} LIMIT 0`, signal).then(({ columns }) => columns.map((column) => column.name)),
+      staleTime: Number.POSITIVE_INFINITY,
+      retry: false,
+    }),
+  /** Rows that one snapshot has and another has not; reads both whole. */
+  only: (name: TableName, has: string, not: string, columns: string) =>
+    queryOptions({
+      queryKey: key(name, "only", has, not, columns),
+      queryFn: ({ signal }) => read(`SELECT ${columns} FROM ${asOf(name, has)} EXCEPT SELECT ${columns} FROM ${asOf(name, not)} LIMIT ${CHANGES_MAX + 1}`, signal, CHANGES_MAX),
+      staleTime: Number.POSITIVE_INFINITY,
+      retry: false,
+    }),
+};
+
+export const tableCommands = {
+  createRef: (name: TableName, kind: "tag" | "branch", ref: string, snapshot: string) => change(createRefSql(name, kind, ref, snapshot)),
+  dropRef: (name: TableName, kind: "tag" | "branch", ref: string) => change(dropRefSql(name, kind, ref)),
+  rollback: (name: TableName, snapshot: string) => change(rollbackSql(name, snapshot)),
+};
+
+
+export const createRefSql = (name: TableName, kind: "tag" | "branch", ref: string, snapshot: string) => `CALL create_${kind}(${tableText(name)}, ${literal(ref)}, ${snapshot})`;
+export const dropRefSql = (name: TableName, kind: "tag" | "branch", ref: string) => `CALL drop_${kind}(${tableText(name)}, ${literal(ref)})`;
+export const rollbackSql = (name: TableName, snapshot: string) => `CALL rollback_to_snapshot(${tableText(name)}, ${snapshot})`;
