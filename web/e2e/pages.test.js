@@ -89,6 +89,7 @@ const PAGES = [
   ["table-snapshots", "/tables/nyc/flights?tab=snapshots"],
   ["table-item-snapshots", "/tables/shop/item?tab=snapshots", { mock: true, act: compareEnds }],
   ["table-schema", "/tables/nyc/flights?tab=schema"],
+  ["table-item-schema", "/tables/shop/item?tab=schema&open=1", { mock: true, act: (page) => page.getByRole("columnheader", { name: "Smallest" }).waitFor() }],
   ["table-files", "/tables/nyc/flights?tab=files"],
   ["table-properties", "/tables/nyc/flights?tab=properties"],
   ["sql", "/sql"],

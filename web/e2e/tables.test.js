@@ -88,6 +88,22 @@ test("a table fed by a topic cannot go back, and says so; its state can be copie
     await page.waitForURL(/CREATE(\+|%20)TABLE/);
   }));
 
+test("the schema shows what files know of each column, and what each schema changed", () =>
+  on(isMock ? "/tables/shop/item?tab=schema" : "/tables/nyc/flights?tab=schema", {}, async (page) => {
+    const columns = page.getByRole("table", { name: "Schema" });
+    await columns.getByRole("columnheader", { name: "Nulls" }).waitFor();
+    await columns.getByRole("button", { name: "Nulls" }).click();
+    await page.waitForURL(/sort=-nulls/);
+    if (!isMock) return;
+    assert.match(await columns.getByRole("row").nth(1).innerText(), /memo/);
+    const history = page.getByRole("list", { name: "History" });
+    const newest = history.locator("> li").first();
+    assert.match((await newest.innerText()).replaceAll("\n", " "), /memo added: string behind title .* stock widened: int → long/);
+    await history.getByRole("button", { name: "Schema 0" }).click();
+    await history.getByText("name string NOT NULL").waitFor();
+    await page.waitForURL(/open=0/);
+  }));
+
 // The last about snapshots, since the table is another one afterwards.
 test("going back says what will be lost, and marks what was left behind", { skip: !isMock }, () =>
   on("/tables/shop/item?tab=snapshots", {}, async (page) => {

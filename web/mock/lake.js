@@ -122,11 +122,25 @@ export function lakeAnswer(state, sql, { read_only: readOnly } = {}) {
   return { columns: sqlColumns(table.fields), rows: table.sample.slice(0, Number(limit ?? 240)) };
 }
 
-function aboutTable(table, about) {
+/** What files would know of each column, taken from the rows that the mock has. */
+function statistics(table) {
+  const sample = table.sample ?? data[table.table].rows;
+  const values = fieldsOf(table).flatMap(({ type }, place) => {
+    const known = sample.map((row) => row[place]).filter((value) => value !== null);
+    const ordered = known.toSorted((a, b) => (/long|int|double|decimal/.test(type) ? Number(a) - Number(b) : String(a).localeCompare(String(b))));
+    const nulls = Math.round(((sample.length - known.length) / sample.length) * table.rows);
+    return [table.files, nulls, ordered[0] ?? null, ordered.at(-1) ?? null, Math.round((table.bytes / fieldsOf(table).length) * (0.3 + String(known[0] ?? "").length / 9))];
+  });
+  return rowsOf([["v0", "bigint"], ...values.map((_, index) => [`v${index + 1}`, "text"])], [[table.rows, ...values]]);
+}
+
+function aboutTable(table, about, sql) {
   if (about === "refs") {
     const all = [...(table.refs ?? []), { name: "main", type: "BRANCH", snapshot_id: table.current ?? table.snapshots[0].id }];
     return rowsOf([["name", "text"], ["type", "text"], ["snapshot_id", "bigint"]], all.map((ref) => [ref.name, ref.type, ref.snapshot_id]));
   }
+  if (about === "metadata_log_entries") return rowsOf([["latest_schema_id", "int"], ["timestamp", "timestamp with time zone"]], (table.schema_history ?? []).map((schema) => [schema.schema_id, schema.at]));
+  if (about === "files" && /value_counts\[/.test(sql)) return statistics(table);
   throw new SqlError(`table \`${table.namespace}.${table.table}$${about}\` not found`, null, null);
 }
 

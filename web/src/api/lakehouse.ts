@@ -18,6 +18,9 @@ const key = ({ namespace, table }: TableName, what: string, ...more: unknown[]) 
 export const CHANGES_MAX = 1000;
 
 export const tableQueries = {
+  /** What a statement that only reads says of tables. */
+  sql: (name: readonly unknown[], sql: string, limit?: number) =>
+    queryOptions({ queryKey: ["lakehouse", "sql", ...name] as const, queryFn: ({ signal }) => read(sql, signal, limit), staleTime: 30_000, retry: false }),
   /** Tags and branches. */
   refs: (name: TableName) =>
     queryOptions({

@@ -23,7 +23,7 @@ import { Files } from "../parts/Files";
 import { FlushButton } from "../parts/FlushButton";
 import { Preview } from "../parts/Preview";
 import { Properties } from "../parts/Properties";
-import { Schema } from "../parts/Schema";
+import { Schema } from "../schema/Schema";
 import { Snapshots } from "../snapshots/Snapshots";
 import classes from "./TablePage.module.css";
 
