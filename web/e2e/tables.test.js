@@ -104,6 +104,43 @@ test("the schema shows what files know of each column, and what each schema chan
     await page.waitForURL(/open=0/);
   }));
 
+test("files are seen as a map and as a list, which a partition narrows; the address says so", { skip: !isMock }, () =>
+  on("/tables/shop/item?tab=files", {}, async (page) => {
+    await page.getByRole("img", { name: /^Map of 40 files in 12 partitions/ }).locator("canvas").waitFor();
+    await page.getByText("25 of 46 shown").waitFor();
+    await page.getByRole("button", { name: "Show more" }).click();
+    const rows = page.getByRole("table", { name: "Files" }).getByRole("row");
+    assert.equal(await rows.count(), 47);
+    await page.getByText("Small files").click();
+    await page.waitForURL(/colour=small/);
+    await page.getByRole("button", { name: "region=eu/at_month=2026-02" }).click();
+    await page.waitForURL(/partition=region/);
+    assert.ok((await rows.count()) < 8);
+    assert.deepEqual(await axeFaults(page), []);
+    await page.getByRole("button", { name: "All partitions" }).click();
+    await rows.nth(20).waitFor();
+    // A place on the map chooses its partition.
+    await page.locator("main canvas").click({ position: { x: 40, y: 60 } });
+    await page.waitForURL(/partition=region/);
+  }));
+
+test("a table of thousands of files answers at once", { skip: !isMock }, async () => {
+  const many = (page) =>
+    page.route(/\/files\?/, (route) =>
+      route.fulfill({ json: { items: Array.from({ length: 10_000 }, (_, index) => ({ path: `data/p=${index % 40}/${index}.parquet`, content: "data", rows: 1000, bytes: 1_000_000 + ((index * 7919) % 40_000_000), partition: `p=${index % 40}`, deleted_rows: index % 300 })) } }),
+    );
+  const { page, errors, close } = await browser.open("/tables/shop/item?tab=files", {}, many);
+  try {
+    await page.getByRole("img", { name: /^Map of 10,000 files in 40 partitions/ }).locator("canvas").waitFor();
+    await page.getByText("25 of 10,000 shown").waitFor();
+    await page.getByRole("searchbox", { name: "Search files" }).fill("p=7/");
+    await page.getByText("25 of 250 shown").waitFor();
+    assert.deepEqual(errors, []);
+  } finally {
+    await close();
+  }
+});
+
 // The last about snapshots, since the table is another one afterwards.
 test("going back says what will be lost, and marks what was left behind", { skip: !isMock }, () =>
   on("/tables/shop/item?tab=snapshots", {}, async (page) => {

@@ -40,7 +40,7 @@ export function addItem(state) {
   const last = [...renamed.slice(0, 2), field(7, "memo", "string", { doc: "What the shop says of it" }), ...renamed.slice(2), field(6, "stock", "long")];
   const regions = ["eu", "us", "cn"];
   state.tables.set("shop.item", {
-    namespace: "shop", table: "item", rows: 6160, files: 12, delete_files: 3, bytes: 540_000, snapshots: list, source: null, topic: null, key: ["id"], hot_rows: null, committed_offset: null, committed_ms: 0,
+    namespace: "shop", table: "item", rows: 6160, files: 46, delete_files: 6, bytes: 540_000_000, snapshots: list, source: null, topic: null, key: ["id"], hot_rows: null, committed_offset: null, committed_ms: 0,
     fields: last,
     partition_spec: [{ name: "region", transform: "identity", source: "region" }, { name: "at_month", transform: "month", source: "at" }],
     schema_history: [first, [...first, field(6, "stock", "int")], [...renamed, field(6, "stock", "int")], last].map((fields, schema_id) => ({ schema_id, at: iso(now_ms - (6 - schema_id) * 3_600_000), fields })),
@@ -122,6 +122,16 @@ export function lakeAnswer(state, sql, { read_only: readOnly } = {}) {
   return { columns: sqlColumns(table.fields), rows: table.sample.slice(0, Number(limit ?? 240)) };
 }
 
+const PARTITIONS = ["eu", "us", "cn"].flatMap((region) => [672, 673, 674, 675].map((month) => `region=${region}/at_month=${month}`));
+/** Partition of the file of a number. */
+export const partitionOf = (table, index) => (table.partition_spec ? PARTITIONS[(index * 7) % PARTITIONS.length] : null);
+
+function partitions(table) {
+  const names = table.partition_spec ? PARTITIONS : Array.from({ length: 12 }, (_, index) => `scheduled_departure_month=2013-${String(index + 1).padStart(2, "0")}`);
+  const rows = names.map((name, index) => [name, 0, Math.round((table.rows / names.length) * (0.6 + index / 14)), Math.max(1, Math.round(table.files / names.length)), Math.round((table.bytes / names.length) * (0.6 + index / 14)), index * 3, table.snapshots[0]?.at ?? null]);
+  return rowsOf([["partition", "text"], ["spec_id", "int"], ["record_count", "bigint"], ["file_count", "int"], ["total_data_file_size_in_bytes", "bigint"], ["position_delete_record_count", "bigint"], ["last_updated_at", "timestamp with time zone"]], rows);
+}
+
 /** What files would know of each column, taken from the rows that the mock has. */
 function statistics(table) {
   const sample = table.sample ?? data[table.table].rows;
@@ -140,6 +150,7 @@ function aboutTable(table, about, sql) {
     return rowsOf([["name", "text"], ["type", "text"], ["snapshot_id", "bigint"]], all.map((ref) => [ref.name, ref.type, ref.snapshot_id]));
   }
   if (about === "metadata_log_entries") return rowsOf([["latest_schema_id", "int"], ["timestamp", "timestamp with time zone"]], (table.schema_history ?? []).map((schema) => [schema.schema_id, schema.at]));
+  if (about === "partitions") return partitions(table);
   if (about === "files" && /value_counts\[/.test(sql)) return statistics(table);
   throw new SqlError(`table \`${table.namespace}.${table.table}$${about}\` not found`, null, null);
 }

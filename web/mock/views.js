@@ -1,5 +1,5 @@
 // The answers of the API, made from the mock's state.
-import { fieldsOf } from "./lake.js";
+import { fieldsOf, partitionOf } from "./lake.js";
 import { appliedOffset, data, hotBytes, keysOf } from "./state.js";
 
 const iso = (ms) => new Date(ms).toISOString();
@@ -105,15 +105,21 @@ export function tableDetail(state, table) {
 }
 
 export function tableFiles(table) {
+  const folder = (partition) => (partition ? `${partition}/` : "");
   return Array.from({ length: table.files }, (_, index) => {
     const deletes = index < table.delete_files;
+    const month = `2013-${String((index % 12) + 1).padStart(2, "0")}`;
+    const partition = table.table === "flights" ? `scheduled_departure_month=${month}` : partitionOf(table, index);
+    // Some are large, many small, and the older the more is deleted.
+    const weight = 0.2 + ((index * 37) % 100) / 60;
+    const rows = Math.round((table.rows / table.files) * weight);
     return {
-      path: `data/${table.table === "flights" ? `scheduled_departure_month=2013-${String((index % 12) + 1).padStart(2, "0")}/` : ""}${String(index).padStart(5, "0")}-${deletes ? "deletes" : "data"}.parquet`,
+      path: `data/${folder(partition)}${String(index).padStart(5, "0")}-${deletes ? "deletes" : "data"}.parquet`,
       content: deletes ? "position_deletes" : "data",
-      rows: deletes ? 1840 : Math.round(table.rows / table.files),
-      bytes: deletes ? 14_200 : Math.round(table.bytes / table.files),
-      partition: table.table === "flights" ? `2013-${String((index % 12) + 1).padStart(2, "0")}` : null,
-      deleted_rows: deletes ? 0 : 120,
+      rows: deletes ? 1840 : rows,
+      bytes: deletes ? 14_200 : Math.round((table.bytes / table.files) * weight),
+      partition,
+      deleted_rows: deletes ? 0 : Math.round(rows * (((index * 13) % 50) / 100)),
     };
   });
 }

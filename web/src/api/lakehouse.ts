@@ -1,7 +1,7 @@
-import { queryOptions } from "@tanstack/react-query";
+import { keepPreviousData, queryOptions } from "@tanstack/react-query";
 import { request } from "./client";
 import { aboutRef, asOf, literal, type TableName, tableText } from "./sql";
-import type { QueryResult } from "./types";
+import type { Items, QueryResult, TableFile } from "./types";
 
 const ROWS_MAX = 10_000;
 
@@ -14,6 +14,9 @@ export const change = (sql: string): Promise<QueryResult> => request<QueryResult
 
 const key = ({ namespace, table }: TableName, what: string, ...more: unknown[]) => ["lakehouse", what, namespace, table, ...more] as const;
 
+/** Files that are asked for at most. */
+export const FILES_MAX = 10_000;
+
 /** Rows of a comparison that are shown at most. */
 export const CHANGES_MAX = 1000;
 
@@ -21,6 +24,13 @@ export const tableQueries = {
   /** What a statement that only reads says of tables. */
   sql: (name: readonly unknown[], sql: string, limit?: number) =>
     queryOptions({ queryKey: ["lakehouse", "sql", ...name] as const, queryFn: ({ signal }) => read(sql, signal, limit), staleTime: 30_000, retry: false }),
+  /** Files of the current snapshot; `snapshot` only tells one answer from the next. */
+  files: (name: TableName, snapshot: string | null) =>
+    queryOptions({
+      queryKey: key(name, "files", snapshot),
+      queryFn: async ({ signal }): Promise<TableFile[]> => (await request<Items<TableFile>>(`/lakehouse/${encodeURIComponent(name.namespace)}/${encodeURIComponent(name.table)}/files?limit=${FILES_MAX}`, { signal })).items,
+      placeholderData: keepPreviousData,
+    }),
   /** Tags and branches. */
   refs: (name: TableName) =>
     queryOptions({

@@ -19,7 +19,7 @@ import { useFormat } from "~/i18n/format";
 import { Facts } from "~/ui/Facts";
 import { Prose } from "~/ui/Prose";
 import { CompactButton } from "../parts/CompactButton";
-import { Files } from "../parts/Files";
+import { Files } from "../files/Files";
 import { FlushButton } from "../parts/FlushButton";
 import { Preview } from "../parts/Preview";
 import { Properties } from "../parts/Properties";
