@@ -104,6 +104,24 @@ test("the schema shows what files know of each column, and what each schema chan
     await page.waitForURL(/open=0/);
   }));
 
+test("rows are live: they change by themselves, say how fast, and stand still when paused", () =>
+  on("/tables/nyc/flights", {}, async (page) => {
+    const grid = page.getByRole("grid", { name: "Preview" });
+    await grid.locator("[data-tone=plus]").first().waitFor();
+    await page.getByRole("status").getByText(/^Live · [\d,]+ changes\/s · /).waitFor();
+    await page.getByRole("button", { name: "Pause" }).click();
+    await page.waitForURL(/live=0/);
+    const before = await grid.innerText();
+    await page.getByRole("status").getByText(/^Paused; there is something newer/).waitFor();
+    assert.equal(await grid.innerText(), before);
+    await page.getByRole("button", { name: "Refresh" }).click();
+    await page.waitForFunction((text) => document.querySelector('[role=grid]').innerText !== text, before);
+    await page.getByRole("combobox", { name: "Order" }).selectOption("flight_id");
+    await page.waitForURL(/order=flight_id/);
+    await page.getByRole("button", { name: "Live" }).click();
+    await page.getByRole("status").getByText(/^Live ·/).waitFor();
+  }));
+
 test("files are seen as a map and as a list, which a partition narrows; the address says so", { skip: !isMock }, () =>
   on("/tables/shop/item?tab=files", {}, async (page) => {
     await page.getByRole("img", { name: /^Map of 40 files in 12 partitions/ }).locator("canvas").waitFor();

@@ -67,6 +67,15 @@ function query(state, body, principal) {
   }
 }
 
+/** Of a table that moves some rows are others each time. */
+function preview(state, table, search) {
+  const result = query({ ...state, queries: [] }, { sql: `SELECT * FROM ${table.namespace}.${table.table} LIMIT 100` }, "local");
+  const moving = (state.topics.get(table.topic)?.rows_per_s ?? 0) > 0 && !search.has("snapshot");
+  if (!moving) return result;
+  const at = Math.floor(Date.now() / 1000);
+  return { ...result, rows: result.rows.map((row, index) => ([at % 10, (at + 3) % 10].includes(index) ? [...row.slice(0, -1), at % 500] : row)) };
+}
+
 function check(body) {
   if (body.type !== "postgres_cdc") return { ok: true, steps: [{ name: "Read the configuration", ok: true, detail: body.type }], tables: [] };
   const host = /@([^/]+)/.exec(body.config?.url ?? "")?.[1] ?? "?";
@@ -97,7 +106,7 @@ export const routes = [
   ["GET", "/lakehouse", ({ state }) => items([...state.tables.values()].map((one) => views.tableSummary(state, one)))],
   ["GET", "/lakehouse/:namespace/:table", ({ state, namespace, table }) => views.tableDetail(state, find(state.tables, "table", `${namespace}.${table}`))],
   ["GET", "/lakehouse/:namespace/:table/files", ({ state, namespace, table }) => items(views.tableFiles(find(state.tables, "table", `${namespace}.${table}`)))],
-  ["GET", "/lakehouse/:namespace/:table/preview", ({ state, namespace, table }) => query({ ...state, queries: [] }, { sql: `SELECT * FROM ${namespace}.${table} LIMIT 100` }, "local")],
+  ["GET", "/lakehouse/:namespace/:table/preview", ({ state, namespace, table, search }) => preview(state, find(state.tables, "table", `${namespace}.${table}`), search)],
   ["POST", "/lakehouse/:namespace/:table/compact", ({ state, namespace, table }) => {
     const found = find(state.tables, "table", `${namespace}.${table}`);
     const files_before = found.files;

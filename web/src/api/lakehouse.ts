@@ -1,6 +1,6 @@
 import { keepPreviousData, queryOptions } from "@tanstack/react-query";
 import { request } from "./client";
-import { aboutRef, asOf, literal, type TableName, tableText } from "./sql";
+import { aboutRef, asOf, ident, literal, type TableName, tableRef, tableText } from "./sql";
 import type { Items, QueryResult, TableFile } from "./types";
 
 const ROWS_MAX = 10_000;
@@ -30,6 +30,17 @@ export const tableQueries = {
       queryKey: key(name, "files", snapshot),
       queryFn: async ({ signal }): Promise<TableFile[]> => (await request<Items<TableFile>>(`/lakehouse/${encodeURIComponent(name.namespace)}/${encodeURIComponent(name.table)}/files?limit=${FILES_MAX}`, { signal })).items,
       placeholderData: keepPreviousData,
+    }),
+  /** A hundred rows as SQL sees them, in the order of a column from the largest or as they lie; `at` tells one answer from the next. */
+  rows: (name: TableName, order: string | undefined, at: string) =>
+    queryOptions({
+      queryKey: key(name, "rows", order ?? "", at),
+      queryFn: ({ signal }) =>
+        order
+          ? read(`SELECT * FROM ${tableRef(name)} ORDER BY ${ident(order)} DESC NULLS LAST LIMIT 100`, signal)
+          : request<QueryResult>(`/lakehouse/${encodeURIComponent(name.namespace)}/${encodeURIComponent(name.table)}/preview?limit=100`, { signal }),
+      // Each look is another one; a few are enough to come back to.
+      gcTime: 10_000,
     }),
   /** Tags and branches. */
   refs: (name: TableName) =>
