@@ -149,6 +149,7 @@ impl Lakehouse {
             env: self.env().clone(),
             // A commit that is not a sink's own: it finds its rows anew.
             status: Arc::new(parking_lot::Mutex::new(SinkStatus::default())),
+            branch: None,
         };
         Upkeep { committer, ctx: ctx.clone(), name: name.clone(), turn: self.turn(ctx, name) }
     }
@@ -162,11 +163,12 @@ pub(crate) async fn base_of(
 ) -> Result<Base, LakehouseError> {
     let table = committer.catalog.load_table(ctx, name).await?;
     let location = table.metadata_location.unwrap_or_default();
+    let metadata = committer.metadata_of(name, table.metadata)?;
     let text = name.to_string();
-    let view = committer.loader.load(name, Arc::clone(&table.metadata), &location, None).await?;
-    let delete_files = committer.loader.position_delete_files(&text, &table.metadata).await?;
-    let key = key_of(&table.metadata);
-    let schema = arrow_schema(&text, table.metadata.current_schema())?;
+    let view = committer.loader.load(name, Arc::clone(&metadata), &location, None).await?;
+    let delete_files = committer.loader.position_delete_files(&text, &metadata).await?;
+    let key = key_of(&metadata);
+    let schema = arrow_schema(&text, metadata.current_schema())?;
     let hasher = match key.is_empty() {
         true => None,
         false => Some(Arc::new(KeyHasher::new(&text, &schema, &key)?)),
@@ -176,7 +178,7 @@ pub(crate) async fn base_of(
 }
 
 impl TableWriter {
-    fn new(
+    pub(crate) fn new(
         ctx: &RequestContext,
         committer: Committer,
         base: Base,
@@ -402,6 +404,7 @@ impl TableWriter {
             let delta = RowDelta { add_data: delta.add_data.clone(), ..RowDelta::default() };
             let (catalog, loader) = (&self.committer.catalog, &self.committer.loader);
             let metadata = catalog.load_table(&self.ctx, &self.base.name).await?.metadata;
+            let metadata = self.committer.metadata_of(&self.base.name, metadata)?;
             let is_same = metadata.uuid() == before.uuid()
                 && metadata.current_schema_id() == before.current_schema_id()
                 && metadata.default_partition_spec_id() == before.default_partition_spec_id();
@@ -410,6 +413,7 @@ impl TableWriter {
                 return Err(LakehouseError::CommitFailed { table, what }.into());
             }
             let produced = delta.produce(&table, &metadata, loader.manifests(), &self.committer.env).await?;
+            let produced = self.committer.placed(produced, &metadata);
             let (requirements, updates) = (produced.requirements, produced.updates);
             match catalog.commit_table(&self.ctx, &self.base.name, requirements, updates).await {
                 Ok(table) => {

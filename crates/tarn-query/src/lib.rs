@@ -19,4 +19,4 @@ pub use engine::{
 };
 pub use error::{QueryError, SqlPosition};
 pub use scan::{LakeTable, ScanStats};
-pub use tables::{AsOf, LakeTables, TableChange, Tables};
+pub use tables::{AsOf, LakeTables, TableChange, Tables, WriteBranch};
