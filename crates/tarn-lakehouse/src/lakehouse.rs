@@ -1,11 +1,11 @@
 //! The lakehouse: tables, their views for queries, and the sinks that keep them up to date.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use iceberg::spec::DataFile;
+use iceberg::spec::{DataFile, TableMetadata};
 use moka::future::Cache;
 use parking_lot::Mutex;
 use tarn_core::{ByteSize, Env, RequestContext, TableName, TenantId, TopicName};
@@ -14,7 +14,7 @@ use tarn_meta::MetaStore;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::alter::{TableAlteration, altered};
+use crate::alter::{TableAlteration, altered, unused_specs};
 use crate::catalog::Catalog;
 use crate::error::LakehouseError;
 use crate::io::Warehouse;
@@ -256,11 +256,31 @@ impl Lakehouse {
         changes: &[TableAlteration],
     ) -> Result<(), LakehouseError> {
         let table = self.catalog.load_table(ctx, name).await?;
-        let (requirements, updates) = altered(&name.to_string(), &table.metadata, changes)?;
+        let drops = changes.iter().any(|change| matches!(change, TableAlteration::DropColumn { .. }));
+        let unused = match drops && table.metadata.partition_specs_iter().len() > 1 {
+            true => unused_specs(&table.metadata, &self.used_specs(name, &table.metadata).await?),
+            false => HashSet::new(),
+        };
+        let (requirements, updates) = altered(&name.to_string(), &table.metadata, changes, &unused)?;
         if !updates.is_empty() {
             self.catalog.commit_table(ctx, name, requirements, updates).await?;
         }
         Ok(())
+    }
+
+    /// Numbers of the partition specifications that files of some snapshot have.
+    async fn used_specs(
+        &self,
+        name: &TableName,
+        metadata: &TableMetadata,
+    ) -> Result<HashSet<i32>, LakehouseError> {
+        let (table, version) = (name.to_string(), metadata.format_version());
+        let mut used = HashSet::new();
+        for snapshot in metadata.snapshots() {
+            let list = self.loader.manifests().list(&table, snapshot.manifest_list(), version).await?;
+            used.extend(list.entries().iter().map(|manifest| manifest.partition_spec_id));
+        }
+        Ok(used)
     }
 
     /// The state of a table at a snapshot. Errors: `TableNotFound`, `SnapshotNotFound`.

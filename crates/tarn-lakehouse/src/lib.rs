@@ -19,7 +19,7 @@ pub mod types;
 mod view;
 mod write;
 
-pub use alter::{TableAlteration, table_schema};
+pub use alter::{PartitionChange, PartitionTerm, TableAlteration, partition_terms, table_schema};
 pub use catalog::{Catalog, CreateTable, LoadedTable, TableCommit};
 pub use data_file::{DataFileWriter, FileFactory};
 pub use describe::{

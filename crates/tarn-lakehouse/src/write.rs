@@ -352,7 +352,7 @@ impl TableWriter {
         if !touched.is_empty() || !delta.remove_data.is_empty() {
             let gone: HashSet<String> = delta.remove_data.clone();
             let files = self.base.delete_files.clone();
-            let change = self.committer.rewrite_deletes(&self.base, files, touched, &gone).await?;
+            let change = self.committer.rewrite_deletes(&self.base, files, touched, &[], &gone).await?;
             change.put_into(&mut delta);
         }
         if delta.is_empty() {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tarn_core::{ByteSize, FaultReport, HumanDuration, TableName, TopicName};
 
 use super::compact::Compaction;
+use crate::alter::PartitionTerm;
 
 /// When changes of a topic become a commit of its table. Our own SQL sees them before, as soon as they are in the topic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +20,9 @@ pub struct SinkConfig {
     pub flush_rows: usize,
     /// A commit comes sooner once rows of this size wait in memory. Reading stops at twice that, until a commit is done.
     pub flush_bytes: ByteSize,
+    /// How the table is partitioned, where the table's own settings say it.
+    #[serde(skip)]
+    pub partitioned_by: Option<Vec<PartitionTerm>>,
 }
 
 impl Default for SinkConfig {
@@ -27,6 +31,7 @@ impl Default for SinkConfig {
             freshness: HumanDuration::from_secs(60),
             flush_rows: 1_000_000,
             flush_bytes: ByteSize(256 << 20),
+            partitioned_by: None,
         }
     }
 }

@@ -20,7 +20,9 @@ mod orphans;
 mod read;
 mod rows;
 mod run;
+mod scatter;
 mod shape;
+mod spread;
 mod state;
 
 use std::path::PathBuf;

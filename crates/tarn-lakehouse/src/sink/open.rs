@@ -1,5 +1,6 @@
 //! A table that is open for changes: made where it is missing, following the schema of its source.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use super::flush::offset_property;
 use super::job::Running;
 use super::state::{RunFolder, TableState};
 use super::{CATCH_UP_MAX, Sink, TAIL_WAIT};
+use crate::alter::{PartitionChange, TableAlteration, altered, new_spec};
 use crate::catalog::{CreateTable, LoadedTable};
 use crate::error::LakehouseError;
 use crate::types::{Conformer, evolved, key_of, new_schema};
@@ -69,6 +71,7 @@ impl Sink {
     /// Opens the table, making it from the topic's schema if needed. `None` if asked to stop before there is one.
     pub(super) async fn open(&mut self) -> Result<Option<Open>, LakehouseError> {
         let Some(table) = self.table().await? else { return Ok(None) };
+        let table = self.partitioned(table).await?;
         let is_other = self
             .shown
             .borrow()
@@ -141,6 +144,19 @@ impl Sink {
         }
     }
 
+    /// The table, partitioned as its settings say; rows from now on are. Errors: `Invalid`, a column that it has not.
+    async fn partitioned(&self, table: LoadedTable) -> Result<LoadedTable, LakehouseError> {
+        let Some(terms) = self.context.config.partitioned_by.clone() else { return Ok(table) };
+        let name = &self.spec.table;
+        let change = [TableAlteration::Partition(PartitionChange::Set(terms))];
+        let (requirements, updates) = altered(&name.to_string(), &table.metadata, &change, &HashSet::new())?;
+        if updates.is_empty() {
+            return Ok(table);
+        }
+        tracing::info!(table = %name, "partitioning rows as the table's settings say");
+        self.context.catalog.commit_table(&self.context.ctx, name, requirements, updates).await
+    }
+
     async fn create(&self, change: &Schema, key: &[String]) -> Result<LoadedTable, LakehouseError> {
         let ctx = &self.context.ctx;
         let name = &self.spec.table;
@@ -150,10 +166,15 @@ impl Sink {
         properties.insert("tarn.topic".into(), self.spec.topic.to_string());
         // The default of 100 would keep tens of megabytes of metadata that nobody reads.
         properties.insert("write.metadata.previous-versions-max".into(), METADATA_FILES_MAX.into());
+        let terms = self.context.config.partitioned_by.as_deref().unwrap_or_default();
+        let partition_spec = match terms {
+            [] => None,
+            terms => Some(new_spec(&name.to_string(), &source.schema, terms)?),
+        };
         let create = CreateTable {
             name: name.clone(),
             schema: source.schema,
-            partition_spec: None,
+            partition_spec,
             write_order: None,
             location: None,
             properties,

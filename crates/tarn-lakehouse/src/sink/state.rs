@@ -286,8 +286,8 @@ impl TableState {
         self.truncated || self.is_staged() || !self.dirty.is_empty() || self.rows.live_rows() > 0
     }
 
-    /// Takes over a new commit of ours. Errors: `CommitFailed` if the table is another one in it: its schema was changed
-    /// by another writer, or a file is missing.
+    /// Takes over a new commit of ours. Errors: `CommitFailed` if the table is another one in it: its schema or partitioning
+    /// was changed by another writer, or a file is missing.
     pub fn adopt(
         &mut self,
         base: Arc<TableView>,
@@ -296,6 +296,9 @@ impl TableState {
         let changed = |what: String| LakehouseError::CommitFailed { table: self.name.to_string(), what };
         if base.metadata.current_schema_id() != self.metadata.current_schema_id() {
             return Err(changed("another writer changed the schema".into()));
+        }
+        if base.metadata.default_partition_spec_id() != self.metadata.default_partition_spec_id() {
+            return Err(changed("another writer changed the partitioning".into()));
         }
         let places: HashMap<&str, usize> =
             base.files.iter().enumerate().map(|(at, file)| (file.file.file_path(), at)).collect();

@@ -10,6 +10,7 @@ mod foreign;
 mod history;
 mod large;
 mod mapping;
+mod partitions;
 mod rows;
 mod statements;
 mod world;

@@ -87,13 +87,14 @@ impl Session {
             };
             return Ok(Command { tag, rows: Some(rows) });
         }
-        let terms = &change.parsed.partitioned_by;
-        let known =
-            definition(statement, terms, &self.namespace()).ok_or_else(|| QueryError::NotPossible {
+        let partitioning = (&*change.parsed.partitioned_by, &*change.parsed.partition_changes);
+        let known = definition(statement, partitioning, &self.namespace()).ok_or_else(|| {
+            QueryError::NotPossible {
                 statement: change.parsed.text.leading_words(2),
                 position: change.parsed.text.start(),
                 hint: "this form of the statement is not possible".into(),
-            })?;
+            }
+        })?;
         match known? {
             Definition::Truncate(name) => {
                 let target = self.branch_target(name);

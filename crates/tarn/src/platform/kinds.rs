@@ -9,6 +9,7 @@ use tarn_component::schema_of;
 use tarn_core::{ByteSize, HumanDuration};
 use tarn_eventlog::Retention;
 use tarn_ingest::SOURCES;
+use tarn_lakehouse::PartitionTerm;
 use tarn_meta::{KindSpec, Kinds, NameRule, Variants};
 
 /// A source: reads one system, makes a topic and a table of each of its tables.
@@ -44,6 +45,9 @@ pub struct TableResource {
     pub flush_rows: Option<usize>,
     /// A commit comes sooner once rows of this size wait in memory.
     pub flush_bytes: Option<ByteSize>,
+    /// How its rows are partitioned, such as `[day(created_at), "bucket(16, id)"]`. Changed later, it holds for rows that come
+    /// from then on; `OPTIMIZE` rewrites the others.
+    pub partitioned_by: Option<Vec<PartitionTerm>>,
 }
 
 fn schema<T: JsonSchema>() -> Value {

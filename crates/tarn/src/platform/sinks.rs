@@ -97,10 +97,17 @@ impl Follower {
         let mut config = self.config.clone();
         let id = tarn_meta::ResourceId::new("table", table.to_string());
         let Ok(resource) = self.state.resources.get(&self.ctx, &id).await else { return config };
-        let Ok(own) = serde_json::from_value::<TableResource>(resource.spec) else { return config };
+        let own = match serde_json::from_value::<TableResource>(resource.spec) {
+            Ok(own) => own,
+            Err(error) => {
+                tracing::warn!(%table, %error, "the settings of the table are not used");
+                return config;
+            }
+        };
         config.freshness = own.freshness.unwrap_or(config.freshness);
         config.flush_rows = own.flush_rows.unwrap_or(config.flush_rows);
         config.flush_bytes = own.flush_bytes.unwrap_or(config.flush_bytes);
+        config.partitioned_by = own.partitioned_by;
         config
     }
 
