@@ -124,7 +124,11 @@ impl Session {
         &self.core().tables
     }
 
-    async fn no_such(&self, name: &TableName, diagnosis: &Diagnosis) -> Result<QueryError, QueryError> {
+    pub(super) async fn no_such(
+        &self,
+        name: &TableName,
+        diagnosis: &Diagnosis,
+    ) -> Result<QueryError, QueryError> {
         let catalog = QueryCatalog::pinned(self.core(), self.context(), Arc::default());
         let parts = [name.namespace().to_string(), name.name().to_string()];
         let known = catalog.full_names().await?;
