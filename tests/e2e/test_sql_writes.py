@@ -10,6 +10,7 @@ import threading
 
 import psycopg
 import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 from pyiceberg.exceptions import CommitFailedException
 from rig.postgres import Postgres
@@ -346,6 +347,12 @@ def test_rows_about_a_table_are_those_that_pyiceberg_shows(tarn: Tarn, partition
                 # There a file occurs once for each manifest of each snapshot that names it.
                 theirs = set(theirs)
             assert sorted(ours, key=repr) == sorted(theirs, key=repr), kind
+        deleted = run("SELECT delete_file_path, file_path, pos FROM shop.item.position_deletes").fetchall()
+        held = []
+        for (path,) in run("SELECT file_path FROM shop.item.delete_files").fetchall():
+            rows = parquet.read_table(path.removeprefix("file://")).to_pylist()
+            held += [(path, row["file_path"], row["pos"]) for row in rows]
+        assert len(deleted) >= 4 and sorted(deleted) == sorted(held)
         # The other spelling, and what does not exist.
         assert run('SELECT count(*) FROM shop."item$snapshots"').fetchone() == (3,)
         with pytest.raises(psycopg.Error, match="no rows `snapshot`") as raised:

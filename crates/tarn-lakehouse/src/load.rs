@@ -257,7 +257,12 @@ impl ViewLoader {
         live.data.iter().map(view).collect()
     }
 
-    async fn delete_file(&self, table: &str, file: &DataFile) -> Result<Arc<DeletesByFile>, LakehouseError> {
+    /// What a position-delete file holds. Errors: it is damaged, or no Parquet.
+    pub(crate) async fn delete_file(
+        &self,
+        table: &str,
+        file: &DataFile,
+    ) -> Result<Arc<DeletesByFile>, LakehouseError> {
         if let Some(known) = self.deletes.get(file.file_path()).await {
             return Ok(known);
         }

@@ -140,8 +140,7 @@ impl Lakehouse {
         let committer = upkeep.committer.clone();
         // A sink looks after its table itself.
         let upkeep = self.sink(ctx, name).is_none().then_some(upkeep);
-        TableWriter::new(ctx, committer, base, upkeep)
-            .map(|writer| TableWriter { turn: Some(turn), ..writer })
+        TableWriter::new(ctx, committer, base, Some(turn), upkeep)
     }
 
     /// Begins to add rows that come slowly: other statements on the table do not wait for them. Call
@@ -155,11 +154,16 @@ impl Lakehouse {
         let base = base_of(&upkeep.committer, ctx, name).await?;
         let committer = upkeep.committer.clone();
         let upkeep = self.sink(ctx, name).is_none().then_some(upkeep);
-        TableWriter::new(ctx, committer, base, upkeep).map(|writer| TableWriter { follows: true, ..writer })
+        let mut writer = TableWriter::new(ctx, committer, base, None, upkeep)?;
+        writer.follows = true;
+        Ok(writer)
     }
 
     /// Lets a writer of [`Lakehouse::append`] wait for its turn, with all rows of the table in files.
     pub async fn settle(&self, writer: &mut TableWriter) {
+        if writer.turn.is_some() {
+            return;
+        }
         let (ctx, name) = (writer.ctx.clone(), writer.base.name.clone());
         writer.turn = Some(self.turn(&ctx, &name).lock_owned().await);
         self.flush(&ctx, &name, FLUSH_WAIT).await;
@@ -173,6 +177,7 @@ impl Lakehouse {
             env: self.env().clone(),
             // A commit that is not a sink's own: it finds its rows anew.
             status: Arc::new(parking_lot::Mutex::new(SinkStatus::default())),
+            branch: None,
         };
         Upkeep { committer, ctx: ctx.clone(), name: name.clone(), turn: self.turn(ctx, name) }
     }
@@ -186,11 +191,12 @@ pub(crate) async fn base_of(
 ) -> Result<Base, LakehouseError> {
     let table = committer.catalog.load_table(ctx, name).await?;
     let location = table.metadata_location.unwrap_or_default();
+    let metadata = committer.metadata_of(name, table.metadata)?;
     let text = name.to_string();
-    let view = committer.loader.load(name, Arc::clone(&table.metadata), &location, None).await?;
-    let delete_files = committer.loader.position_delete_files(&text, &table.metadata).await?;
-    let key = key_of(&table.metadata);
-    let schema = arrow_schema(&text, table.metadata.current_schema())?;
+    let view = committer.loader.load(name, Arc::clone(&metadata), &location, None).await?;
+    let delete_files = committer.loader.position_delete_files(&text, &metadata).await?;
+    let key = key_of(&metadata);
+    let schema = arrow_schema(&text, metadata.current_schema())?;
     let hasher = match key.is_empty() {
         true => None,
         false => Some(Arc::new(KeyHasher::new(&text, &schema, &key)?)),
@@ -200,10 +206,11 @@ pub(crate) async fn base_of(
 }
 
 impl TableWriter {
-    fn new(
+    pub(crate) fn new(
         ctx: &RequestContext,
         committer: Committer,
         base: Base,
+        turn: Option<OwnedMutexGuard<()>>,
         upkeep: Option<Upkeep>,
     ) -> Result<Self, LakehouseError> {
         let table = base.name.to_string();
@@ -240,7 +247,7 @@ impl TableWriter {
             committer,
             upkeep,
             follows: false,
-            turn: None,
+            turn,
         })
     }
 
@@ -430,7 +437,10 @@ impl TableWriter {
             let delta = RowDelta { add_data: delta.add_data.clone(), ..RowDelta::default() };
             let is_keyed = self.base.hasher.is_some();
             let metadata = match is_keyed {
-                false => self.committer.catalog.load_table(&self.ctx, &self.base.name).await?.metadata,
+                false => {
+                    let table = self.committer.catalog.load_table(&self.ctx, &self.base.name).await?;
+                    self.committer.metadata_of(&self.base.name, table.metadata)?
+                }
                 true => {
                     self.base = base_of(&self.committer, &self.ctx, &self.base.name).await?;
                     Arc::clone(self.base.metadata())
@@ -448,6 +458,7 @@ impl TableWriter {
             }
             let (catalog, loader) = (&self.committer.catalog, &self.committer.loader);
             let produced = delta.produce(&table, &metadata, loader.manifests(), &self.committer.env).await?;
+            let produced = self.committer.placed(produced, &metadata);
             let (requirements, updates) = (produced.requirements, produced.updates);
             match catalog.commit_table(&self.ctx, &self.base.name, requirements, updates).await {
                 Ok(table) => {

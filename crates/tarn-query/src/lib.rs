@@ -23,4 +23,4 @@ pub use sql::{
     ClientCopy, CopyColumns, CopyFormat, CopyHeader, CopyOption, CopyPlace, CopyStatement, CopySubject,
     CopyValue, parse_copy,
 };
-pub use tables::{AsOf, LakeTables, TableChange, Tables};
+pub use tables::{AsOf, LakeTables, TableChange, Tables, WriteBranch};

@@ -132,6 +132,7 @@ impl Sink {
             loader: Arc::clone(&context.loader),
             env: context.env.clone(),
             status: Arc::clone(&status),
+            branch: None,
         };
         Self {
             context,

@@ -13,6 +13,7 @@ use tarn_lakehouse::{LakehouseError, TableWriter};
 use super::registry::QueryTicket;
 use super::session::{Changes, Deadline, QueryOptions, Session};
 use super::stream::StatsHandle;
+use super::write::WriteTarget;
 use crate::sql::{Diagnosis, SqlText};
 use crate::write::table_of_parts;
 use crate::{QueryError, Tables};
@@ -77,7 +78,8 @@ impl Session {
         let mut ticket = core.registry.enter(self.context(), query_id, sql, stats.clone())?;
         let begun = async {
             let name = table_of_parts(table, &self.namespace())?;
-            let Some(writer) = core.tables.append(self.context(), &name).await? else {
+            let WriteTarget { name, branch } = self.branch_target(name);
+            let Some(writer) = core.tables.append(self.context(), &name, branch.as_ref()).await? else {
                 let diagnosis = Diagnosis::new(SqlText::new(sql)?, "copy");
                 return Err(self.no_such(&name, &diagnosis).await?);
             };

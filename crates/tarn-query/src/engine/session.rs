@@ -18,7 +18,7 @@ use datafusion::sql::sqlparser::ast;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
-use tarn_core::{RequestContext, Sealed};
+use tarn_core::{RequestContext, Sealed, TableName};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,7 @@ use crate::engine::registry::QueryTicket;
 use crate::engine::settings::Settings;
 use crate::engine::stream::{Command, Execution, QueryStream, StatsHandle};
 use crate::engine::write::{Change, result_of, rows_schema};
-use crate::scan::ScanCounters;
+use crate::scan::{PlacedTable, ScanCounters};
 use crate::sql::{Action, Diagnosis, Parsed, ShownNames, complete, parse, tell_apart};
 
 const QUERY_ID_CHARS_MAX: usize = 128;
@@ -164,7 +164,7 @@ impl Session {
                 return Ok(Prepared { schema, parameters: Vec::new(), is_command: false });
             }
         };
-        let catalog = QueryCatalog::pinned(&self.core, &self.ctx, Arc::default());
+        let catalog = self.catalog(Arc::default());
         let state = self.state(&catalog);
         let diagnosis = Diagnosis::new(parsed.text.clone(), "prepare");
         let planning = self.logical_plan(&state, &catalog, statement, &parsed, &diagnosis);
@@ -188,6 +188,25 @@ impl Session {
         };
         let parameters = parameter_types(&plan).map_err(|error| diagnosis.explain(error))?;
         Ok(Prepared { schema: rows_schema(), parameters, is_command: true })
+    }
+
+    /// The tables that one statement sees.
+    pub(super) fn catalog(&self, counters: Arc<ScanCounters>) -> Arc<QueryCatalog> {
+        QueryCatalog::pinned(&self.core, &self.ctx, counters, self.branch())
+    }
+
+    /// The tables that a statement sees which changes `target`.
+    pub(super) fn catalog_changing(
+        &self,
+        counters: Arc<ScanCounters>,
+        target: (TableName, Arc<PlacedTable>),
+    ) -> Arc<QueryCatalog> {
+        QueryCatalog::changing(&self.core, &self.ctx, counters, self.branch(), target)
+    }
+
+    /// The branch that this session reads and writes.
+    pub(super) fn branch(&self) -> Option<Arc<str>> {
+        self.settings.read().branch.clone()
     }
 
     pub(super) fn core(&self) -> &Sealed<EngineCore> {
@@ -282,7 +301,7 @@ impl Session {
             Action::Query(statement) | Action::Show(statement) => statement,
         };
         let permit = guard.queue().await?;
-        let catalog = QueryCatalog::pinned(&self.core, &self.ctx, Arc::clone(&counters));
+        let catalog = self.catalog(Arc::clone(&counters));
         let state = self.state(&catalog);
         let (logical, names) = self.logical_plan(&state, &catalog, statement, &parsed, &diagnosis).await?;
         let explain = |error| diagnosis.explain(error);

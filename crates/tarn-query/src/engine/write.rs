@@ -9,7 +9,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::{Ident, Query, Statement};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, Statement};
 use tarn_core::{Role, TableName};
 use tarn_lakehouse::{LakehouseError, TableView, TableWriter, Written};
 
@@ -17,12 +17,12 @@ use super::catalog::QueryCatalog;
 use super::session::{QueryOptions, Session, with_params};
 use super::stream::Command;
 use crate::scan::{LakeTable, PlacedTable, ScanCounters};
-use crate::sql::{Diagnosis, Parsed};
-use crate::tables::TableChange;
+use crate::sql::{Diagnosis, Parsed, branch_of};
+use crate::tables::{TableChange, WriteBranch};
 use crate::write::{
     CreateAs, Definition, RowsQuery, Target, apply, as_query, definition, table_name, target_of,
 };
-use crate::{QueryError, Tables};
+use crate::{AsOf, QueryError, Tables};
 
 /// How often a statement is run again when another writer changed its table meanwhile.
 const ATTEMPTS_MAX: u32 = 8;
@@ -34,6 +34,13 @@ pub(super) struct Change<'a> {
     pub(super) options: &'a QueryOptions,
     pub(super) counters: &'a Arc<ScanCounters>,
     pub(super) diagnosis: &'a Diagnosis,
+}
+
+/// What a statement changes.
+pub(super) struct WriteTarget {
+    pub(super) name: TableName,
+    /// `None` for the table itself.
+    pub(super) branch: Option<WriteBranch>,
 }
 
 /// What became of an attempt.
@@ -70,8 +77,8 @@ impl Session {
             });
         }
         if let Some(target) = target_of(statement) {
-            let name = table_name(target?, &self.namespace())?;
-            let rows = self.change_rows(change, statement, &name).await?;
+            let target = self.target(target?)?;
+            let rows = self.change_rows(change, statement, &target).await?;
             let tag = match statement {
                 Statement::Insert(_) => "INSERT",
                 Statement::Update(_) => "UPDATE",
@@ -89,7 +96,8 @@ impl Session {
             })?;
         match known? {
             Definition::Truncate(name) => {
-                let mut writer = self.writer(change, &name).await?;
+                let target = self.branch_target(name);
+                let mut writer = self.writer(change, &target).await?;
                 writer.replace_all();
                 writer.commit().await.map_err(|error| QueryError::from_fault(&error))?;
                 Ok(Command { tag: "TRUNCATE TABLE", rows: None })
@@ -111,8 +119,14 @@ impl Session {
         diagnosis: &Diagnosis,
     ) -> Result<Option<LogicalPlan>, QueryError> {
         let Some(target) = target_of(statement) else { return Ok(None) };
-        let name = table_name(target?, &self.namespace())?;
-        let view = self.tables().view(self.context(), &name).await?;
+        let WriteTarget { name, branch } = self.target(target?)?;
+        let view = match branch {
+            None => self.tables().view(self.context(), &name).await?,
+            Some(branch) if branch.creates => {
+                self.tables().view_at(self.context(), &name, AsOf::Branch(branch.name)).await?
+            }
+            Some(branch) => self.tables().view_at(self.context(), &name, AsOf::Ref(branch.name)).await?,
+        };
         let Some(view) = view else { return Err(self.no_such(&name, diagnosis).await?) };
         let counters = Arc::default();
         let (catalog, target) = self.catalog_for(&name, view, &counters)?;
@@ -129,17 +143,33 @@ impl Session {
         name: &TableName,
         diagnosis: &Diagnosis,
     ) -> Result<QueryError, QueryError> {
-        let catalog = QueryCatalog::pinned(self.core(), self.context(), Arc::default());
+        let catalog = self.catalog(Arc::default());
         let parts = [name.namespace().to_string(), name.name().to_string()];
         let known = catalog.full_names().await?;
         Ok(diagnosis.no_such_table(&parts, &known, &self.namespace()))
     }
 
-    async fn writer(&self, change: &Change<'_>, name: &TableName) -> Result<TableWriter, QueryError> {
-        match self.tables().write(self.context(), name).await? {
+    async fn writer(&self, change: &Change<'_>, target: &WriteTarget) -> Result<TableWriter, QueryError> {
+        match self.tables().write(self.context(), &target.name, target.branch.as_ref()).await? {
             Some(writer) => Ok(writer),
-            None => Err(self.no_such(name, change.diagnosis).await?),
+            None => Err(self.no_such(&target.name, change.diagnosis).await?),
         }
+    }
+
+    /// The table, and its branch where one is written to: `shop.item.branch_audit`, or the session's.
+    pub(super) fn target(&self, name: &ObjectName) -> Result<WriteTarget, QueryError> {
+        let (name, branch) = branch_of(name)?;
+        let name = table_name(&name, &self.namespace())?;
+        Ok(match branch {
+            Some(branch) => WriteTarget { name, branch: Some(WriteBranch { name: branch, creates: false }) },
+            None => self.branch_target(name),
+        })
+    }
+
+    /// The branch of a table to which this session writes.
+    pub(super) fn branch_target(&self, name: TableName) -> WriteTarget {
+        let branch = self.branch().map(|name| WriteBranch { name, creates: true });
+        WriteTarget { name, branch }
     }
 
     /// The catalog in which a statement finds the rows of its table with their places.
@@ -157,7 +187,7 @@ impl Session {
         };
         let table = LakeTable::new(view, Arc::clone(&self.core().scan), Arc::clone(counters))?;
         let placed = (name.clone(), Arc::new(PlacedTable::new(table)));
-        let catalog = QueryCatalog::changing(self.core(), self.context(), Arc::clone(counters), placed);
+        let catalog = self.catalog_changing(Arc::clone(counters), placed);
         Ok((catalog, target))
     }
 
@@ -209,15 +239,15 @@ impl Session {
         &self,
         change: &Change<'_>,
         statement: &Statement,
-        name: &TableName,
+        target: &WriteTarget,
     ) -> Result<u64, QueryError> {
         let mut attempt = 1;
         loop {
-            match Box::pin(self.attempt(change, statement, name)).await? {
+            match Box::pin(self.attempt(change, statement, target)).await? {
                 Attempt::Done(rows) => return Ok(rows),
                 Attempt::Lost(error) if attempt == ATTEMPTS_MAX => return Err(error),
                 Attempt::Lost(error) => {
-                    tracing::debug!(table = %name, attempt, %error, "a statement is run again");
+                    tracing::debug!(table = %target.name, attempt, %error, "a statement is run again");
                     attempt += 1;
                 }
             }
@@ -228,10 +258,10 @@ impl Session {
         &self,
         change: &Change<'_>,
         statement: &Statement,
-        name: &TableName,
+        target: &WriteTarget,
     ) -> Result<Attempt, QueryError> {
-        let mut writer = self.writer(change, name).await?;
-        let (catalog, target) = self.catalog_for(name, Arc::clone(writer.view()), change.counters)?;
+        let mut writer = self.writer(change, target).await?;
+        let (catalog, target) = self.catalog_for(&target.name, Arc::clone(writer.view()), change.counters)?;
         let planned = self.plan_change(&catalog, statement, &target, change.parsed, change.diagnosis).await?;
         let (rows, plan) = planned;
         if rows.replaces_all {
@@ -257,7 +287,7 @@ impl Session {
 
     async fn create_as(&self, change: &Change<'_>, create: CreateAs) -> Result<Command, QueryError> {
         let (context, name) = (self.context(), create.name.clone());
-        let catalog = QueryCatalog::pinned(self.core(), context, Arc::clone(change.counters));
+        let catalog = self.catalog(Arc::clone(change.counters));
         let planned = self.plan_rows(&catalog, create.query.clone(), change.parsed, change.diagnosis).await?;
         let planned =
             with_params(planned, change.options).map_err(|error| change.diagnosis.explain(error))?;
@@ -268,7 +298,9 @@ impl Session {
             return Ok(Command { tag: "CREATE TABLE", rows: None });
         }
         let statement = insert_into(&name, create.query)?;
-        match self.change_rows(change, &statement, &name).await {
+        // A new table has no branches.
+        let target = WriteTarget { name: name.clone(), branch: None };
+        match self.change_rows(change, &statement, &target).await {
             Ok(rows) => Ok(Command { tag: "SELECT", rows: Some(rows) }),
             Err(error) => {
                 let drop = TableChange::DropTable { name, if_exists: true, purge: true };
@@ -345,7 +377,10 @@ fn tag_of(change: &TableChange) -> &'static str {
         TableChange::CreateTable { .. } => "CREATE TABLE",
         TableChange::DropTable { .. } => "DROP TABLE",
         TableChange::RenameTable { .. } | TableChange::AlterTable { .. } => "ALTER TABLE",
-        TableChange::CreateRef { .. } | TableChange::DropRef { .. } | TableChange::RollBack { .. } => "CALL",
+        TableChange::CreateRef { .. }
+        | TableChange::DropRef { .. }
+        | TableChange::FastForward { .. }
+        | TableChange::RollBack { .. } => "CALL",
         TableChange::Optimize { .. } => "OPTIMIZE",
     }
 }

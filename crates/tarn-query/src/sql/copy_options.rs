@@ -262,26 +262,23 @@ impl ClientCopy {
             return invalid("COPY delimiter and quote must be different".into());
         }
         if self.null.contains(delimiter) {
-            return Err(QueryError::coded(
-                "22023",
-                "COPY delimiter must not appear in the NULL specification",
-            ));
+            return Err(impossible("COPY delimiter must not appear in the NULL specification"));
         }
         if is_csv && self.null.contains(quote) {
-            return invalid("CSV quote character must not appear in the NULL specification".into());
+            return Err(impossible("CSV quote character must not appear in the NULL specification"));
         }
         if let Some(default) = &self.default {
             if !is_from {
                 return Err(impossible("COPY DEFAULT only available using COPY FROM"));
             }
             if default.contains(delimiter) {
-                return invalid("COPY delimiter must not appear in the DEFAULT specification".into());
+                return Err(impossible("COPY delimiter must not appear in the DEFAULT specification"));
             }
             if is_csv && default.contains(quote) {
-                return invalid("CSV quote character must not appear in the DEFAULT specification".into());
+                return Err(impossible("CSV quote character must not appear in the DEFAULT specification"));
             }
             if *default == self.null {
-                return invalid("NULL specification and DEFAULT specification cannot be the same".into());
+                return Err(impossible("NULL specification and DEFAULT specification cannot be the same"));
             }
         }
         if self.header == CopyHeader::Match && !is_from {

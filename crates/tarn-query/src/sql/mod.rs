@@ -6,6 +6,7 @@ mod diagnose;
 mod equal_names;
 mod partitioning;
 mod placeholders;
+mod relations;
 mod statement;
 mod text;
 mod time_travel;
@@ -15,6 +16,7 @@ pub use copy_options::{ClientCopy, CopyColumns, CopyFormat, CopyHeader, CopyOpti
 pub(crate) use diagnose::Diagnosis;
 pub(crate) use equal_names::{ShownNames, complete, tell_apart};
 pub(crate) use partitioning::PartitionTerm;
+pub(crate) use relations::{AskedChanges, branch_of, changes_of};
 pub(crate) use statement::{Action, Parsed, parse};
 pub(crate) use text::{SqlText, position};
 pub(crate) use time_travel::{is_ref, parse_time_ms, split_version};

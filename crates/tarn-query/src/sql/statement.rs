@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 
 use crate::sql::text::lower_first;
-use crate::sql::{PartitionTerm, SqlText, partitioning, placeholders, time_travel};
+use crate::sql::{PartitionTerm, SqlText, partitioning, placeholders, relations, time_travel};
 use crate::{QueryError, SqlPosition};
 
 /// Nesting of expressions and subqueries; deeper text is refused rather than overflowing the stack.
@@ -67,6 +67,7 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     })?;
     placeholders::number(&mut statement, &text);
     time_travel::apply(&mut statement, &travels)?;
+    relations::apply(&mut statement)?;
     let action = classify(statement, &text)?;
     let needs_names =
         matches!(action, Action::Show(_)) || text.find_name(None, "information_schema").is_some();

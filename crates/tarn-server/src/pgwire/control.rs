@@ -133,7 +133,13 @@ impl Connection {
             Kind::Discard => {
                 self.cursors.close(None)?;
                 client.portal_store().clear_portals();
-                done("DISCARD ALL")
+                if piece.head()[1] == "all" {
+                    // Pools send it before they hand a connection on: no setting may go along.
+                    for changed in settings::reset(client, "all")? {
+                        self.changed(client, &changed).await?;
+                    }
+                }
+                done(&format!("DISCARD {}", piece.head()[1].to_uppercase()))
             }
             Kind::Deallocate => {
                 let name = piece.words.iter().rev().find(|word| *word != "all" && *word != "prepare");

@@ -59,10 +59,7 @@ impl Tuples {
     pub(super) fn next(&mut self, count: usize, is_end: bool) -> Result<Tuple, CopyFault> {
         let found = if self.is_over { Tuple::Over } else { self.read(count)? };
         match found {
-            Tuple::More if is_end => {
-                let message = "unexpected EOF in COPY data";
-                Err(CopyFault::new("22P04", message).at_line())
-            }
+            Tuple::More if is_end => Err(self.cut_off()),
             Tuple::Over if is_end && self.at < self.bytes.len() => {
                 Err(CopyFault::new("22P04", "received copy data after EOF marker").at_line())
             }
@@ -127,29 +124,52 @@ impl Tuples {
 
     fn head(&mut self) -> Result<bool, CopyFault> {
         let seen = self.bytes.get(..SIGNATURE.len().min(self.bytes.len())).unwrap_or_default();
+        let wrong = |message: &str| CopyFault::new("22P04", message).nowhere();
         if !SIGNATURE.starts_with(seen) {
-            return Err(CopyFault::new("22P04", "COPY file signature not recognized").at_line());
+            return Err(wrong("COPY file signature not recognized"));
         }
         let (Some(flags), Some(length)) = (self.int(SIGNATURE.len()), self.int(SIGNATURE.len() + 4)) else {
             return Ok(false);
         };
         if flags & (1 << 16) != 0 {
-            return Err(CopyFault::new("22P04", "invalid COPY file header (WITH OIDS)").at_line());
+            return Err(wrong("invalid COPY file header (WITH OIDS)"));
         }
         let length = usize::try_from(length).ok().filter(|length| *length <= ROW_BYTES_MAX);
-        let length = length.ok_or_else(|| CopyFault::new("22P04", "invalid COPY file header").at_line())?;
-        let end = SIGNATURE.len() + 8 + length;
+        let end = SIGNATURE.len() + 8 + length.ok_or_else(|| wrong("invalid COPY file header (wrong length)"))?;
         self.has_head = self.bytes.len() >= end;
         if self.has_head {
             self.at = end;
         }
         Ok(self.has_head)
     }
+
+    /// The data ends within a row or the head.
+    fn cut_off(&self) -> CopyFault {
+        let message = match self.bytes.len() {
+            _ if self.has_head => return CopyFault::new("22P04", "unexpected EOF in COPY data").at_line(),
+            length if length < SIGNATURE.len() => "COPY file signature not recognized",
+            length if length < SIGNATURE.len() + 4 => "invalid COPY file header (missing flags)",
+            length if length < SIGNATURE.len() + 8 => "invalid COPY file header (missing length)",
+            _ => "invalid COPY file header (wrong length)",
+        };
+        CopyFault::new("22P04", message).nowhere()
+    }
 }
 
 /// The value of a field in binary form. Errors: it is not of the column's type.
 pub(super) fn value<'a>(kind: &Kind, bytes: &'a [u8]) -> Result<Value<'a>, CopyFault> {
     let wrong = || CopyFault::value("22P03", "incorrect binary data format");
+    let least = match kind {
+        Kind::Bool => 1,
+        Kind::Int32 | Kind::Float32 | Kind::Date => 4,
+        Kind::Int64 | Kind::Float64 | Kind::Time | Kind::Timestamp { .. } | Kind::Decimal(..) => 8,
+        Kind::Fixed(size) => usize::try_from(*size).unwrap_or_default(),
+        Kind::List(_) => 12,
+        Kind::Text | Kind::Bytes => 0,
+    };
+    if bytes.len() < least {
+        return Err(CopyFault::value("08P01", "insufficient data left in message"));
+    }
     let small = || <[u8; 4]>::try_from(bytes).map(i32::from_be_bytes).map(i64::from).map_err(|_| wrong());
     let large = || <[u8; 8]>::try_from(bytes).map(i64::from_be_bytes).map_err(|_| wrong());
     let far = || CopyFault::value("22008", format!("{} out of range", kind.name()));

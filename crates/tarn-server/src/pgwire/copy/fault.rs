@@ -24,6 +24,10 @@ enum Place {
     Line,
     Text(String),
     Column(String, Option<String>),
+    /// A column whose value has no text.
+    Binary(String),
+    /// The data as a whole.
+    Nowhere,
 }
 
 impl CopyFault {
@@ -63,18 +67,33 @@ impl CopyFault {
         Self { place: Place::Column(name.to_string(), value.map(shown)), ..self }
     }
 
+    /// It is about the value of a column, which is in binary form.
+    pub(super) fn in_column_of(self, name: &str) -> Self {
+        Self { place: Place::Binary(name.to_string()), ..self }
+    }
+
+    /// It is about no line.
+    pub(super) fn nowhere(self) -> Self {
+        Self { place: Place::Nowhere, ..self }
+    }
+
     /// As the client is told.
     pub(super) fn told(self, table: &str, line: u64) -> PgWireError {
         let place = match self.place {
-            Place::Nothing | Place::Line => format!("COPY {table}, line {line}"),
+            Place::Nowhere => None,
+            other => Some(other),
+        };
+        let place = place.map(|place| match place {
+            Place::Nowhere | Place::Nothing | Place::Line => format!("COPY {table}, line {line}"),
             Place::Text(text) => format!("COPY {table}, line {line}: \"{text}\""),
             Place::Column(name, None) => format!("COPY {table}, line {line}, column {name}: null input"),
             Place::Column(name, Some(value)) => {
                 format!("COPY {table}, line {line}, column {name}: \"{value}\"")
             }
-        };
+            Place::Binary(name) => format!("COPY {table}, line {line}, column {name}"),
+        });
         let mut info = ErrorInfo::new("ERROR".to_string(), self.code.to_string(), self.message);
-        info.where_context = Some(place);
+        info.where_context = place;
         (info.detail, info.hint) = (self.detail, self.hint);
         PgWireError::UserError(Box::new(info))
     }

@@ -201,9 +201,11 @@ impl Lines {
             (Ending::Unknown, (Some(b'\r' | b'\n'), _)) => true,
             (_, (Some(b'\r' | b'\n'), _)) if self.quoting.is_none() => {
                 let message = "end-of-copy marker does not match previous newline style";
+                self.number += 1;
                 return Err(CopyFault::new("22P04", message).at_line());
             }
             _ if self.quoting.is_none() => {
+                self.number += 1;
                 return Err(CopyFault::new("22P04", "end-of-copy marker corrupt").at_line());
             }
             _ => false,

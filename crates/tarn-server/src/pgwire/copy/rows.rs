@@ -125,7 +125,7 @@ impl Reader {
                     let value = match place {
                         None => Value::Null,
                         Some(place) => binary::value(&column.kind, tuples.bytes(*place))
-                            .map_err(|fault| fault.in_column(column.field.name(), Some(b"")))?,
+                            .map_err(|fault| fault.in_column_of(column.field.name()))?,
                     };
                     check_null(column, &value).map_err(CopyFault::at_line)?;
                     values.push(value);
@@ -207,7 +207,10 @@ fn values_of<'a>(
         let text = text.filter(|text| !(copy.force_null.contains(name) && *text == copy.null.as_bytes()));
         values.push(match text {
             None => Value::Null,
-            Some(text) => column.kind.read(text, zone).map_err(|fault| fault.in_column(name, Some(text)))?,
+            Some(text) => column.kind.read(text, zone).map_err(|fault| match fault.is_value {
+                true => fault.in_column(name, Some(text)),
+                false => fault,
+            })?,
         });
     }
     Ok(values)
