@@ -62,8 +62,10 @@ pub struct TableWriter {
     cleanup: Cleanup,
     /// `None` where a sink looks after the table.
     upkeep: Option<Upkeep>,
+    /// It follows what others did meanwhile: its rows only come.
+    follows: bool,
     /// Statements on one table come one after the other, so that they do not undo each other's work.
-    _turn: OwnedMutexGuard<()>,
+    turn: Option<OwnedMutexGuard<()>>,
 }
 
 /// What a statement did.
@@ -138,7 +140,33 @@ impl Lakehouse {
         let committer = upkeep.committer.clone();
         // A sink looks after its table itself.
         let upkeep = self.sink(ctx, name).is_none().then_some(upkeep);
-        TableWriter::new(ctx, committer, base, turn, upkeep)
+        TableWriter::new(ctx, committer, base, Some(turn), upkeep)
+    }
+
+    /// Begins to add rows that come slowly: other statements on the table do not wait for them. Call
+    /// [`Lakehouse::settle`] before the commit. Errors: as [`Lakehouse::write`].
+    pub async fn append(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+    ) -> Result<TableWriter, LakehouseError> {
+        let upkeep = self.upkeep(ctx, name);
+        let base = base_of(&upkeep.committer, ctx, name).await?;
+        let committer = upkeep.committer.clone();
+        let upkeep = self.sink(ctx, name).is_none().then_some(upkeep);
+        let mut writer = TableWriter::new(ctx, committer, base, None, upkeep)?;
+        writer.follows = true;
+        Ok(writer)
+    }
+
+    /// Lets a writer of [`Lakehouse::append`] wait for its turn, with all rows of the table in files.
+    pub async fn settle(&self, writer: &mut TableWriter) {
+        if writer.turn.is_some() {
+            return;
+        }
+        let (ctx, name) = (writer.ctx.clone(), writer.base.name.clone());
+        writer.turn = Some(self.turn(&ctx, &name).lock_owned().await);
+        self.flush(&ctx, &name, FLUSH_WAIT).await;
     }
 
     /// The upkeep of a table.
@@ -182,7 +210,7 @@ impl TableWriter {
         ctx: &RequestContext,
         committer: Committer,
         base: Base,
-        turn: OwnedMutexGuard<()>,
+        turn: Option<OwnedMutexGuard<()>>,
         upkeep: Option<Upkeep>,
     ) -> Result<Self, LakehouseError> {
         let table = base.name.to_string();
@@ -218,7 +246,8 @@ impl TableWriter {
             base,
             committer,
             upkeep,
-            _turn: turn,
+            follows: false,
+            turn,
         })
     }
 
@@ -326,7 +355,13 @@ impl TableWriter {
             let rows = |at: usize, file: &DataFileView| (at, (0..file.file.record_count()).collect());
             self.deleted = view.files.iter().enumerate().map(|(at, file)| rows(at, file)).collect();
         }
-        self.check_keys().await?;
+        self.check_own_keys()?;
+        // One that follows others looks at them right before it commits.
+        if !self.follows {
+            let added = std::mem::take(&mut self.added);
+            self.check_keys(&added).await?;
+            self.added = added;
+        }
         let mut delta = RowDelta { add_data: std::mem::take(&mut self.added), ..RowDelta::default() };
         let added = delta.add_data.iter().map(DataFile::record_count).sum();
         let mut deleted = 0;
@@ -384,11 +419,9 @@ impl TableWriter {
         delta: RowDelta,
         files: &mut Vec<String>,
     ) -> Result<Option<i64>, Uncommitted> {
-        let only_appends = delta.add_deletes.is_empty()
-            && delta.remove_data.is_empty()
-            && delta.remove_deletes.is_empty()
-            && self.base.hasher.is_none();
-        if !only_appends {
+        let only_appends =
+            delta.add_deletes.is_empty() && delta.remove_data.is_empty() && delta.remove_deletes.is_empty();
+        if !only_appends || (self.base.hasher.is_some() && !self.follows) {
             let committed = self.committer.commit(&self.ctx, &self.base, delta, Vec::new()).await;
             return match committed {
                 Ok(view) => Ok(view.snapshot_id),
@@ -396,15 +429,23 @@ impl TableWriter {
                 Err(JobFault::Commit(error)) => Err(Uncommitted::of_commit(error)),
             };
         }
-        // Rows without a key collide with nothing: they can follow whatever others did.
-        let (table, before) = (self.base.name.to_string(), self.base.metadata());
+        // Rows without a key collide with nothing: they can follow whatever others did. Those with one are compared anew.
+        let (table, before) = (self.base.name.to_string(), Arc::clone(self.base.metadata()));
         let mut attempt = 0;
         loop {
             attempt += 1;
             let delta = RowDelta { add_data: delta.add_data.clone(), ..RowDelta::default() };
-            let (catalog, loader) = (&self.committer.catalog, &self.committer.loader);
-            let metadata = catalog.load_table(&self.ctx, &self.base.name).await?.metadata;
-            let metadata = self.committer.metadata_of(&self.base.name, metadata)?;
+            let is_keyed = self.base.hasher.is_some();
+            let metadata = match is_keyed {
+                false => {
+                    let table = self.committer.catalog.load_table(&self.ctx, &self.base.name).await?;
+                    self.committer.metadata_of(&self.base.name, table.metadata)?
+                }
+                true => {
+                    self.base = base_of(&self.committer, &self.ctx, &self.base.name).await?;
+                    Arc::clone(self.base.metadata())
+                }
+            };
             let is_same = metadata.uuid() == before.uuid()
                 && metadata.current_schema_id() == before.current_schema_id()
                 && metadata.default_partition_spec_id() == before.default_partition_spec_id();
@@ -412,6 +453,10 @@ impl TableWriter {
                 let what = "its columns or partitioning were changed meanwhile".into();
                 return Err(LakehouseError::CommitFailed { table, what }.into());
             }
+            if is_keyed {
+                self.check_keys(&delta.add_data).await?;
+            }
+            let (catalog, loader) = (&self.committer.catalog, &self.committer.loader);
             let produced = delta.produce(&table, &metadata, loader.manifests(), &self.committer.env).await?;
             let produced = self.committer.placed(produced, &metadata);
             let (requirements, updates) = (produced.requirements, produced.updates);
@@ -431,24 +476,30 @@ impl TableWriter {
         }
     }
 
-    /// Each key of the rows that come occurs once, among them and in the table. Errors: `DuplicateKey`.
-    async fn check_keys(&mut self) -> Result<(), LakehouseError> {
+    fn duplicate(&self) -> LakehouseError {
+        let key = key_of(self.base.metadata()).join(", ");
+        LakehouseError::DuplicateKey { table: self.factory.table().to_string(), key }
+    }
+
+    /// Each key of the rows that come occurs once among them. Errors: `DuplicateKey`.
+    fn check_own_keys(&mut self) -> Result<(), LakehouseError> {
+        self.keys.sort_unstable();
+        match self.keys.windows(2).any(|pair| pair[0] == pair[1]) {
+            true => Err(self.duplicate()),
+            false => Ok(()),
+        }
+    }
+
+    /// No key of the rows that come, which are in `added`, is in the table. Errors: `DuplicateKey`.
+    async fn check_keys(&mut self, added: &[DataFile]) -> Result<(), LakehouseError> {
         let Some(hasher) = self.base.hasher.clone() else { return Ok(()) };
         let table = self.factory.table().to_string();
-        let duplicate = || LakehouseError::DuplicateKey {
-            table: table.clone(),
-            key: key_of(self.base.metadata()).join(", "),
-        };
-        let mut keys = std::mem::take(&mut self.keys);
-        keys.sort_unstable();
-        if keys.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(duplicate());
-        }
+        let keys = &self.keys;
         // Where all rows go, none is left to collide with.
         if keys.is_empty() || self.replaces_all {
             return Ok(());
         }
-        let bounds = KeyBounds::of(&self.added, self.base.metadata().current_schema(), &hasher, &self.schema);
+        let bounds = KeyBounds::of(added, self.base.metadata().current_schema(), &hasher, &self.schema);
         let warehouse = self.committer.catalog.warehouse();
         for (at, file) in self.base.view.files.iter().enumerate() {
             if !bounds.meets(file) {
@@ -463,7 +514,7 @@ impl TableWriter {
                     let is_gone = file.deletes.as_ref().is_some_and(|deletes| deletes.contains(row))
                         || self.deleted.get(&at).is_some_and(|rows| rows.contains(row));
                     if !is_gone && keys.binary_search(&key).is_ok() {
-                        return Err(duplicate());
+                        return Err(self.duplicate());
                     }
                     row += 1;
                 }

@@ -170,6 +170,20 @@ pub trait Tables: Send + Sync + Debug {
         Err(only_read(&name.to_string()))
     }
 
+    /// Begins to add rows that come slowly: other statements on the table do not wait for them. `None` where there is no
+    /// such table. Errors: as [`Tables::write`].
+    async fn append(
+        &self,
+        _ctx: &RequestContext,
+        name: &TableName,
+        _branch: Option<&WriteBranch>,
+    ) -> Result<Option<TableWriter>, QueryError> {
+        Err(only_read(&name.to_string()))
+    }
+
+    /// Makes a writer of [`Tables::append`] ready for its commit.
+    async fn settle(&self, _writer: &mut TableWriter) {}
+
     /// Changes the catalog. Returns whether something changed. Errors: the tables behind this port are only read; a name
     /// that is taken or does not exist; what stands in the way.
     async fn change(&self, _ctx: &RequestContext, _change: TableChange) -> Result<bool, QueryError> {
@@ -282,6 +296,26 @@ impl Tables for LakeTables {
             }
             Err(error) => Err(QueryError::from_fault(&error)),
         }
+    }
+
+    async fn append(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        branch: Option<&WriteBranch>,
+    ) -> Result<Option<TableWriter>, QueryError> {
+        if branch.is_some() {
+            return self.write(ctx, name, branch).await;
+        }
+        match self.lakehouse.append(ctx, name).await {
+            Ok(writer) => Ok(Some(writer)),
+            Err(LakehouseError::TableNotFound { .. }) => Ok(None),
+            Err(error) => Err(QueryError::from_fault(&error)),
+        }
+    }
+
+    async fn settle(&self, writer: &mut TableWriter) {
+        self.lakehouse.settle(writer).await;
     }
 
     async fn change(&self, ctx: &RequestContext, change: TableChange) -> Result<bool, QueryError> {

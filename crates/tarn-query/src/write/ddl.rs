@@ -65,11 +65,22 @@ pub(crate) fn table_name(name: &ObjectName, namespace: &str) -> Result<TableName
             ObjectNamePart::Function(_) => None,
         })
         .collect();
-    let made = match parts.as_deref() {
-        Some([table]) => TableName::new(namespace, table),
-        Some([namespace, table]) => TableName::new(namespace, table),
-        Some([catalog, namespace, table]) if catalog == CATALOG => TableName::new(namespace, table),
-        _ => return Err(refuse(format!("`{name}` is not the name of a table"), "write `namespace.table`")),
+    match parts {
+        Some(parts) => table_of_parts(&parts, namespace),
+        None => Err(refuse(format!("`{name}` is not the name of a table"), "write `namespace.table`")),
+    }
+}
+
+/// The table of the parts of a name. Errors: as [`table_name`].
+pub(crate) fn table_of_parts(parts: &[String], namespace: &str) -> Result<TableName, QueryError> {
+    let made = match parts {
+        [table] => TableName::new(namespace, table),
+        [namespace, table] => TableName::new(namespace, table),
+        [catalog, namespace, table] if catalog == CATALOG => TableName::new(namespace, table),
+        _ => {
+            let message = format!("`{}` is not the name of a table", parts.join("."));
+            return Err(refuse(message, "write `namespace.table`"));
+        }
     };
     made.map_err(|error| refuse(error.to_string(), "use letters, digits and `_`"))
 }
