@@ -8,6 +8,7 @@ mod error;
 mod inspect;
 mod io;
 mod key_bounds;
+mod key_runs;
 mod lakehouse;
 mod load;
 mod manifest;

@@ -10,7 +10,6 @@ use std::time::Duration;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
-use futures::TryStreamExt;
 use iceberg::arrow::RecordBatchPartitionSplitter;
 use iceberg::spec::{DataFile, Struct};
 use roaring::RoaringTreemap;
@@ -21,10 +20,10 @@ use crate::catalog::Catalog;
 use crate::data_file::{DataFileWriter, FileFactory};
 use crate::error::LakehouseError;
 use crate::key_bounds::KeyBounds;
+use crate::key_runs::KeysOf;
 use crate::lakehouse::Lakehouse;
 use crate::sink::{
-    Base, Committer, JobFault, KeyHash, KeyHasher, RunFolder, SinkStatus, conform, delete_old_metadata,
-    read_rows,
+    Base, Committer, JobFault, KeyHash, KeyHasher, RunFolder, SinkStatus, delete_old_metadata,
 };
 use crate::snapshot::RowDelta;
 use crate::tidy::Upkeep;
@@ -500,24 +499,14 @@ impl TableWriter {
             return Ok(());
         }
         let bounds = KeyBounds::of(added, self.base.metadata().current_schema(), &hasher, &self.schema);
-        let warehouse = self.committer.catalog.warehouse();
-        for (at, file) in self.base.view.files.iter().enumerate() {
-            if !bounds.meets(file) {
-                continue;
-            }
-            let mut rows = read_rows(warehouse, &self.schema, hasher.columns(), &file.file, None).await?;
-            let mut row = 0_u64;
-            let damaged = |source| LakehouseError::Parquet { path: file.file.file_path().into(), source };
-            while let Some(batch) = rows.try_next().await.map_err(damaged)? {
-                let batch = conform(&table, &self.schema, hasher.columns(), &batch)?;
-                for key in hasher.hash_keys(&table, batch.columns())? {
-                    let is_gone = file.deletes.as_ref().is_some_and(|deletes| deletes.contains(row))
-                        || self.deleted.get(&at).is_some_and(|rows| rows.contains(row));
-                    if !is_gone && keys.binary_search(&key).is_ok() {
-                        return Err(self.duplicate());
-                    }
-                    row += 1;
-                }
+        let (warehouse, key_runs) = (self.committer.catalog.warehouse(), self.committer.loader.key_runs());
+        for (at, file) in self.base.view.files.iter().enumerate().filter(|(_, file)| bounds.meets(file)) {
+            let (table, schema, file_of) = (table.as_str(), &self.schema, file.file.as_ref());
+            let of = KeysOf { table, file: file_of, schema, hasher: &hasher, warehouse };
+            let (before, now) = (file.deletes.as_deref(), self.deleted.get(&at));
+            let is_gone = |row: u64| [before, now].into_iter().flatten().any(|rows| rows.contains(row));
+            if key_runs.holds_any(&of, keys, is_gone).await? {
+                return Err(self.duplicate());
             }
         }
         Ok(())
