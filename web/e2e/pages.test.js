@@ -92,6 +92,7 @@ const PAGES = [
   ["table-item-schema", "/tables/shop/item?tab=schema&open=1", { mock: true, act: (page) => page.getByRole("columnheader", { name: "Smallest" }).waitFor() }],
   ["table-files", "/tables/nyc/flights?tab=files"],
   ["table-item-files", "/tables/shop/item?tab=files&colour=small", { mock: true, act: (page) => page.locator("main canvas").waitFor() }],
+  ["table-item-services", "/tables/shop/item?tab=services", { mock: true, act: (page) => page.locator("main canvas").waitFor() }],
   ["table-properties", "/tables/nyc/flights?tab=properties"],
   ["sql", "/sql"],
   ["sql-result", `/sql?run=1&q=${QUERY}`, { act: gridcell }],

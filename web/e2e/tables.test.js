@@ -159,6 +159,24 @@ test("a table of thousands of files answers at once", { skip: !isMock }, async (
   }
 });
 
+test("services say what they cost and saved, are switched off for a table, and are started now", { skip: !isMock }, () =>
+  on("/tables/shop/item?tab=services", {}, async (page) => {
+    await page.getByRole("status").getByText("107 old snapshots").waitFor();
+    const runs = page.getByRole("table", { name: "Runs" });
+    await runs.getByText("35 files to 15").waitFor();
+    await runs.getByText("no space left on device").waitFor();
+    await page.getByRole("switch", { name: "Expire snapshots" }).click({ force: true });
+    await page.getByRole("switch", { name: "Expire snapshots", checked: false, disabled: false }).waitFor();
+    await page.reload();
+    await page.getByRole("switch", { name: "Expire snapshots", checked: false }).waitFor();
+    const rows = await runs.getByRole("row").count();
+    await page.getByRole("button", { name: "Make statistics" }).click();
+    await runs.getByRole("row").nth(rows).waitFor();
+    await page.evaluate(() => fetch("/api/v1/lakehouse/services", { method: "POST", headers: { "content-type": "application/json" }, body: '{"paused":true}' }));
+    await page.getByRole("alert").getByRole("button", { name: "Go on" }).click();
+    await page.getByRole("alert").waitFor({ state: "hidden" });
+  }));
+
 // The last about snapshots, since the table is another one afterwards.
 test("going back says what will be lost, and marks what was left behind", { skip: !isMock }, () =>
   on("/tables/shop/item?tab=snapshots", {}, async (page) => {

@@ -1,5 +1,6 @@
 // The routes of the mock's API: `[method, pattern, handler]`; the first that fits answers.
 import { lakeAnswer } from "./lake.js";
+import { analyze, runsOf, servicesOf } from "./services.js";
 import { sourceTypes } from "./source-types.js";
 import * as resources from "./resources.js";
 import { answer, completion, SqlError } from "./sql.js";
@@ -107,6 +108,13 @@ export const routes = [
   ["GET", "/lakehouse/:namespace/:table", ({ state, namespace, table }) => views.tableDetail(state, find(state.tables, "table", `${namespace}.${table}`))],
   ["GET", "/lakehouse/:namespace/:table/files", ({ state, namespace, table }) => items(views.tableFiles(find(state.tables, "table", `${namespace}.${table}`)))],
   ["GET", "/lakehouse/:namespace/:table/preview", ({ state, namespace, table, search }) => preview(state, find(state.tables, "table", `${namespace}.${table}`), search)],
+  ["GET", "/lakehouse/services", ({ state }) => servicesOf(state)],
+  ["POST", "/lakehouse/services", ({ state, body }) => {
+    state.services_paused = body.paused;
+    return servicesOf(state);
+  }],
+  ["GET", "/lakehouse/:namespace/:table/runs", ({ state, namespace, table }) => items(runsOf(state, find(state.tables, "table", `${namespace}.${table}`)))],
+  ["POST", "/lakehouse/:namespace/:table/analyze", ({ state, namespace, table }) => analyze(state, find(state.tables, "table", `${namespace}.${table}`))],
   ["POST", "/lakehouse/:namespace/:table/compact", ({ state, namespace, table }) => {
     const found = find(state.tables, "table", `${namespace}.${table}`);
     const files_before = found.files;

@@ -23,6 +23,7 @@ function snapshot(parent, at_ms, operation, added, deleted, files, removed = 0) 
   const summary = {
     "added-data-files": String(files), "added-records": String(rewritten ? before - dead : added), "added-position-deletes": String(deleted), "added-files-size": String(files * 41_000 + deleted * 9),
     ...(removed > 0 ? { "deleted-data-files": String(removed), "deleted-records": String(before), "removed-position-deletes": String(dead), "removed-files-size": String(removed * 44_000) } : {}),
+    "total-files-size": String(Number(parent?.summary["total-files-size"] ?? 0) + files * 41_000_000 - removed * 30_000_000),
     "total-records": String(rewritten ? before - dead : before + added), "total-position-deletes": String(rewritten ? 0 : dead + deleted), "engine-name": operation === "append" && !parent ? "duckdb" : "tarn", "engine-version": operation === "append" && !parent ? "1.4.2" : "0.1.0",
   };
   return { id: newId(), parent_id: parent?.id ?? null, at: iso(at_ms), operation, added_rows: Number(summary["added-records"]), deleted_rows: deleted, added_files: files, total_rows: Number(summary["total-records"]), summary };
@@ -111,6 +112,13 @@ export function lakeAnswer(state, sql, { read_only: readOnly } = {}) {
     if (readOnly) throw new SqlError("`CALL` cannot run in a read-only session", "Leave `read_only` out of the request.", null);
     return call(state, words);
   }
+  const altered = /^alter\s+table\s+(\S+)\s+set\s*\((.*)\)\s*;?$/is.exec(words);
+  if (altered) {
+    const table = find(state, unquoted(altered[1]));
+    table.properties = { ...table.properties, ...Object.fromEntries([...altered[2].matchAll(/'((?:[^']|'')*)'\s*=\s*'((?:[^']|'')*)'/g)].map(([, name, value]) => [name.replaceAll("''", "'"), value.replaceAll("''", "'")])) };
+    return done("ALTER TABLE");
+  }
+  if (/^optimize\b/i.test(words)) return done("OPTIMIZE");
   const [, changed] = /\btable_changes\('([^']+)'/i.exec(words) ?? [];
   if (changed) return changes(find(state, changed));
   const [, namespace, named, about] = /\bfrom\s+([\w"]+)\."([^"$]+)\$(\w+)"/i.exec(words) ?? [];

@@ -25,6 +25,7 @@ import { FlushButton } from "../parts/FlushButton";
 import { Rows } from "../rows/Rows";
 import { Properties } from "../parts/Properties";
 import { Schema } from "../schema/Schema";
+import { Services } from "../services/Services";
 import { Snapshots } from "../snapshots/Snapshots";
 import classes from "./TablePage.module.css";
 
@@ -91,6 +92,7 @@ function TableBody({ table }: { table: TableDetail }) {
           { id: "snapshots", label: t("table.snapshots"), count: format.count(table.snapshots), content: () => <Snapshots table={table} /> },
           { id: "schema", label: t("topic.schema"), count: table.schema.length, content: () => <Schema table={table} /> },
           { id: "files", label: t("col.files"), count: format.count(table.files), content: () => <Files table={table} /> },
+          { id: "services", label: t("service.tab"), content: () => <Services table={table} /> },
           { id: "properties", label: t("table.properties"), content: () => <Properties table={table} /> },
         ]}
       />

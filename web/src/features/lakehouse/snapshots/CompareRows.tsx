@@ -23,7 +23,7 @@ interface Props {
 
 /** The rows that changed: as commits tell it, or by comparing both states where they cannot. */
 export function CompareRows({ table, from, to, isLine }: Props) {
-  const changes = useQuery({ ...tableQueries.changes(table, from, to), enabled: isLine, select: changesOf });
+  const changes = useQuery({ ...tableQueries.changes(table, from, to, table.key), enabled: isLine, select: changesOf });
   if (!isLine || isUnknownFunction(changes.error)) return <CompareStates table={table} from={from} to={to} />;
   if (changes.error) return <ErrorNote error={changes.error} onRetry={() => void changes.refetch()} />;
   return <Load query={changes}>{(data) => <ChangedRows changes={data} />}</Load>;
