@@ -5,6 +5,7 @@ mod catalog;
 mod data_file;
 mod describe;
 mod error;
+pub mod import;
 mod inspect;
 mod io;
 mod key_bounds;

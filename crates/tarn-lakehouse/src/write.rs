@@ -10,6 +10,7 @@ use std::time::Duration;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
+use iceberg::TableUpdate;
 use iceberg::arrow::RecordBatchPartitionSplitter;
 use iceberg::spec::{DataFile, Struct};
 use roaring::RoaringTreemap;
@@ -58,6 +59,7 @@ pub struct TableWriter {
     /// Rows that go, by place of their file in the view.
     deleted: HashMap<usize, RoaringTreemap>,
     replaces_all: bool,
+    mark: Option<Mark>,
     cleanup: Cleanup,
     /// `None` where a sink looks after the table.
     upkeep: Option<Upkeep>,
@@ -65,6 +67,32 @@ pub struct TableWriter {
     follows: bool,
     /// Statements on one table come one after the other, so that they do not undo each other's work.
     turn: Option<OwnedMutexGuard<()>>,
+}
+
+/// A property of the table that changes in the same commit, and what it must be before.
+#[derive(Clone, Debug)]
+struct Mark {
+    property: String,
+    before: Option<String>,
+    after: String,
+    /// An entry of the snapshot's summary.
+    summary: (String, String),
+}
+
+impl Mark {
+    /// Errors: somebody else went on from the same place.
+    fn check(&self, table: &str, metadata: &iceberg::spec::TableMetadata) -> Result<(), LakehouseError> {
+        if metadata.properties().get(&self.property) == self.before.as_ref() {
+            return Ok(());
+        }
+        let what = format!("its property `{}` was changed meanwhile", self.property);
+        Err(LakehouseError::CommitFailed { table: table.to_string(), what })
+    }
+
+    fn update(&self) -> TableUpdate {
+        let updates = HashMap::from([(self.property.clone(), self.after.clone())]);
+        TableUpdate::SetProperties { updates }
+    }
 }
 
 /// What a statement did.
@@ -241,6 +269,7 @@ impl TableWriter {
             first: None,
             deleted: HashMap::new(),
             replaces_all: false,
+            mark: None,
             cleanup: Cleanup { catalog, env, files: Vec::new() },
             base,
             committer,
@@ -263,6 +292,18 @@ impl TableWriter {
     /// All rows go but those that come.
     pub fn replace_all(&mut self) {
         self.replaces_all = true;
+    }
+
+    /// A property of the table changes in the same commit, so that both or none come about. Errors at the commit:
+    /// `CommitFailed` where it is not `before` by then. `summary`: an entry of the snapshot's summary.
+    pub fn mark(
+        &mut self,
+        property: String,
+        before: Option<String>,
+        after: String,
+        summary: (String, String),
+    ) {
+        self.mark = Some(Mark { property, before, after, summary });
     }
 
     /// A row goes. `file`: its place in [`TableView::files`]. Returns whether it was there until now.
@@ -392,6 +433,7 @@ impl TableWriter {
         if delta.is_empty() {
             return Ok(Written::default());
         }
+        delta.summary.extend(self.mark.iter().map(|mark| mark.summary.clone()));
         // From here on the commit may come about at any moment, also when nobody waits for its end any more: what it names
         // is only taken away again where it certainly did not.
         let mut files = std::mem::take(&mut self.cleanup.files);
@@ -421,7 +463,12 @@ impl TableWriter {
         let only_appends =
             delta.add_deletes.is_empty() && delta.remove_data.is_empty() && delta.remove_deletes.is_empty();
         if !only_appends || (self.base.hasher.is_some() && !self.follows) {
-            let committed = self.committer.commit(&self.ctx, &self.base, delta, Vec::new()).await;
+            let mut updates = Vec::new();
+            if let Some(mark) = &self.mark {
+                mark.check(&self.base.name.to_string(), self.base.metadata())?;
+                updates.push(mark.update());
+            }
+            let committed = self.committer.commit(&self.ctx, &self.base, delta, updates).await;
             return match committed {
                 Ok(view) => Ok(view.snapshot_id),
                 Err(JobFault::Before(error)) => Err(error.into()),
@@ -433,7 +480,8 @@ impl TableWriter {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let delta = RowDelta { add_data: delta.add_data.clone(), ..RowDelta::default() };
+            let (add_data, summary) = (delta.add_data.clone(), delta.summary.clone());
+            let delta = RowDelta { add_data, summary, ..RowDelta::default() };
             let is_keyed = self.base.hasher.is_some();
             let metadata = match is_keyed {
                 false => {
@@ -452,13 +500,17 @@ impl TableWriter {
                 let what = "its columns or partitioning were changed meanwhile".into();
                 return Err(LakehouseError::CommitFailed { table, what }.into());
             }
+            if let Some(mark) = &self.mark {
+                mark.check(&table, &metadata)?;
+            }
             if is_keyed {
                 self.check_keys(&delta.add_data).await?;
             }
             let (catalog, loader) = (&self.committer.catalog, &self.committer.loader);
             let produced = delta.produce(&table, &metadata, loader.manifests(), &self.committer.env).await?;
             let produced = self.committer.placed(produced, &metadata);
-            let (requirements, updates) = (produced.requirements, produced.updates);
+            let (requirements, mut updates) = (produced.requirements, produced.updates);
+            updates.extend(self.mark.iter().map(Mark::update));
             match catalog.commit_table(&self.ctx, &self.base.name, requirements, updates).await {
                 Ok(table) => {
                     delete_old_metadata(catalog.warehouse(), &metadata, &table.metadata).await;
