@@ -342,7 +342,10 @@ fn tag_of(change: &TableChange) -> &'static str {
         TableChange::CreateTable { .. } => "CREATE TABLE",
         TableChange::DropTable { .. } => "DROP TABLE",
         TableChange::RenameTable { .. } | TableChange::AlterTable { .. } => "ALTER TABLE",
-        TableChange::CreateRef { .. } | TableChange::DropRef { .. } | TableChange::RollBack { .. } => "CALL",
+        TableChange::CreateRef { .. }
+        | TableChange::DropRef { .. }
+        | TableChange::RollBack { .. }
+        | TableChange::AcceptSchemaChange { .. } => "CALL",
         TableChange::Optimize { .. } => "OPTIMIZE",
     }
 }
