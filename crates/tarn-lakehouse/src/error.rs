@@ -87,6 +87,14 @@ pub enum LakehouseError {
         /// Why.
         what: String,
     },
+    /// The columns of the source changed, and a person is to decide.
+    #[error("table `{table}` stands still before a change at its source: {changes}")]
+    SchemaChange {
+        /// The table.
+        table: String,
+        /// What changed.
+        changes: String,
+    },
     /// A request of a client does not make sense.
     #[error("{what}")]
     Invalid {
@@ -189,7 +197,10 @@ impl Fault for LakehouseError {
             | Self::CommitFailed { .. }
             | Self::DuplicateKey { .. }
             | Self::CommitConflict { .. } => FaultKind::Conflict,
-            Self::BadLocation { .. } | Self::Unmappable { .. } | Self::Invalid { .. } => FaultKind::Invalid,
+            Self::BadLocation { .. }
+            | Self::Unmappable { .. }
+            | Self::SchemaChange { .. }
+            | Self::Invalid { .. } => FaultKind::Invalid,
             // A file that the metadata names must be there.
             Self::Store { source: StorageError::NotFound { .. } } => FaultKind::Corrupt,
             Self::Store { source } => source.kind(),
@@ -224,6 +235,10 @@ impl Fault for LakehouseError {
             Self::Unmappable { .. } => Some(
                 "rename or cast the column at the source, or leave the table out of the source".to_string(),
             ),
+            Self::SchemaChange { table, .. } => Some(format!(
+                "nothing is lost, rows wait in the topic; follow this change by `CALL accept_schema_change('{table}')`, or set \
+                 `on_schema_change` of the source to evolve, try, lenient or ignore"
+            )),
             Self::Meta { source } => source.hint(),
             Self::Log { source } => source.hint(),
             _ if self.kind() == FaultKind::Exhausted => {

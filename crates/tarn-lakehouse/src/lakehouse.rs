@@ -11,12 +11,13 @@ use parking_lot::Mutex;
 use tarn_core::{ByteSize, Env, RequestContext, TableName, TenantId, TopicName};
 use tarn_eventlog::EventLog;
 use tarn_meta::MetaStore;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::alter::{TableAlteration, altered, unused_specs};
 use crate::catalog::Catalog;
 use crate::error::LakehouseError;
+use crate::follow::ACCEPTED_PROPERTY;
 use crate::io::Warehouse;
 use crate::load::ViewLoader;
 use crate::manifest::ManifestCache;
@@ -44,6 +45,7 @@ struct RunningSink {
     status: Arc<Mutex<SinkStatus>>,
     shown: Arc<Shown>,
     began: Instant,
+    news: Arc<Notify>,
     commands: mpsc::Sender<SinkCommand>,
     stop: CancellationToken,
 }
@@ -264,8 +266,28 @@ impl Lakehouse {
         let (requirements, updates) = altered(&name.to_string(), &table.metadata, changes, &unused)?;
         if !updates.is_empty() {
             self.catalog.commit_table(ctx, name, requirements, updates).await?;
+            if let Some(sink) = self.sinks.lock().get(&(ctx.tenant.clone(), name.clone())) {
+                sink.news.notify_one();
+            }
         }
         Ok(())
+    }
+
+    /// Lets a table follow the change of its source before which it stands still. Errors: `TableNotFound`; `Invalid`, it does
+    /// not stand still for that.
+    pub async fn accept_schema_change(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+    ) -> Result<(), LakehouseError> {
+        self.catalog.load_table(ctx, name).await?;
+        let undecided = self.sink(ctx, name).and_then(|(_, status)| status.undecided);
+        let Some(columns) = undecided else {
+            let what = format!("table `{name}` does not stand still before a change of its source's columns");
+            return Err(LakehouseError::Invalid { what });
+        };
+        let accepted = HashMap::from([(ACCEPTED_PROPERTY.to_string(), columns.to_string())]);
+        self.alter(ctx, name, &[TableAlteration::SetProperties(accepted)]).await
     }
 
     /// Numbers of the partition specifications that files of some snapshot have.
@@ -367,11 +389,13 @@ impl Lakehouse {
             config: config.clone(),
             runs: self.runs.clone(),
             budget: Arc::clone(&self.budget),
+            news: Arc::default(),
         };
+        let news = Arc::clone(&context.news);
         let sink = Sink::new(context, spec.clone(), Arc::clone(&status), Arc::clone(&shown), receiver);
         drop(self.env.spawner.spawn(sink.run()));
         let began = self.env.clock.instant();
-        sinks.insert(key, RunningSink { spec, config, status, shown, began, commands, stop });
+        sinks.insert(key, RunningSink { spec, config, status, shown, began, news, commands, stop });
     }
 
     /// Stops applying changes to a table. The table stays.

@@ -5,6 +5,7 @@ mod catalog;
 mod data_file;
 mod describe;
 mod error;
+mod follow;
 pub mod import;
 mod inspect;
 mod io;
@@ -29,13 +30,14 @@ pub use describe::{
     TableSummary,
 };
 pub use error::LakehouseError;
+pub use follow::{SchemaNote, SchemaPolicy, SchemaRule};
 pub use inspect::{METADATA_KINDS, MetadataKind};
 pub use io::Warehouse;
 pub use lakehouse::{Lakehouse, LakehouseMemory};
 pub use load::ViewLoader;
 pub use manifest::ManifestCache;
 pub use refs::{RefKind, TableRef};
-pub use sink::{Compaction, SinkConfig, SinkSpec, SinkStatus};
+pub use sink::{Compaction, SinkConfig, SinkSpec, SinkStatus, WithoutKey};
 pub use snapshot::{Produced, RowDelta};
 pub use view::{DataFileView, DeadRows, EqualityDeleteView, HotBatch, TableView};
 pub use write::{TableWriter, Written};

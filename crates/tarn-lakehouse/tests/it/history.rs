@@ -206,7 +206,7 @@ impl History {
             flush_rows: [1_000_000, 40][rng.random_range(0..2)],
             // Source transactions that do not fit in memory.
             flush_bytes: ByteSize([256 << 20, 20_000][rng.random_range(0..2)]),
-            partitioned_by: None,
+            ..SinkConfig::default()
         };
         let says = self.partitioned && self.rng.random_bool(0.5);
         SinkConfig { partitioned_by: says.then(|| self.terms()), ..config }

@@ -11,6 +11,8 @@ mod history;
 mod large;
 mod mapping;
 mod partitions;
+mod policies;
 mod rows;
 mod statements;
+mod whole_rows;
 mod world;

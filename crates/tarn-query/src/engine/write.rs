@@ -381,7 +381,8 @@ fn tag_of(change: &TableChange) -> &'static str {
         TableChange::CreateRef { .. }
         | TableChange::DropRef { .. }
         | TableChange::FastForward { .. }
-        | TableChange::RollBack { .. } => "CALL",
+        | TableChange::RollBack { .. }
+        | TableChange::AcceptSchemaChange { .. } => "CALL",
         TableChange::Optimize { .. } => "OPTIMIZE",
     }
 }
