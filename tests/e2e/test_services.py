@@ -39,7 +39,7 @@ def test_z_order_leaves_out_files_by_either_column_and_sorting_by_the_first(tarn
     tarn.query("CREATE SCHEMA shop")
     answers = {}
     for table, how in (("shop.z", "ZORDER BY (x, y)"), ("shop.s", "ORDER BY x, y DESC NULLS LAST")):
-        fill(tarn, table, **{"write.target-file-size-bytes": "131072"})
+        fill(tarn, table, **{"write.target-file-size-bytes": "65536"})
         total, before, expected = scanned(tarn, BOX.format(table))
         assert before == total == 6, "every file covers the plane"
         tarn.query(f"OPTIMIZE TABLE {table} {how}")
@@ -169,8 +169,7 @@ def test_services_are_paused_and_bad_words_are_told_where_they_are_said(tarn: Ta
     assert compacted()[0]["trigger"] == "automatic" and compacted()[0]["files_after"] < compacted()[0]["files_before"]
     rows = tarn.rows("SELECT service, trigger, state, files_before FROM shop.item.runs WHERE service = 'compact'")
     assert rows[0][:3] == ["compact", "automatic", "done"]
-    metrics = tarn.request("GET", "/metrics").text
-    assert 'tarn_lakehouse_service_runs_total' in metrics
+    wait_until("metrics count it", lambda: 'tarn_lakehouse_service_runs_total{table="shop.item"}' in tarn.request("GET", "/metrics").text)
 
     for sql, words in (
         ("ALTER TABLE shop.item SET ('gc.enabled' = 'maybe')", "`gc.enabled` is `true` or `false`, not `maybe`"),

@@ -138,7 +138,15 @@ impl Upkeep {
             run.ok_or_else(|| LakehouseError::Invalid { what: "a run was not let in".into() })
         };
         let strategy = Some(optimize.strategy());
-        let report = self.compact(run(Service::Compact, strategy)?, base, Some(optimize)).await?;
+        let (mut report, mut is_partial) =
+            self.compact(run(Service::Compact, strategy)?, base, Some(optimize)).await?;
+        let before = (report.files_before, report.delete_files_before);
+        while is_partial {
+            let base = base_of(&self.committer, &self.ctx, &self.name).await?;
+            (report, is_partial) =
+                self.compact(run(Service::Compact, strategy)?, base, Some(optimize)).await?;
+            (report.files_before, report.delete_files_before) = before;
+        }
         let base = base_of(&self.committer, &self.ctx, &self.name).await?;
         self.expire(run(Service::Expire, None)?, base).await?;
         self.remove_orphans(run(Service::Orphans, None)?).await?;
@@ -150,7 +158,7 @@ impl Upkeep {
         run: OpenRun,
         mut base: Base,
         asked: Option<&Optimize>,
-    ) -> Result<Compaction, LakehouseError> {
+    ) -> Result<(Compaction, bool), LakehouseError> {
         let shape = Shape::of_base(&base);
         let schema = arrow_schema(&self.name.to_string(), base.metadata().current_schema())?;
         // Keys of rows are kept for sinks alone.
@@ -158,7 +166,8 @@ impl Upkeep {
         let mut work = Compact::begin(base, schema, &shape, asked);
         work.forget_moves();
         let done = run.track(work.run(&self.committer, &self.ctx), Compacted::outcome).await;
-        Ok(done.map_err(fault)?.report)
+        let done = done.map_err(fault)?;
+        Ok((done.report, done.is_partial))
     }
 
     async fn expire(&self, run: OpenRun, base: Base) -> Result<Option<Expired>, LakehouseError> {

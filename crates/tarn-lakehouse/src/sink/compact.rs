@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::flush::{Base, Committed, Committer, JobFault, NewFile};
 use super::index::KeyHash;
 use super::read::{conform, read_rows};
-use super::shape::Shape;
+use super::scatter::{Scattered, bounded};
+use super::shape::{Shape, ShapeFile};
 use super::sorted::SortedMoves;
 use super::state::{TableState, damaged, row_number};
 use crate::data_file::DataFileWriter;
@@ -26,7 +27,7 @@ use crate::error::LakehouseError;
 use crate::service::policy::target_bytes;
 use crate::service::{Outcome, RunFigures, Strategy};
 use crate::snapshot::RowDelta;
-use crate::sort::{RowOrder, declared};
+use crate::sort::{RowOrder, declared, order_id};
 use crate::view::DataFileView;
 
 /// What a compaction did.
@@ -136,6 +137,9 @@ impl Optimize {
 pub struct Compact {
     pub(super) base: Base,
     pub(super) files: Vec<(u32, Arc<DataFile>, Arc<RoaringTreemap>)>,
+    /// Files of older partitionings.
+    older: Vec<ShapeFile>,
+    is_partial: bool,
     pub(super) schema: SchemaRef,
     fold: bool,
     pub(super) report: Compaction,
@@ -152,6 +156,9 @@ pub struct Compacted {
     files: Vec<NewFile>,
     moved: Vec<Moved>,
     sorted: Option<SortedMoves>,
+    scattered: Vec<Scattered>,
+    /// More than one compaction takes is to be done.
+    pub is_partial: bool,
     /// What it did.
     pub report: Compaction,
 }
@@ -178,16 +185,24 @@ impl Compact {
         let report = Compaction::none(&base);
         let mut files = match asked {
             None => shape.chosen(false),
-            Some(Optimize { order: None, .. }) => shape.chosen(true),
+            Some(Optimize { order: None, .. }) => worth(&base, shape),
             Some(Optimize { order: Some(_), .. }) => shape.all(),
         };
         if let Some(only) = asked.and_then(|asked| asked.only.as_ref()) {
             files.retain(|file| only.contains(file.file.file_path()));
         }
-        let files = files.into_iter().map(|file| (file.number, file.file, file.deleted)).collect();
+        let (files, mut older): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.is_current);
+        let mut is_partial = bounded(&mut older);
+        let mut files: Vec<_> =
+            files.into_iter().map(|file| (file.number, file.file, file.deleted)).collect();
+        if !older.is_empty() && asked.is_some_and(|asked| asked.order.is_some()) {
+            // First all rows come into partitions of today, then they are sorted.
+            files.clear();
+            is_partial = true;
+        }
         let order = asked.and_then(|asked| asked.order.clone()).or_else(|| declared(base.metadata()));
         let fold = asked.is_some() || shape.has_many_deletes();
-        Self { base, files, schema, fold, report, give_way: None, order, tracks: true }
+        Self { base, files, older, is_partial, schema, fold, report, give_way: None, order, tracks: true }
     }
 
     /// Rows cannot be deleted meanwhile, so nobody will ask where they went.
@@ -233,9 +248,20 @@ impl Compact {
             committer.discard(written.into_iter()).await;
             return Err(JobFault::Before(error));
         }
+        let (base, first) = (&self.base, rewritten.files.len());
+        let (files, scattered) = committer.scatter(base, &self.schema, &self.older, first).await?;
+        rewritten.files.extend(files);
+        let removed = self.older.iter().map(|old| &old.file);
+        self.report.bytes_rewritten += removed.clone().map(|file| file.file_size_in_bytes()).sum::<u64>();
+        self.report.deletes_removed += self.older.iter().map(|old| old.deleted.len()).sum::<u64>();
+        let removed = removed.chain(self.files.iter().map(|(_, file, _)| file));
         let mut delta = RowDelta {
             add_data: rewritten.files.iter().map(|new| new.file.as_ref().clone()).collect(),
-            remove_data: std::mem::take(&mut rewritten.gone),
+            remove_data: {
+                let mut gone = std::mem::take(&mut rewritten.gone);
+                gone.extend(removed.map(|file| file.file_path().to_string()));
+                gone
+            },
             is_rewrite: true,
             ..RowDelta::default()
         };
@@ -250,11 +276,13 @@ impl Compact {
             touched.extend(deleted.filter(|(path, _)| shared.get(path.as_str()).is_some_and(|n| *n > 1)));
         }
         let before = self.base.delete_files.clone();
-        let change = committer.rewrite_deletes(&self.base, before, touched, &delta.remove_data).await?;
+        let change = committer.rewrite_deletes(&self.base, before, touched, &[], &delta.remove_data).await?;
         let delete_files = change.put_into(&mut delta);
         let Rewritten { files, moved, sorted, .. } = rewritten;
+        let is_partial = self.is_partial;
         if delta.is_empty() {
-            return Ok(Compacted { committed: None, files, moved, sorted, report: self.report });
+            let report = self.report;
+            return Ok(Compacted { committed: None, files, moved, sorted, scattered, is_partial, report });
         }
         let view = committer.commit(ctx, &self.base, delta, Vec::new()).await?;
         self.report.rows_rewritten = files.iter().map(|new| new.file.record_count()).sum();
@@ -262,7 +290,7 @@ impl Compact {
         self.report.files_after = view.files.len();
         self.report.delete_files_after = delete_files.len();
         let committed = Some(Committed { view, delete_files });
-        Ok(Compacted { committed, files, moved, sorted, report: self.report })
+        Ok(Compacted { committed, files, moved, sorted, scattered, is_partial, report: self.report })
     }
 
     async fn rewrite_all(
@@ -380,6 +408,18 @@ impl Compact {
     }
 }
 
+/// What is rewritten of a table because somebody asks for it: small and worn files, and those whose rows are not in the
+/// order that the table declares.
+fn worth(base: &Base, shape: &Shape) -> Vec<ShapeFile> {
+    let chosen = shape.chosen(true);
+    let order = declared(base.metadata()).and_then(|order| order_id(base.metadata(), &order));
+    let Some(order) = order else { return chosen };
+    let numbers: HashSet<u32> = chosen.iter().map(|file| file.number).collect();
+    let is_worth =
+        |file: &ShapeFile| numbers.contains(&file.number) || file.file.sort_order_id() != Some(order);
+    shape.all().into_iter().filter(is_worth).collect()
+}
+
 impl Compacted {
     /// Whether there was nothing to do.
     pub fn is_empty(&self) -> bool {
@@ -407,6 +447,15 @@ impl Compacted {
         }
         if let Some(sorted) = &self.sorted {
             sorted.adopt(state, &mut deleted)?;
+        }
+        for scattered in &self.scattered {
+            let Some(file) = state.file(scattered.old) else { continue };
+            for row in (file.deleted.as_ref() - scattered.deleted.as_ref()).iter() {
+                if let Some((file, row)) = u32::try_from(row).ok().and_then(|row| scattered.place(row)) {
+                    deleted[file].insert(u64::from(row));
+                }
+            }
+            state.remove(scattered.old);
         }
         for (new, deleted) in self.files.into_iter().zip(deleted) {
             state.stage(new.file, new.run, deleted)?;

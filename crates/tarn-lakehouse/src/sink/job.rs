@@ -212,6 +212,7 @@ impl Sink {
                 if compacted.is_empty() {
                     open.service_failed = Some(now);
                 }
+                let is_partial = compacted.is_partial;
                 let report = compacted.adopt(&mut open.state)?;
                 let mut status = self.status.lock();
                 status.compactions += 1;
@@ -222,7 +223,9 @@ impl Sink {
                     open.orphans_due = now;
                     open.orphans_asked = Some(asked.trigger);
                 }
-                self.answer_compact(&Ok(report));
+                if !is_partial {
+                    self.answer_compact(&Ok(report));
+                }
             }
             Done::Expire(Ok(Some(expired))) => {
                 let committed = expired.committed;

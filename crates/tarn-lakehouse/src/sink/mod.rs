@@ -21,9 +21,11 @@ mod orphans;
 mod read;
 mod rows;
 mod run;
+mod scatter;
 mod serve;
 mod shape;
 mod sorted;
+mod spread;
 mod state;
 
 use std::path::PathBuf;
@@ -32,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use tarn_core::{Env, Fault, FaultReport, RequestContext};
 use tarn_eventlog::{EventLog, ReadBatches, ReadLimits};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::catalog::Catalog;
 use crate::error::LakehouseError;
@@ -45,11 +47,12 @@ use open::Open;
 pub(crate) use budget::HotBudget;
 pub(crate) use compact::{Compact, Compacted};
 pub use compact::{Compaction, Optimize};
-pub use config::{SinkConfig, SinkSpec, SinkStatus};
+pub use config::{SinkConfig, SinkSpec, SinkStatus, WithoutKey};
 pub(crate) use expire::{Expired, delete_old_metadata, need as expiry_need};
 pub(crate) use flush::{Base, Committer, JobFault};
 pub(crate) use index::{KeyHash, KeyHasher};
 pub(crate) use read::{conform, read_rows};
+pub(crate) use run::Run;
 pub(crate) use serve::{asked_for, orphans_need};
 pub(crate) use shape::Shape;
 pub(crate) use sorted::scratch;
@@ -87,6 +90,8 @@ pub(crate) struct SinkContext {
     pub budget: Arc<HotBudget>,
     /// What looks after tables.
     pub services: Services,
+    /// A person changed the table: what stood still may go on.
+    pub news: Arc<Notify>,
 }
 
 /// The newest state of a table that queries may see, and the next offset of the topic that is not in it.
@@ -128,7 +133,7 @@ const READ_ROWS_MAX: usize = 16_384;
 /// What a sink turns to next.
 enum Event {
     Stop,
-    Job(Done),
+    Job(Box<Done>),
     Command(SinkCommand),
     Read(ReadBatches),
     Nothing,
@@ -181,6 +186,7 @@ impl Sink {
             let wait = if lost_race { Duration::from_millis(1) } else { pause };
             tokio::select! {
                 () = self.context.env.clock.sleep(wait) => {}
+                () = self.context.news.notified() => {}
                 () = stop.cancelled() => {}
             }
             pause = (pause * 2).min(BACK_OFF.1);
@@ -195,7 +201,7 @@ impl Sink {
             self.start_job(&mut open);
             match self.next(&mut open).await? {
                 Event::Stop => break,
-                Event::Job(done) => self.finish_job(&mut open, done, pause)?,
+                Event::Job(done) => self.finish_job(&mut open, *done, pause)?,
                 Event::Command(command) => self.obey(&open, command)?,
                 Event::Read(read) => self.take_in(&mut open, read).await?,
                 Event::Nothing => {}
@@ -217,7 +223,7 @@ impl Sink {
         Ok(tokio::select! {
             biased;
             () = context.ctx.cancel.cancelled() => Event::Stop,
-            done = job::finished(&mut open.job) => Event::Job(done),
+            done = job::finished(&mut open.job) => Event::Job(Box::new(done)),
             Some(command) = self.commands.recv() => Event::Command(command),
             read = read, if reads => Event::Read(read?),
             () = context.env.clock.sleep(wait), if !reads => Event::Nothing,

@@ -77,7 +77,7 @@ impl Sampler {
     /// Takes some of these rows. `rows`: the columns of the curve alone, in its order.
     pub(crate) fn take(&mut self, rows: &RecordBatch) -> Result<(), LakehouseError> {
         for row in 0..rows.num_rows() {
-            if (self.seen + row) % self.stride == 0 {
+            if (self.seen + row).is_multiple_of(self.stride) {
                 for (column, sample) in rows.columns().iter().zip(&mut self.samples) {
                     sample.push(ordinal(&self.table, column, row)?);
                 }

@@ -3,6 +3,7 @@
 mod catalog;
 mod completion;
 mod config;
+mod copy;
 mod optimize;
 mod output;
 mod paced;
@@ -27,6 +28,7 @@ use tokio::sync::Semaphore;
 
 pub use completion::{Completion, CompletionColumn, CompletionFunction, CompletionTable};
 pub use config::QueryConfig;
+pub use copy::CopyIn;
 pub use parameters::parameter_types;
 pub use registry::{LatencySummary, QueryObserver, QueryOutcome, QueryRecord, QueryState};
 pub use session::{Changes, Prepared, QueryOptions, Session};

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, Set, SetExpr, Sta
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 
-use tarn_lakehouse::OrderColumn;
+use tarn_lakehouse::{OrderColumn, PartitionChange};
 
 use crate::sql::text::lower_first;
 use crate::sql::{PartitionTerm, SqlText, ordering, partitioning, placeholders, relations, time_travel};
@@ -42,6 +42,8 @@ pub(crate) struct Parsed {
     pub(crate) partitioned_by: Vec<PartitionTerm>,
     /// Of `OPTIMIZE … ORDER BY` and `ALTER TABLE … WRITE ORDERED BY`; none of `WRITE UNORDERED`.
     pub(crate) ordered_by: Option<Vec<OrderColumn>>,
+    /// Of `ALTER TABLE`, which names nothing but the table then.
+    pub(crate) partition_changes: Vec<PartitionChange>,
     /// It asks the information schema, so all names are needed before planning.
     pub(crate) needs_names: bool,
 }
@@ -52,6 +54,7 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     let (blanked, travels) = time_travel::extract(sql, &text)?;
     let (blanked, partitioned_by) = partitioning::extract(&blanked, &text)?;
     let (blanked, ordered_by) = ordering::extract(&blanked, &text)?;
+    let (blanked, partition_changes) = partitioning::changes(blanked, &text)?;
     let mut statements = DFParserBuilder::new(blanked.as_str())
         .with_dialect(&GenericDialect {})
         .with_recursion_limit(RECURSION_MAX)
@@ -76,7 +79,7 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     let action = classify(statement, &text)?;
     let needs_names =
         matches!(action, Action::Show(_)) || text.find_name(None, "information_schema").is_some();
-    Ok(Parsed { action, text, partitioned_by, ordered_by, needs_names })
+    Ok(Parsed { action, text, partitioned_by, ordered_by, partition_changes, needs_names })
 }
 
 fn classify(statement: DfStatement, text: &SqlText) -> Result<Action, QueryError> {

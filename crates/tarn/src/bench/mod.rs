@@ -8,6 +8,7 @@ mod ingest;
 mod planning;
 mod psql;
 mod report;
+mod subscription;
 mod tpch;
 mod upsert;
 
