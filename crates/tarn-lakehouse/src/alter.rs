@@ -47,6 +47,13 @@ pub enum TableAlteration {
         /// Its name.
         name: String,
     },
+    /// What a column means is written down, or no longer.
+    CommentColumn {
+        /// Its name.
+        name: String,
+        /// The text.
+        comment: Option<String>,
+    },
     /// Table properties are set.
     SetProperties(HashMap<String, String>),
     /// Table properties are removed.
@@ -121,6 +128,13 @@ impl Alter<'_> {
                 }
                 self.is_changed |= self.fields[at].required;
                 self.fields[at].required = false;
+                Ok(())
+            }
+            TableAlteration::CommentColumn { name, comment } => {
+                let at = self.find(name)?;
+                let comment = comment.clone().filter(|text| !text.is_empty());
+                self.is_changed |= self.fields[at].doc != comment;
+                self.fields[at].doc = comment;
                 Ok(())
             }
             TableAlteration::SetProperties(updates) => {

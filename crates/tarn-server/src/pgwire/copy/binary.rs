@@ -135,7 +135,8 @@ impl Tuples {
             return Err(wrong("invalid COPY file header (WITH OIDS)"));
         }
         let length = usize::try_from(length).ok().filter(|length| *length <= ROW_BYTES_MAX);
-        let end = SIGNATURE.len() + 8 + length.ok_or_else(|| wrong("invalid COPY file header (wrong length)"))?;
+        let end =
+            SIGNATURE.len() + 8 + length.ok_or_else(|| wrong("invalid COPY file header (wrong length)"))?;
         self.has_head = self.bytes.len() >= end;
         if self.has_head {
             self.at = end;
