@@ -169,11 +169,11 @@ fn table_constraints(names: &[Named]) -> Result<RecordBatch, ArrowError> {
 
 /// Each column of a key with its place in it, from 1.
 fn key_columns(names: &[Named]) -> Vec<(&Named, &str, i32)> {
-    let of = |name| {
-        let Named { key, .. } = name;
-        key.iter().zip(1..).map(move |(column, place)| (name, column.as_str(), place))
-    };
-    names.iter().flat_map(of).collect()
+    let mut columns = Vec::new();
+    for name in names {
+        columns.extend(name.key.iter().zip(1..).map(|(column, place)| (name, column.as_str(), place)));
+    }
+    columns
 }
 
 fn key_column_usage(names: &[Named]) -> Result<RecordBatch, ArrowError> {
