@@ -12,7 +12,7 @@ use std::time::Duration;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
-use futures::TryStreamExt;
+use iceberg::TableUpdate;
 use iceberg::arrow::RecordBatchPartitionSplitter;
 use iceberg::spec::{DataFile, Struct};
 use roaring::RoaringTreemap;
@@ -23,7 +23,8 @@ use crate::catalog::Catalog;
 use crate::data_file::{DataFileWriter, FileFactory};
 use crate::error::LakehouseError;
 use crate::key_bounds::KeyBounds;
-use crate::sink::{Base, Committer, JobFault, KeyHash, conform, delete_old_metadata, read_rows};
+use crate::key_runs::KeysOf;
+use crate::sink::{Base, Committer, JobFault, KeyHash, delete_old_metadata};
 use crate::snapshot::RowDelta;
 use crate::tidy::Upkeep;
 use crate::types::{arrow_schema, key_of};
@@ -59,6 +60,7 @@ pub struct TableWriter {
     /// Rows that go, by place of their file in the view.
     deleted: HashMap<usize, RoaringTreemap>,
     replaces_all: bool,
+    mark: Option<Mark>,
     cleanup: Cleanup,
     /// `None` where a sink looks after the table.
     upkeep: Option<Upkeep>,
@@ -66,6 +68,32 @@ pub struct TableWriter {
     follows: bool,
     /// Statements on one table come one after the other, so that they do not undo each other's work.
     turn: Option<OwnedMutexGuard<()>>,
+}
+
+/// A property of the table that changes in the same commit, and what it must be before.
+#[derive(Clone, Debug)]
+struct Mark {
+    property: String,
+    before: Option<String>,
+    after: String,
+    /// An entry of the snapshot's summary.
+    summary: (String, String),
+}
+
+impl Mark {
+    /// Errors: somebody else went on from the same place.
+    fn check(&self, table: &str, metadata: &iceberg::spec::TableMetadata) -> Result<(), LakehouseError> {
+        if metadata.properties().get(&self.property) == self.before.as_ref() {
+            return Ok(());
+        }
+        let what = format!("its property `{}` was changed meanwhile", self.property);
+        Err(LakehouseError::CommitFailed { table: table.to_string(), what })
+    }
+
+    fn update(&self) -> TableUpdate {
+        let updates = HashMap::from([(self.property.clone(), self.after.clone())]);
+        TableUpdate::SetProperties { updates }
+    }
 }
 
 /// What a statement did.
@@ -176,6 +204,7 @@ impl TableWriter {
             first: None,
             deleted: HashMap::new(),
             replaces_all: false,
+            mark: None,
             cleanup: Cleanup { catalog, env, files: Vec::new() },
             base,
             committer,
@@ -198,6 +227,18 @@ impl TableWriter {
     /// All rows go but those that come.
     pub fn replace_all(&mut self) {
         self.replaces_all = true;
+    }
+
+    /// A property of the table changes in the same commit, so that both or none come about. Errors at the commit:
+    /// `CommitFailed` where it is not `before` by then. `summary`: an entry of the snapshot's summary.
+    pub fn mark(
+        &mut self,
+        property: String,
+        before: Option<String>,
+        after: String,
+        summary: (String, String),
+    ) {
+        self.mark = Some(Mark { property, before, after, summary });
     }
 
     /// A row goes. `file`: its place in [`TableView::files`]. Returns whether it was there until now.
@@ -323,12 +364,13 @@ impl TableWriter {
         if !touched.is_empty() || !delta.remove_data.is_empty() {
             let gone: HashSet<String> = delta.remove_data.clone();
             let files = self.base.delete_files.clone();
-            let change = self.committer.rewrite_deletes(&self.base, files, touched, &gone).await?;
+            let change = self.committer.rewrite_deletes(&self.base, files, touched, &[], &gone).await?;
             change.put_into(&mut delta);
         }
         if delta.is_empty() {
             return Ok(Written::default());
         }
+        delta.summary.extend(self.mark.iter().map(|mark| mark.summary.clone()));
         // From here on the commit may come about at any moment, also when nobody waits for its end any more: what it names
         // is only taken away again where it certainly did not.
         let mut files = std::mem::take(&mut self.cleanup.files);
@@ -358,7 +400,12 @@ impl TableWriter {
         let only_appends =
             delta.add_deletes.is_empty() && delta.remove_data.is_empty() && delta.remove_deletes.is_empty();
         if !only_appends || (self.base.hasher.is_some() && !self.follows) {
-            let committed = self.committer.commit(&self.ctx, &self.base, delta, Vec::new()).await;
+            let mut updates = Vec::new();
+            if let Some(mark) = &self.mark {
+                mark.check(&self.base.name.to_string(), self.base.metadata())?;
+                updates.push(mark.update());
+            }
+            let committed = self.committer.commit(&self.ctx, &self.base, delta, updates).await;
             return match committed {
                 Ok(view) => Ok(view.snapshot_id),
                 Err(JobFault::Before(error)) => Err(error.into()),
@@ -370,7 +417,8 @@ impl TableWriter {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let delta = RowDelta { add_data: delta.add_data.clone(), ..RowDelta::default() };
+            let (add_data, summary) = (delta.add_data.clone(), delta.summary.clone());
+            let delta = RowDelta { add_data, summary, ..RowDelta::default() };
             let is_keyed = self.base.hasher.is_some();
             let metadata = match is_keyed {
                 false => {
@@ -389,13 +437,17 @@ impl TableWriter {
                 let what = "its columns or partitioning were changed meanwhile".into();
                 return Err(LakehouseError::CommitFailed { table, what }.into());
             }
+            if let Some(mark) = &self.mark {
+                mark.check(&table, &metadata)?;
+            }
             if is_keyed {
                 self.check_keys(&delta.add_data).await?;
             }
             let (catalog, loader) = (&self.committer.catalog, &self.committer.loader);
             let produced = delta.produce(&table, &metadata, loader.manifests(), &self.committer.env).await?;
             let produced = self.committer.placed(produced, &metadata);
-            let (requirements, updates) = (produced.requirements, produced.updates);
+            let (requirements, mut updates) = (produced.requirements, produced.updates);
+            updates.extend(self.mark.iter().map(Mark::update));
             match catalog.commit_table(&self.ctx, &self.base.name, requirements, updates).await {
                 Ok(table) => {
                     delete_old_metadata(catalog.warehouse(), &metadata, &table.metadata).await;
@@ -436,24 +488,14 @@ impl TableWriter {
             return Ok(());
         }
         let bounds = KeyBounds::of(added, self.base.metadata().current_schema(), &hasher, &self.schema);
-        let warehouse = self.committer.catalog.warehouse();
-        for (at, file) in self.base.view.files.iter().enumerate() {
-            if !bounds.meets(file) {
-                continue;
-            }
-            let mut rows = read_rows(warehouse, &self.schema, hasher.columns(), &file.file, None).await?;
-            let mut row = 0_u64;
-            let damaged = |source| LakehouseError::Parquet { path: file.file.file_path().into(), source };
-            while let Some(batch) = rows.try_next().await.map_err(damaged)? {
-                let batch = conform(&table, &self.schema, hasher.columns(), &batch)?;
-                for key in hasher.hash_keys(&table, batch.columns())? {
-                    let is_gone = file.deletes.as_ref().is_some_and(|deletes| deletes.contains(row))
-                        || self.deleted.get(&at).is_some_and(|rows| rows.contains(row));
-                    if !is_gone && keys.binary_search(&key).is_ok() {
-                        return Err(self.duplicate());
-                    }
-                    row += 1;
-                }
+        let (warehouse, key_runs) = (self.committer.catalog.warehouse(), self.committer.loader.key_runs());
+        for (at, file) in self.base.view.files.iter().enumerate().filter(|(_, file)| bounds.meets(file)) {
+            let (table, schema, file_of) = (table.as_str(), &self.schema, file.file.as_ref());
+            let of = KeysOf { table, file: file_of, schema, hasher: &hasher, warehouse };
+            let (before, now) = (file.deletes.as_deref(), self.deleted.get(&at));
+            let is_gone = |row: u64| [before, now].into_iter().flatten().any(|rows| rows.contains(row));
+            if key_runs.holds_any(&of, keys, is_gone).await? {
+                return Err(self.duplicate());
             }
         }
         Ok(())

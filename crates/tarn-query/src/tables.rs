@@ -83,6 +83,11 @@ pub enum TableChange {
         /// Nothing happens where it does not exist.
         if_exists: bool,
     },
+    /// A table that stands still before a change of its source's columns follows it.
+    AcceptSchemaChange {
+        /// The table.
+        table: TableName,
+    },
     /// A snapshot of a table gets a name.
     CreateRef {
         /// The table.
@@ -351,6 +356,9 @@ impl LakeTables {
             }
             TableChange::AlterTable { name, changes, if_exists } => {
                 (lakehouse.alter(ctx, &name, &changes).await, if_exists)
+            }
+            TableChange::AcceptSchemaChange { table } => {
+                (lakehouse.accept_schema_change(ctx, &table).await, false)
             }
             TableChange::CreateRef { table, kind, name, snapshot_id } => {
                 (lakehouse.create_ref(ctx, &table, (kind, &name), snapshot_id).await, false)

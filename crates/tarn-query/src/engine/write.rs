@@ -128,13 +128,14 @@ impl Session {
             let command = Command { tag: rows_tag(statement), rows: Some(rows), returns: returned.is_some() };
             return Ok(Done { command, returned });
         }
-        let terms = &change.parsed.partitioned_by;
-        let known =
-            definition(statement, terms, &self.namespace()).ok_or_else(|| QueryError::NotPossible {
+        let partitioning = (&*change.parsed.partitioned_by, &*change.parsed.partition_changes);
+        let known = definition(statement, partitioning, &self.namespace()).ok_or_else(|| {
+            QueryError::NotPossible {
                 statement: change.parsed.text.leading_words(2),
                 position: change.parsed.text.start(),
                 hint: "this form of the statement is not possible".into(),
-            })?;
+            }
+        })?;
         match known? {
             Definition::Truncate(name) => {
                 let target = self.branch_target(name);
@@ -385,7 +386,8 @@ fn tag_of(change: &TableChange) -> &'static str {
         TableChange::CreateRef { .. }
         | TableChange::DropRef { .. }
         | TableChange::FastForward { .. }
-        | TableChange::RollBack { .. } => "CALL",
+        | TableChange::RollBack { .. }
+        | TableChange::AcceptSchemaChange { .. } => "CALL",
         TableChange::Optimize { .. } => "OPTIMIZE",
     }
 }

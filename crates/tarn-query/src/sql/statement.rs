@@ -8,6 +8,8 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 
+use tarn_lakehouse::PartitionChange;
+
 use crate::sql::text::lower_first;
 use crate::sql::{CopyPlace, CopyStatement};
 use crate::sql::{
@@ -74,6 +76,8 @@ pub(crate) struct Parsed {
     pub(crate) text: SqlText,
     /// Of `CREATE TABLE`.
     pub(crate) partitioned_by: Vec<PartitionTerm>,
+    /// Of `ALTER TABLE`, which names nothing but the table then.
+    pub(crate) partition_changes: Vec<PartitionChange>,
     /// It asks the information schema, so all names are needed before planning.
     pub(crate) needs_names: bool,
 }
@@ -83,10 +87,17 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     let text = SqlText::new(sql)?;
     let (blanked, travels) = time_travel::extract(sql, &text)?;
     let (blanked, partitioned_by) = partitioning::extract(&blanked, &text)?;
+    let (blanked, partition_changes) = partitioning::changes(blanked, &text)?;
     if let Some(copy) = parse_copy(sql) {
         return copied(copy?, text);
     }
-    let of = |action| Parsed { action, text: text.clone(), partitioned_by: Vec::new(), needs_names: false };
+    let of = |action| Parsed {
+        action,
+        text: text.clone(),
+        partitioned_by: Vec::new(),
+        partition_changes: Vec::new(),
+        needs_names: false,
+    };
     if let Some(upkeep) = upkeep::read(&text) {
         return upkeep.map(|upkeep| of(Action::Upkeep(upkeep)));
     }
@@ -124,7 +135,7 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     }
     let needs_names =
         matches!(action, Action::Show(_)) || text.find_name(None, "information_schema").is_some();
-    Ok(Parsed { action, text, partitioned_by, needs_names })
+    Ok(Parsed { action, text, partitioned_by, partition_changes, needs_names })
 }
 
 /// A `COPY` that is not between a client and a table. Errors: it is; the wire protocol of PostgreSQL reads those itself.
@@ -146,6 +157,7 @@ fn copied(copy: CopyStatement, text: SqlText) -> Result<Parsed, QueryError> {
                 action: Action::Export(Box::new(copy)),
                 text,
                 partitioned_by: Vec::new(),
+                partition_changes: Vec::new(),
                 needs_names,
             })
         }

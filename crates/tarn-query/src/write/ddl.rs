@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use iceberg::spec::{Transform, UnboundPartitionSpec};
 use tarn_core::TableName;
-use tarn_lakehouse::{CreateTable, TableAlteration, table_schema};
+use tarn_lakehouse::{CreateTable, PartitionChange, TableAlteration, table_schema};
 
 use super::columns::{defined, field, name_of};
 use super::procedure::called;
@@ -92,10 +92,11 @@ fn namespace_name(name: &ObjectName) -> Result<String, QueryError> {
     }
 }
 
-/// What a statement does; `None` for one that is not known. Errors: what is not possible.
+/// What a statement does; `None` for one that is not known. `partitioning`: of a new table, and changes of it, which the
+/// statement itself does not hold. Errors: what is not possible.
 pub(crate) fn definition(
     statement: &Statement,
-    terms: &[PartitionTerm],
+    (terms, partition_changes): (&[PartitionTerm], &[PartitionChange]),
     namespace: &str,
 ) -> Option<Result<Definition, QueryError>> {
     Some(match statement {
@@ -110,6 +111,12 @@ pub(crate) fn definition(
         }),
         Statement::Drop { object_type, if_exists, names, cascade, purge, .. } => {
             drop_object(*object_type, *if_exists, names, *cascade, *purge, namespace)
+        }
+        Statement::AlterTable(alter) if !partition_changes.is_empty() => {
+            let changes = partition_changes.iter().cloned().map(TableAlteration::Partition).collect();
+            table_name(&alter.name, namespace).map(|name| {
+                Definition::Change(TableChange::AlterTable { name, changes, if_exists: alter.if_exists })
+            })
         }
         Statement::Comment { object_type, object_name, comment, if_exists } => {
             commented(object_type, object_name, comment.as_deref(), *if_exists, namespace)

@@ -169,11 +169,10 @@ fn table_constraints(names: &[Named]) -> Result<RecordBatch, ArrowError> {
 
 /// Each column of a key with its place in it, from 1.
 fn key_columns(names: &[Named]) -> Vec<(&Named, &str, i32)> {
-    let mut columns = Vec::new();
-    for name in names {
-        columns.extend(name.key.iter().zip(1..).map(|(column, place)| (name, column.as_str(), place)));
-    }
-    columns
+    names
+        .iter()
+        .flat_map(|name| name.key.iter().zip(1..).map(move |(column, place)| (name, column.as_str(), place)))
+        .collect()
 }
 
 fn key_column_usage(names: &[Named]) -> Result<RecordBatch, ArrowError> {
