@@ -4,6 +4,7 @@
 //! later comes after the statement, as if it had been sent after it.
 
 mod begin;
+mod uncommitted;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::types::{arrow_schema, key_of};
 use crate::view::{DataFileView, TableView};
 
 pub(crate) use begin::base_of;
+use uncommitted::Uncommitted;
 
 /// How long a statement waits for a sink to commit what it has in memory.
 pub(crate) const FLUSH_WAIT: Duration = Duration::from_secs(30);
@@ -114,27 +116,6 @@ pub struct Appended {
     pub rows: u64,
     /// Which of them; `None`: all.
     pub kept: Option<BooleanArray>,
-}
-
-/// Why a change did not come about, or may not have.
-struct Uncommitted {
-    error: LakehouseError,
-    /// Nothing was committed.
-    is_certain: bool,
-}
-
-impl Uncommitted {
-    /// An error of the commit itself, which tells whether it was refused or only not answered.
-    fn of_commit(error: LakehouseError) -> Self {
-        let is_certain = matches!(error, LakehouseError::CommitFailed { .. });
-        Self { error, is_certain }
-    }
-}
-
-impl From<LakehouseError> for Uncommitted {
-    fn from(error: LakehouseError) -> Self {
-        Self { error, is_certain: true }
-    }
 }
 
 /// Deletes the files of a change that does not come about.
