@@ -57,6 +57,16 @@ async function plan(page) {
   await page.locator("pre", { hasText: /Scan|Exec/ }).waitFor();
 }
 
+/** Wrong on purpose: a column without a name. */
+async function draftTable(page) {
+  await page.getByLabel("Namespace").fill("crm");
+  await page.getByRole("button", { name: "Add a column" }).click();
+  await page.getByRole("button", { name: "Add a partition field" }).click();
+  await page.getByRole("button", { name: "Set a property" }).click();
+  await page.getByRole("button", { name: "Create a table" }).click();
+  await page.getByText("Correct what is marked.").waitFor();
+}
+
 /** Opens the newest snapshot and compares it with the oldest. */
 async function compareEnds(page) {
   const boxes = page.getByRole("checkbox", { name: /^Compare snapshot/ });
@@ -89,6 +99,7 @@ const PAGES = [
   ["table-snapshots", "/tables/nyc/flights?tab=snapshots"],
   ["table-item-snapshots", "/tables/shop/item?tab=snapshots", { mock: true, act: compareEnds }],
   ["table-schema", "/tables/nyc/flights?tab=schema"],
+  ["table-new", "/tables/new", { act: draftTable }],
   ["table-item-schema", "/tables/shop/item?tab=schema&open=1", { mock: true, act: (page) => page.getByRole("columnheader", { name: "Smallest" }).waitFor() }],
   ["table-files", "/tables/nyc/flights?tab=files"],
   ["table-item-files", "/tables/shop/item?tab=files&colour=small", { mock: true, act: (page) => page.locator("main canvas").waitFor() }],

@@ -177,6 +177,88 @@ test("services say what they cost and saved, are switched off for a table, and a
     await page.getByRole("alert").waitFor({ state: "hidden" });
   }));
 
+test("a table is made by a form that marks what is wrong and shows its statement", { skip: !isMock }, () =>
+  on("/tables/new", {}, async (page) => {
+    const create = page.getByRole("button", { name: "Create a table" });
+    await create.click();
+    await page.getByText("Name the namespace").waitFor();
+    assert.equal(await page.evaluate(() => document.activeElement.getAttribute("placeholder")), "shop");
+    await page.getByRole("textbox", { name: "Namespace" }).or(page.getByRole("combobox", { name: "Namespace" })).fill("crm");
+    await page.getByRole("textbox", { name: "Table" }).fill("customer");
+    await page.getByRole("button", { name: "Add a column" }).click();
+    await page.getByLabel("Name of column 2").fill("Name");
+    await page.getByLabel("Type of column 2").fill("BLURB");
+    await page.getByRole("button", { name: "Add a column" }).click();
+    await page.getByLabel("Name of column 3").fill("since");
+    await page.getByLabel("Type of column 3").fill("TIMESTAMPTZ");
+    await page.getByRole("button", { name: "Add a partition field" }).click();
+    await page.getByText("2026-01-31 12:34:56").waitFor();
+    await page.getByLabel("Transform of partition field 1").selectOption("day");
+    await page.getByText("PARTITIONED BY (day(since))").waitFor();
+    assert.deepEqual(await axeFaults(page), []);
+    await create.click();
+    await page.getByRole("alert").getByText("BLURB").waitFor();
+    await page.getByLabel("Type of column 2").fill("TEXT");
+    await page.getByText('"Name" TEXT').waitFor();
+    await create.click();
+    await page.getByRole("heading", { level: 1, name: "crm.customer" }).waitFor();
+  }, /status of 400/));
+
+test("columns are added, renamed, widened and dropped by forms; a refusal is said in the form", { skip: !isMock }, () =>
+  on("/tables/shop/item?tab=schema", {}, async (page) => {
+    const columns = page.getByRole("table", { name: "Schema" });
+    await page.getByRole("button", { name: "Add a column" }).click();
+    let dialog = page.getByRole("dialog");
+    await dialog.getByRole("button", { name: "Run" }).click();
+    await dialog.getByText("Fill this in.").waitFor();
+    await dialog.getByLabel("Name").fill("colour");
+    await dialog.getByLabel("Type").fill("TEXT");
+    await dialog.getByLabel("Place").selectOption("title");
+    await dialog.getByText("ADD COLUMN colour TEXT AFTER title").waitFor();
+    assert.deepEqual(await axeFaults(page), []);
+    await dialog.getByRole("button", { name: "Run" }).click();
+    await columns.getByText("colour", { exact: true }).waitFor();
+    await page.getByRole("button", { name: "Change column colour" }).click();
+    await page.getByRole("menuitem", { name: "Rename" }).click();
+    dialog = page.getByRole("dialog", { name: "Rename column colour" });
+    await dialog.getByLabel("Name").fill("id");
+    await dialog.getByRole("button", { name: "Run" }).click();
+    await dialog.getByText("There is one of this name already.").waitFor();
+    await dialog.getByLabel("Name").fill("shade");
+    await dialog.getByRole("button", { name: "Run" }).click();
+    await columns.getByText("shade", { exact: true }).waitFor();
+    await page.getByRole("button", { name: "Change column price" }).click();
+    await page.getByRole("menuitem", { name: "Widen the type" }).click();
+    await page.getByRole("dialog").getByLabel("New type").selectOption("DECIMAL(28, 2)");
+    await page.getByRole("dialog").getByRole("button", { name: "Run" }).click();
+    await columns.getByText("decimal(28, 2)").waitFor();
+    await page.getByRole("button", { name: "Change column region" }).click();
+    await page.getByRole("menuitem", { name: "Drop" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Run" }).click();
+    await page.getByRole("dialog").getByRole("alert").getByText("decides the partition").waitFor();
+  }, /status of 400/));
+
+test("a table is dropped once its name was typed; one that a topic feeds is not", { skip: !isMock }, () =>
+  on("/tables/nyc/flights?tab=properties", {}, async (page) => {
+    await page.getByText("A topic feeds this table, so it cannot be dropped").waitFor();
+    await page.getByRole("button", { name: "Drop the table", disabled: true }).waitFor();
+    await page.goto(`${browser.url}/tables/new`);
+    await page.getByLabel("Namespace").fill("shop");
+    await page.getByRole("textbox", { name: "Table" }).fill("gone");
+    await page.getByRole("button", { name: "Create a table" }).click();
+    await page.getByRole("heading", { level: 1, name: "shop.gone" }).waitFor();
+    await page.getByRole("tab", { name: "Properties" }).click();
+    await page.getByRole("button", { name: "Drop the table" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByRole("button", { name: "Drop the table", disabled: true }).waitFor();
+    await dialog.getByRole("checkbox", { name: "Delete the files, too" }).check();
+    await dialog.getByText("DROP TABLE shop.gone PURGE").waitFor();
+    await dialog.getByLabel("Type shop.gone to confirm").fill("shop.gone");
+    await dialog.getByRole("button", { name: "Drop the table" }).click();
+    await page.getByRole("heading", { level: 1, name: "Tables" }).waitFor();
+    assert.equal(await page.getByRole("link", { name: "shop.gone" }).count(), 0);
+  }, /404/));
+
 // The last about snapshots, since the table is another one afterwards.
 test("going back says what will be lost, and marks what was left behind", { skip: !isMock }, () =>
   on("/tables/shop/item?tab=snapshots", {}, async (page) => {

@@ -21,6 +21,7 @@ const tree = root.addChildren([
   page("/topics", () => import("~/features/eventlog/pages/TopicListPage")),
   page("/topics/$name", () => import("~/features/eventlog/pages/TopicPage")),
   page("/tables", () => import("~/features/lakehouse/pages/TableListPage")),
+  page("/tables/new", () => import("~/features/lakehouse/pages/TableFormPage")),
   page("/tables/$namespace/$table", () => import("~/features/lakehouse/pages/TablePage")),
   page("/sql", () => import("~/features/query/pages/SqlPage")),
   page("/resources", () => import("~/features/resource/pages/ResourceListPage")),
