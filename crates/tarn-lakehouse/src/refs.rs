@@ -146,7 +146,7 @@ impl Lakehouse {
         committer.branch = Some(branch.into());
         let turn = self.turn(ctx, name).lock_owned().await;
         let base = base_of(&committer, ctx, name).await?;
-        TableWriter::new(ctx, committer, base, turn, None)
+        TableWriter::new(ctx, committer, base, Some(turn), None)
     }
 
     /// Gives a snapshot a name; the newest without one named. Errors: `AlreadyExists`, `SnapshotNotFound`.

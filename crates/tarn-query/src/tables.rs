@@ -83,6 +83,11 @@ pub enum TableChange {
         /// Nothing happens where it does not exist.
         if_exists: bool,
     },
+    /// A table that stands still before a change of its source's columns follows it.
+    AcceptSchemaChange {
+        /// The table.
+        table: TableName,
+    },
     /// A snapshot of a table gets a name.
     CreateRef {
         /// The table.
@@ -169,6 +174,20 @@ pub trait Tables: Send + Sync + Debug {
     ) -> Result<Option<TableWriter>, QueryError> {
         Err(only_read(&name.to_string()))
     }
+
+    /// Begins to add rows that come slowly: other statements on the table do not wait for them. `None` where there is no
+    /// such table. Errors: as [`Tables::write`].
+    async fn append(
+        &self,
+        _ctx: &RequestContext,
+        name: &TableName,
+        _branch: Option<&WriteBranch>,
+    ) -> Result<Option<TableWriter>, QueryError> {
+        Err(only_read(&name.to_string()))
+    }
+
+    /// Makes a writer of [`Tables::append`] ready for its commit.
+    async fn settle(&self, _writer: &mut TableWriter) {}
 
     /// Changes the catalog. Returns whether something changed. Errors: the tables behind this port are only read; a name
     /// that is taken or does not exist; what stands in the way.
@@ -284,6 +303,26 @@ impl Tables for LakeTables {
         }
     }
 
+    async fn append(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        branch: Option<&WriteBranch>,
+    ) -> Result<Option<TableWriter>, QueryError> {
+        if branch.is_some() {
+            return self.write(ctx, name, branch).await;
+        }
+        match self.lakehouse.append(ctx, name).await {
+            Ok(writer) => Ok(Some(writer)),
+            Err(LakehouseError::TableNotFound { .. }) => Ok(None),
+            Err(error) => Err(QueryError::from_fault(&error)),
+        }
+    }
+
+    async fn settle(&self, writer: &mut TableWriter) {
+        self.lakehouse.settle(writer).await;
+    }
+
     async fn change(&self, ctx: &RequestContext, change: TableChange) -> Result<bool, QueryError> {
         self.changed(ctx, change).await
     }
@@ -317,6 +356,9 @@ impl LakeTables {
             }
             TableChange::AlterTable { name, changes, if_exists } => {
                 (lakehouse.alter(ctx, &name, &changes).await, if_exists)
+            }
+            TableChange::AcceptSchemaChange { table } => {
+                (lakehouse.accept_schema_change(ctx, &table).await, false)
             }
             TableChange::CreateRef { table, kind, name, snapshot_id } => {
                 (lakehouse.create_ref(ctx, &table, (kind, &name), snapshot_id).await, false)

@@ -3,6 +3,7 @@
 mod catalog;
 mod completion;
 mod config;
+mod copy;
 mod output;
 mod paced;
 mod parameters;
@@ -26,6 +27,7 @@ use tokio::sync::Semaphore;
 
 pub use completion::{Completion, CompletionColumn, CompletionFunction, CompletionTable};
 pub use config::QueryConfig;
+pub use copy::CopyIn;
 pub use parameters::parameter_types;
 pub use registry::{LatencySummary, QueryObserver, QueryOutcome, QueryRecord, QueryState};
 pub use session::{Changes, Prepared, QueryOptions, Session};

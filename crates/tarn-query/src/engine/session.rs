@@ -86,9 +86,9 @@ pub struct Session {
 
 /// A time limit as it was given and when it ends.
 #[derive(Clone, Copy)]
-struct Deadline {
-    at: Instant,
-    limit: Duration,
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    pub(super) limit: Duration,
 }
 
 /// What must hold while a statement is planned.
@@ -224,7 +224,7 @@ impl Session {
         planned.boxed()
     }
 
-    fn query_id(&self, wanted: Option<String>) -> Result<String, QueryError> {
+    pub(super) fn query_id(&self, wanted: Option<String>) -> Result<String, QueryError> {
         let Some(id) = wanted else { return Ok(self.core.env.entropy.uuid().to_string()) };
         let fits = !id.is_empty() && id.chars().count() <= QUERY_ID_CHARS_MAX;
         if fits && id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':')) {
@@ -234,7 +234,7 @@ impl Session {
         Err(QueryError::plan("the query id is not valid", None, Some(hint)))
     }
 
-    fn deadline(&self, started: Instant, asked: Option<Duration>) -> Deadline {
+    pub(super) fn deadline(&self, started: Instant, asked: Option<Duration>) -> Deadline {
         let own = self.core.config.timeout.0;
         let limit = own.min(asked.unwrap_or(own)).min(self.settings.read().timeout.unwrap_or(own));
         let limit = self.ctx.remaining(started).map_or(limit, |remaining| limit.min(remaining));

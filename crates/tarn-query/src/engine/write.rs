@@ -38,9 +38,9 @@ pub(super) struct Change<'a> {
 
 /// What a statement changes.
 pub(super) struct WriteTarget {
-    name: TableName,
+    pub(super) name: TableName,
     /// `None` for the table itself.
-    branch: Option<WriteBranch>,
+    pub(super) branch: Option<WriteBranch>,
 }
 
 /// What became of an attempt.
@@ -87,13 +87,14 @@ impl Session {
             };
             return Ok(Command { tag, rows: Some(rows) });
         }
-        let terms = &change.parsed.partitioned_by;
-        let known =
-            definition(statement, terms, &self.namespace()).ok_or_else(|| QueryError::NotPossible {
+        let partitioning = (&*change.parsed.partitioned_by, &*change.parsed.partition_changes);
+        let known = definition(statement, partitioning, &self.namespace()).ok_or_else(|| {
+            QueryError::NotPossible {
                 statement: change.parsed.text.leading_words(2),
                 position: change.parsed.text.start(),
                 hint: "this form of the statement is not possible".into(),
-            })?;
+            }
+        })?;
         match known? {
             Definition::Truncate(name) => {
                 let target = self.branch_target(name);
@@ -138,7 +139,11 @@ impl Session {
         &self.core().tables
     }
 
-    async fn no_such(&self, name: &TableName, diagnosis: &Diagnosis) -> Result<QueryError, QueryError> {
+    pub(super) async fn no_such(
+        &self,
+        name: &TableName,
+        diagnosis: &Diagnosis,
+    ) -> Result<QueryError, QueryError> {
         let catalog = self.catalog(Arc::default());
         let parts = [name.namespace().to_string(), name.name().to_string()];
         let known = catalog.full_names().await?;
@@ -153,7 +158,7 @@ impl Session {
     }
 
     /// The table, and its branch where one is written to: `shop.item.branch_audit`, or the session's.
-    fn target(&self, name: &ObjectName) -> Result<WriteTarget, QueryError> {
+    pub(super) fn target(&self, name: &ObjectName) -> Result<WriteTarget, QueryError> {
         let (name, branch) = branch_of(name)?;
         let name = table_name(&name, &self.namespace())?;
         Ok(match branch {
@@ -163,7 +168,7 @@ impl Session {
     }
 
     /// The branch of a table to which this session writes.
-    fn branch_target(&self, name: TableName) -> WriteTarget {
+    pub(super) fn branch_target(&self, name: TableName) -> WriteTarget {
         let branch = self.branch().map(|name| WriteBranch { name, creates: true });
         WriteTarget { name, branch }
     }
@@ -376,7 +381,8 @@ fn tag_of(change: &TableChange) -> &'static str {
         TableChange::CreateRef { .. }
         | TableChange::DropRef { .. }
         | TableChange::FastForward { .. }
-        | TableChange::RollBack { .. } => "CALL",
+        | TableChange::RollBack { .. }
+        | TableChange::AcceptSchemaChange { .. } => "CALL",
         TableChange::Optimize { .. } => "OPTIMIZE",
     }
 }

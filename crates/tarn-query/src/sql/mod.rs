@@ -1,5 +1,7 @@
 //! SQL text: what a statement may do, where its words stand, and which past it asks for.
 
+mod copy;
+mod copy_options;
 mod diagnose;
 mod equal_names;
 mod partitioning;
@@ -9,6 +11,8 @@ mod statement;
 mod text;
 mod time_travel;
 
+pub use copy::{CopyPlace, CopyStatement, CopySubject, parse_copy};
+pub use copy_options::{ClientCopy, CopyColumns, CopyFormat, CopyHeader, CopyOption, CopyValue};
 pub(crate) use diagnose::Diagnosis;
 pub(crate) use equal_names::{ShownNames, complete, tell_apart};
 pub(crate) use partitioning::PartitionTerm;

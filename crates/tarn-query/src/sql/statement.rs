@@ -6,6 +6,8 @@ use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, Set, SetExpr, Sta
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 
+use tarn_lakehouse::PartitionChange;
+
 use crate::sql::text::lower_first;
 use crate::sql::{PartitionTerm, SqlText, partitioning, placeholders, relations, time_travel};
 use crate::{QueryError, SqlPosition};
@@ -38,6 +40,8 @@ pub(crate) struct Parsed {
     pub(crate) text: SqlText,
     /// Of `CREATE TABLE`.
     pub(crate) partitioned_by: Vec<PartitionTerm>,
+    /// Of `ALTER TABLE`, which names nothing but the table then.
+    pub(crate) partition_changes: Vec<PartitionChange>,
     /// It asks the information schema, so all names are needed before planning.
     pub(crate) needs_names: bool,
 }
@@ -47,6 +51,7 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     let text = SqlText::new(sql)?;
     let (blanked, travels) = time_travel::extract(sql, &text)?;
     let (blanked, partitioned_by) = partitioning::extract(&blanked, &text)?;
+    let (blanked, partition_changes) = partitioning::changes(blanked, &text)?;
     let mut statements = DFParserBuilder::new(blanked.as_str())
         .with_dialect(&GenericDialect {})
         .with_recursion_limit(RECURSION_MAX)
@@ -71,7 +76,7 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     let action = classify(statement, &text)?;
     let needs_names =
         matches!(action, Action::Show(_)) || text.find_name(None, "information_schema").is_some();
-    Ok(Parsed { action, text, partitioned_by, needs_names })
+    Ok(Parsed { action, text, partitioned_by, partition_changes, needs_names })
 }
 
 fn classify(statement: DfStatement, text: &SqlText) -> Result<Action, QueryError> {

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use iceberg::spec::{Transform, UnboundPartitionSpec};
 use tarn_core::TableName;
-use tarn_lakehouse::{CreateTable, TableAlteration, table_schema};
+use tarn_lakehouse::{CreateTable, PartitionChange, TableAlteration, table_schema};
 
 use super::columns::{defined, field, name_of};
 use super::procedure::called;
@@ -65,11 +65,22 @@ pub(crate) fn table_name(name: &ObjectName, namespace: &str) -> Result<TableName
             ObjectNamePart::Function(_) => None,
         })
         .collect();
-    let made = match parts.as_deref() {
-        Some([table]) => TableName::new(namespace, table),
-        Some([namespace, table]) => TableName::new(namespace, table),
-        Some([catalog, namespace, table]) if catalog == CATALOG => TableName::new(namespace, table),
-        _ => return Err(refuse(format!("`{name}` is not the name of a table"), "write `namespace.table`")),
+    match parts {
+        Some(parts) => table_of_parts(&parts, namespace),
+        None => Err(refuse(format!("`{name}` is not the name of a table"), "write `namespace.table`")),
+    }
+}
+
+/// The table of the parts of a name. Errors: as [`table_name`].
+pub(crate) fn table_of_parts(parts: &[String], namespace: &str) -> Result<TableName, QueryError> {
+    let made = match parts {
+        [table] => TableName::new(namespace, table),
+        [namespace, table] => TableName::new(namespace, table),
+        [catalog, namespace, table] if catalog == CATALOG => TableName::new(namespace, table),
+        _ => {
+            let message = format!("`{}` is not the name of a table", parts.join("."));
+            return Err(refuse(message, "write `namespace.table`"));
+        }
     };
     made.map_err(|error| refuse(error.to_string(), "use letters, digits and `_`"))
 }
@@ -81,10 +92,11 @@ fn namespace_name(name: &ObjectName) -> Result<String, QueryError> {
     }
 }
 
-/// What a statement does; `None` for one that is not known. Errors: what is not possible.
+/// What a statement does; `None` for one that is not known. `partitioning`: of a new table, and changes of it, which the
+/// statement itself does not hold. Errors: what is not possible.
 pub(crate) fn definition(
     statement: &Statement,
-    terms: &[PartitionTerm],
+    (terms, partition_changes): (&[PartitionTerm], &[PartitionChange]),
     namespace: &str,
 ) -> Option<Result<Definition, QueryError>> {
     Some(match statement {
@@ -99,6 +111,12 @@ pub(crate) fn definition(
         }),
         Statement::Drop { object_type, if_exists, names, cascade, purge, .. } => {
             drop_object(*object_type, *if_exists, names, *cascade, *purge, namespace)
+        }
+        Statement::AlterTable(alter) if !partition_changes.is_empty() => {
+            let changes = partition_changes.iter().cloned().map(TableAlteration::Partition).collect();
+            table_name(&alter.name, namespace).map(|name| {
+                Definition::Change(TableChange::AlterTable { name, changes, if_exists: alter.if_exists })
+            })
         }
         Statement::AlterTable(alter) => alter_table(alter, namespace).map(Definition::Change),
         Statement::Truncate(truncate) => match truncate.table_names.as_slice() {

@@ -7,5 +7,5 @@ mod procedure;
 mod rewrite;
 
 pub(crate) use apply::apply;
-pub(crate) use ddl::{CreateAs, Definition, definition, table_name};
+pub(crate) use ddl::{CreateAs, Definition, definition, table_name, table_of_parts};
 pub(crate) use rewrite::{RowsQuery, Target, as_query, target_of};

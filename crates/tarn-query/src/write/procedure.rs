@@ -19,6 +19,7 @@ const PROCEDURES: &[(&str, &str)] = &[
     ("fast_forward", "CALL fast_forward('namespace.table', 'main', 'branch')"),
     ("rollback_to_snapshot", "CALL rollback_to_snapshot('namespace.table', snapshot_id)"),
     ("rollback_to_timestamp", "CALL rollback_to_timestamp('namespace.table', '2026-01-31 12:00:00')"),
+    ("accept_schema_change", "CALL accept_schema_change('namespace.table')"),
     ("rollback_to_tag", "CALL rollback_to_tag('namespace.table', 'name')"),
 ];
 
@@ -70,6 +71,7 @@ pub(super) fn called(function: &Function, namespace: &str) -> Result<TableChange
             let kind = if name == "create_tag" { RefKind::Tag } else { RefKind::Branch };
             TableChange::CreateRef { table, kind, name: named(reference)?, snapshot_id }
         }
+        ("accept_schema_change", []) => TableChange::AcceptSchemaChange { table },
         ("drop_tag" | "drop_branch", [Given::Text(reference)]) => {
             TableChange::DropRef { table, name: named(reference)? }
         }

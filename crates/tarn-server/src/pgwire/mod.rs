@@ -4,6 +4,7 @@ mod attributes;
 mod catalog;
 mod connection;
 mod control;
+mod copy;
 mod cursor;
 mod encode;
 mod error;
