@@ -259,6 +259,51 @@ test("a table is dropped once its name was typed; one that a topic feeds is not"
     assert.equal(await page.getByRole("link", { name: "shop.gone" }).count(), 0);
   }, /404/));
 
+test("files are imported: what is missing is marked, types are changed, the run is followed and verified", { skip: !isMock }, () =>
+  on("/tables/import", {}, async (page) => {
+    const look = page.getByRole("button", { name: "Look at the files" });
+    await look.click();
+    await page.getByText("Choose a file.").waitFor();
+    await page.locator("input[type=file]").setInputFiles({ name: "Sales 2026.csv", mimeType: "text/csv", buffer: Buffer.from("id,zip\n1,04109\n") });
+    await page.getByText("Sales 2026.csv").waitFor();
+    assert.equal(await page.getByRole("textbox", { name: "Table" }).inputValue(), "sales_2026");
+    await page.getByLabel("Namespace").fill("shop");
+    await look.click();
+    const columns = page.getByRole("table", { name: "Columns" });
+    await columns.getByText("starts with 0").waitFor();
+    await columns.getByLabel("Type of zip").selectOption("int32");
+    await columns.getByText("chosen; found was string").waitFor();
+    await columns.getByLabel("id is in the key").check();
+    await page.getByLabel("Rows that cannot be read").selectOption("quarantine");
+    assert.deepEqual(await axeFaults(page), []);
+    const sent = page.waitForRequest((request) => request.method() === "POST" && /\/imports$/.test(request.url()));
+    await page.getByRole("button", { name: "Import", exact: true }).click();
+    assert.deepEqual((await sent).postDataJSON(), { path: "upload://0f3a/Sales 2026.csv", into: "shop.sales_2026", mode: "create", columns: [{ name: "zip", type: "int32" }], key: ["id"], on_error: "quarantine" });
+    await page.waitForURL(/id=imp-/);
+    await page.getByText("The table holds what the files hold").waitFor();
+    await page.getByRole("table", { name: "Problems" }).getByText("b.csv:17").waitFor();
+    await page.reload();
+    await page.getByText("The table holds what the files hold").waitFor();
+  }));
+
+test("an import that fails says why and goes on when told to; wrong paths are said where they are entered", { skip: !isMock }, () =>
+  on("/tables/import?into=shop.item", {}, async (page) => {
+    assert.equal(await page.getByLabel("How", { exact: true }).inputValue(), "append");
+    await page.getByText("S3", { exact: true }).click();
+    await page.getByLabel("Address").fill("bucket/x");
+    await page.getByRole("button", { name: "Look at the files" }).click();
+    await page.getByText("Write it as").waitFor();
+    await page.getByLabel("Address").fill("s3://nowhere/");
+    await page.getByRole("button", { name: "Look at the files" }).click();
+    await page.getByRole("alert").getByText("no file at").waitFor();
+    await page.getByLabel("Address").fill("s3://broken/");
+    await page.getByRole("button", { name: "Look at the files" }).click();
+    await page.getByRole("button", { name: "Import", exact: true }).click();
+    await page.getByRole("alert").getByText("is not of type int64").waitFor();
+    await page.getByRole("button", { name: "Go on" }).click();
+    await page.getByText("The table holds what the files hold").waitFor();
+  }, /404/));
+
 // The last about snapshots, since the table is another one afterwards.
 test("going back says what will be lost, and marks what was left behind", { skip: !isMock }, () =>
   on("/tables/shop/item?tab=snapshots", {}, async (page) => {

@@ -22,6 +22,7 @@ const tree = root.addChildren([
   page("/topics/$name", () => import("~/features/eventlog/pages/TopicPage")),
   page("/tables", () => import("~/features/lakehouse/pages/TableListPage")),
   page("/tables/new", () => import("~/features/lakehouse/pages/TableFormPage")),
+  page("/tables/import", () => import("~/features/lakehouse/pages/ImportPage")),
   page("/tables/$namespace/$table", () => import("~/features/lakehouse/pages/TablePage")),
   page("/sql", () => import("~/features/query/pages/SqlPage")),
   page("/resources", () => import("~/features/resource/pages/ResourceListPage")),

@@ -1,5 +1,5 @@
 import { Button, Group } from "@mantine/core";
-import { IconPlus } from "@tabler/icons-react";
+import { IconFileImport, IconPlus } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { queries } from "~/api/queries";
 import type { TableSummary } from "~/api/types";
@@ -30,9 +30,14 @@ export default function TableListPage() {
         title={t("nav.tables")}
         lead={t("table.lead")}
         actions={
-          <Button component={AppLink} href={paths.newTable} leftSection={<IconPlus size={15} />}>
-            {t("form.create")}
-          </Button>
+          <>
+            <Button variant="default" component={AppLink} href={paths.importTable()} leftSection={<IconFileImport size={15} />}>
+              {t("import.title")}
+            </Button>
+            <Button component={AppLink} href={paths.newTable} leftSection={<IconPlus size={15} />}>
+              {t("form.create")}
+            </Button>
+          </>
         }
       />
       <Load query={tables}>{(items) => <TableTable tables={items} />}</Load>
@@ -102,6 +107,9 @@ function TableTable({ tables }: { tables: TableSummary[] }) {
             <Group gap={8} justify="center">
               <Button component={AppLink} href={paths.newSource()}>
                 {t("source.add")}
+              </Button>
+              <Button variant="default" component={AppLink} href={paths.importTable()}>
+                {t("import.title")}
               </Button>
               <Button variant="default" component={AppLink} href={paths.newTable}>
                 {t("form.create")}
