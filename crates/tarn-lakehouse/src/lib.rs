@@ -40,4 +40,4 @@ pub use refs::{RefKind, TableRef};
 pub use sink::{Compaction, SinkConfig, SinkSpec, SinkStatus, WithoutKey};
 pub use snapshot::{Produced, RowDelta};
 pub use view::{DataFileView, DeadRows, EqualityDeleteView, HotBatch, TableView};
-pub use write::{TableWriter, Written};
+pub use write::{Appended, TableWriter, Written};

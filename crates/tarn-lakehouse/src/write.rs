@@ -106,6 +106,15 @@ pub struct Written {
     pub snapshot_id: Option<i64>,
 }
 
+/// What became of rows that came.
+#[derive(Clone, Debug, Default)]
+pub struct Appended {
+    /// How many of them stay.
+    pub rows: u64,
+    /// Which of them; `None`: all.
+    pub kept: Option<BooleanArray>,
+}
+
 /// Why a change did not come about, or may not have.
 struct Uncommitted {
     error: LakehouseError,
@@ -316,8 +325,9 @@ impl TableWriter {
         self.first = Some(HashSet::new());
     }
 
-    /// Rows come. Returns how many of them stay. Errors: those of writing.
-    pub async fn append(&mut self, mut batch: RecordBatch) -> Result<u64, LakehouseError> {
+    /// Rows come. Returns which of them stay. Errors: those of writing.
+    pub async fn append(&mut self, mut batch: RecordBatch) -> Result<Appended, LakehouseError> {
+        let mut kept = None;
         if let Some(hasher) = &self.base.hasher {
             let mut keys = hasher.hash(self.factory.table(), batch.columns())?;
             if let Some(first) = &mut self.first {
@@ -326,17 +336,18 @@ impl TableWriter {
                 keys.retain(|_| stay.next().unwrap_or(false));
                 batch = filter_record_batch(&batch, &stays)
                     .map_err(|source| LakehouseError::Arrow { table: self.factory.table().into(), source })?;
+                kept = Some(stays);
             }
             self.keys.extend(keys);
         }
         let rows = batch.num_rows() as u64;
         if rows == 0 {
-            return Ok(0);
+            return Ok(Appended { rows, kept });
         }
         let parts = match &self.splitter {
             None => {
                 self.append_to(None, batch).await?;
-                return Ok(rows);
+                return Ok(Appended { rows, kept });
             }
             Some(splitter) => splitter.split(&batch).map_err(|source| LakehouseError::Format {
                 action: "partition rows",
@@ -347,7 +358,7 @@ impl TableWriter {
         for (partition, part) in parts {
             self.append_to(Some(partition), part).await?;
         }
-        Ok(rows)
+        Ok(Appended { rows, kept })
     }
 
     async fn append_to(

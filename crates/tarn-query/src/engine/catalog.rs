@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 use crate::engine::EngineCore;
 use crate::scan::{ChangesTable, LakeTable, PlacedTable, ScanCounters, States, snapshot_before};
-use crate::sql::{AskedChanges, ROWS_MARK, changes_of, split_version};
+use crate::sql::{AskedChanges, RETURNED_MARK, ROWS_MARK, changes_of, split_version};
 use crate::{AsOf, QueryError};
 
 /// The catalog's name in `catalog.namespace.table`.
@@ -36,6 +36,8 @@ pub(crate) struct QueryCatalog {
     branch: Option<Arc<str>>,
     /// The table that the statement changes.
     target: Option<(TableName, Arc<PlacedTable>)>,
+    /// The rows of the target that the statement changed.
+    returned: parking_lot::Mutex<Option<Arc<MemTable>>>,
 }
 
 impl std::fmt::Debug for QueryCatalog {
@@ -53,7 +55,16 @@ impl QueryCatalog {
         branch: Option<Arc<str>>,
     ) -> Arc<Self> {
         let (core, ctx, pins) = (core.clone(), ctx.clone(), Some(Mutex::default()));
-        Arc::new(Self { core, ctx, counters, names: OnceLock::new(), pins, branch, target: None })
+        Arc::new(Self {
+            core,
+            ctx,
+            counters,
+            names: OnceLock::new(),
+            pins,
+            branch,
+            target: None,
+            returned: Default::default(),
+        })
     }
 
     /// For a statement that changes `target`, whose rows it also finds with their places.
@@ -66,14 +77,37 @@ impl QueryCatalog {
     ) -> Arc<Self> {
         let (core, ctx, pins) = (core.clone(), ctx.clone(), Some(Mutex::default()));
         let target = Some(target);
-        Arc::new(Self { core, ctx, counters, names: OnceLock::new(), pins, branch, target })
+        Arc::new(Self {
+            core,
+            ctx,
+            counters,
+            names: OnceLock::new(),
+            pins,
+            branch,
+            target,
+            returned: Default::default(),
+        })
+    }
+
+    /// Lets queries find the rows that the statement changed.
+    pub(crate) fn set_returned(&self, rows: Arc<MemTable>) {
+        *self.returned.lock() = Some(rows);
     }
 
     /// For a connection that plans by itself: every statement sees the newest state.
     pub(crate) fn live(core: &Sealed<EngineCore>, ctx: &RequestContext) -> Arc<Self> {
         let (core, ctx, counters) = (core.clone(), ctx.clone(), Arc::default());
         let names = OnceLock::new();
-        Arc::new(Self { core, ctx, counters, names, pins: None, branch: None, target: None })
+        Arc::new(Self {
+            core,
+            ctx,
+            counters,
+            names,
+            pins: None,
+            branch: None,
+            target: None,
+            returned: Default::default(),
+        })
     }
 
     /// Reads the names of all tables, which the information schema lists without waiting. Errors: the catalog's.
@@ -284,6 +318,13 @@ impl SchemaProvider for LakeSchema {
             let target = self.catalog.target.as_ref();
             let own = target.filter(|(known, _)| known.namespace() == self.namespace && known.name() == base);
             return Ok(own.map(|(_, table)| Arc::clone(table) as Arc<dyn TableProvider>));
+        }
+        if let Some(base) = name.strip_suffix(RETURNED_MARK) {
+            let target = self.catalog.target.as_ref();
+            let is_own =
+                target.is_some_and(|(known, _)| known.namespace() == self.namespace && known.name() == base);
+            let rows = self.catalog.returned.lock().clone().filter(|_| is_own);
+            return Ok(rows.map(|rows| rows as Arc<dyn TableProvider>));
         }
         if let Some((table, asked)) = changes_of(name) {
             return self.catalog.changes(&self.namespace, table, asked).await;

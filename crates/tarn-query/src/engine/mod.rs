@@ -4,6 +4,8 @@ mod catalog;
 mod completion;
 mod config;
 mod copy;
+mod explain;
+mod export;
 mod output;
 mod paced;
 mod parameters;
@@ -14,6 +16,7 @@ mod session;
 mod settings;
 mod stream;
 mod threads;
+mod upkeep;
 mod write;
 
 use std::num::NonZeroUsize;

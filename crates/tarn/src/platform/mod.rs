@@ -85,6 +85,11 @@ impl Platform {
         if query.spill_folder.is_empty() {
             query.spill_folder = spill_folder(data)?;
         }
+        for export in &mut query.exports {
+            if !export.url.contains("://") {
+                export.url = absolute(&project.join(&export.url))?.display().to_string();
+            }
+        }
         let tables: Arc<dyn tarn_query::Tables> =
             Arc::new(tarn_query::LakeTables::new(Arc::clone(&lakehouse)));
         let engine = QueryEngine::new(env.clone(), Arc::clone(&tables), query)?;
