@@ -80,14 +80,13 @@ impl Session {
             };
             return Ok(Command { tag, rows: Some(rows) });
         }
-        let partitioning = (&*change.parsed.partitioned_by, &*change.parsed.partition_changes);
-        let known = definition(statement, partitioning, &self.namespace()).ok_or_else(|| {
-            QueryError::NotPossible {
+        let beside = (&*change.parsed.partitioned_by, &*change.parsed.alterations);
+        let known =
+            definition(statement, beside, &self.namespace()).ok_or_else(|| QueryError::NotPossible {
                 statement: change.parsed.text.leading_words(2),
                 position: change.parsed.text.start(),
                 hint: "this form of the statement is not possible".into(),
-            }
-        })?;
+            })?;
         match known? {
             Definition::Truncate(name) => {
                 let mut writer = self.writer(change, &name).await?;

@@ -2,6 +2,7 @@
 
 mod diagnose;
 mod equal_names;
+mod nested_names;
 mod partitioning;
 mod placeholders;
 mod statement;

@@ -6,10 +6,10 @@ use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, Set, SetExpr, Sta
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 
-use tarn_lakehouse::PartitionChange;
+use tarn_lakehouse::TableAlteration;
 
 use crate::sql::text::lower_first;
-use crate::sql::{PartitionTerm, SqlText, partitioning, placeholders, time_travel};
+use crate::sql::{PartitionTerm, SqlText, nested_names, partitioning, placeholders, time_travel};
 use crate::{QueryError, SqlPosition};
 
 /// Nesting of expressions and subqueries; deeper text is refused rather than overflowing the stack.
@@ -41,7 +41,7 @@ pub(crate) struct Parsed {
     /// Of `CREATE TABLE`.
     pub(crate) partitioned_by: Vec<PartitionTerm>,
     /// Of `ALTER TABLE`, which names nothing but the table then.
-    pub(crate) partition_changes: Vec<PartitionChange>,
+    pub(crate) alterations: Vec<TableAlteration>,
     /// It asks the information schema, so all names are needed before planning.
     pub(crate) needs_names: bool,
 }
@@ -51,7 +51,10 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     let text = SqlText::new(sql)?;
     let (blanked, travels) = time_travel::extract(sql, &text)?;
     let (blanked, partitioned_by) = partitioning::extract(&blanked, &text)?;
-    let (blanked, partition_changes) = partitioning::changes(blanked, &text)?;
+    let (mut blanked, alterations) = partitioning::changes(blanked, &text)?;
+    if alterations.is_empty() {
+        blanked = nested_names::readable(blanked, &text);
+    }
     let mut statements = DFParserBuilder::new(blanked.as_str())
         .with_dialect(&GenericDialect {})
         .with_recursion_limit(RECURSION_MAX)
@@ -75,7 +78,7 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     let action = classify(statement, &text)?;
     let needs_names =
         matches!(action, Action::Show(_)) || text.find_name(None, "information_schema").is_some();
-    Ok(Parsed { action, text, partitioned_by, partition_changes, needs_names })
+    Ok(Parsed { action, text, partitioned_by, alterations, needs_names })
 }
 
 fn classify(statement: DfStatement, text: &SqlText) -> Result<Action, QueryError> {
