@@ -10,10 +10,11 @@ import threading
 
 import psycopg
 import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 from pyiceberg.exceptions import CommitFailedException
 from rig.postgres import Postgres
-from rig.readers import open_pyiceberg, readers
+from rig.readers import open_duckdb, open_pyiceberg, readers
 from rig.tarn import Tarn
 
 SEED = int(os.environ.get("TARN_SEED", random.SystemRandom().randrange(2**31)))
@@ -162,6 +163,8 @@ def test_a_random_history_of_statements_equals_postgresql(
         theirs.execute(f"CREATE TABLE item {KEYED}")
         ours.execute(f"CREATE TABLE log {PLAIN} {partitioning}")
         theirs.execute(f"CREATE TABLE log {PLAIN}")
+        # What PostgreSQL had at each snapshot of ours.
+        states: dict[tuple[str, int], list] = {}
         for step in range(STEPS):
             if evolves and step % 5 == 3:
                 ours.execute(history.repartition())
@@ -171,7 +174,11 @@ def test_a_random_history_of_statements_equals_postgresql(
             for statement in statements:
                 both(statement, ours, theirs)
                 for table in ("item", "log"):
-                    assert rows_of(ours, table) == rows_of(theirs, table), f"step {step}, {table} after {statement}"
+                    rows = rows_of(theirs, table)
+                    assert rows_of(ours, table) == rows, f"step {step}, {table} after {statement}"
+                    head = ours.execute(f"SELECT snapshot_id FROM shop.{table}.refs").fetchone()
+                    if head and (table, head[0]) not in states:
+                        states[table, head[0]] = rows
         for table in ("item", "log"):
             columns = [name for (name,) in theirs.execute(
                 "SELECT column_name FROM information_schema.columns WHERE table_name = %s ORDER BY ordinal_position", [table])]
@@ -184,6 +191,31 @@ def test_a_random_history_of_statements_equals_postgresql(
             if evolves:
                 specs = ours.execute(f"SELECT count(DISTINCT spec_id) FROM shop.{table}.files").fetchone()
                 print(f"files of {table} have {specs[0]} specifications")
+        assert_states(tarn, ours, states)
+
+
+def assert_states(tarn: Tarn, ours: psycopg.Connection, states: dict[tuple[str, int], list]) -> None:
+    """Three observers see at every snapshot what PostgreSQL had then. `log` changes its columns on the way, and DuckDB
+    gives a past snapshot the columns of today, so it looks at `item` alone."""
+    catalog = open_pyiceberg(tarn)
+    tables = {table: catalog.load_table(f"shop.{table}") for table, _ in states}
+    with open_duckdb(tarn) as duckdb:
+        for (table, snapshot), rows in states.items():
+            wanted = sorted((tuple(plain(value) for value in row) for row in rows), key=repr)
+            seen = {
+                "our SQL": ours.execute(f"SELECT * FROM {table} FOR VERSION AS OF {snapshot}").fetchall(),
+                "PyIceberg": values(tables[table].scan(snapshot_id=snapshot).to_arrow()),
+            }
+            if table == "item":
+                seen["DuckDB"] = values(duckdb.execute(
+                    f"SELECT * FROM lake.shop.{table} AT (VERSION => {snapshot})").to_arrow_table())
+            for reader, found in seen.items():
+                found = sorted((tuple(plain(value) for value in row) for row in found), key=repr)
+                assert found == wanted, f"{reader} sees snapshot {snapshot} of {table} otherwise (seed {SEED})"
+
+
+def values(table: pa.Table) -> list[tuple]:
+    return list(zip(*(column.to_pylist() for column in table.columns)))
 
 
 def test_partitioning_changes_without_rewriting_files(tarn: Tarn):
@@ -496,6 +528,12 @@ def test_rows_about_a_table_are_those_that_pyiceberg_shows(tarn: Tarn, partition
                 # There a file occurs once for each manifest of each snapshot that names it.
                 theirs = set(theirs)
             assert sorted(ours, key=repr) == sorted(theirs, key=repr), kind
+        deleted = run("SELECT delete_file_path, file_path, pos FROM shop.item.position_deletes").fetchall()
+        held = []
+        for (path,) in run("SELECT file_path FROM shop.item.delete_files").fetchall():
+            rows = parquet.read_table(path.removeprefix("file://")).to_pylist()
+            held += [(path, row["file_path"], row["pos"]) for row in rows]
+        assert len(deleted) >= 4 and sorted(deleted) == sorted(held)
         # The other spelling, and what does not exist.
         assert run('SELECT count(*) FROM shop."item$snapshots"').fetchone() == (3,)
         with pytest.raises(psycopg.Error, match="no rows `snapshot`") as raised:

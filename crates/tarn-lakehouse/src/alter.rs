@@ -71,6 +71,13 @@ pub enum TableAlteration {
     },
     /// Rows that come from now on are partitioned otherwise.
     Partition(PartitionChange),
+    /// What a column means is written down, or no longer.
+    CommentColumn {
+        /// Its name.
+        name: String,
+        /// The text.
+        comment: Option<String>,
+    },
     /// Table properties are set.
     SetProperties(HashMap<String, String>),
     /// Table properties are removed.
@@ -179,6 +186,13 @@ impl Alter<'_> {
                 Ok(())
             }
             TableAlteration::Partition(change) => self.repartition(change),
+            TableAlteration::CommentColumn { name, comment } => {
+                let at = self.find(name)?;
+                let comment = comment.clone().filter(|text| !text.is_empty());
+                self.is_changed |= self.fields[at].doc != comment;
+                self.fields[at].doc = comment;
+                Ok(())
+            }
             TableAlteration::SetProperties(updates) => {
                 self.updates.push(TableUpdate::SetProperties { updates: updates.clone() });
                 Ok(())

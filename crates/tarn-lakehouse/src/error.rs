@@ -1,5 +1,6 @@
 //! What can go wrong with tables.
 
+use tarn_core::files::FilesFault;
 use tarn_core::{Fault, FaultKind};
 use tarn_eventlog::EventLogError;
 use tarn_meta::MetaError;
@@ -100,6 +101,15 @@ pub enum LakehouseError {
         /// Why.
         what: String,
     },
+    /// Files of others cannot be found or read.
+    #[error(transparent)]
+    Files(#[from] FilesFault),
+    /// No such import.
+    #[error("import `{id}` not found")]
+    ImportNotFound {
+        /// The identifier asked for.
+        id: String,
+    },
     /// The object store failed.
     #[error("the warehouse did not answer")]
     Store {
@@ -177,9 +187,11 @@ fn store_cause(error: &iceberg::Error) -> Option<FaultKind> {
 impl Fault for LakehouseError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::TableNotFound { .. } | Self::NamespaceNotFound { .. } | Self::SnapshotNotFound { .. } => {
-                FaultKind::NotFound
-            }
+            Self::TableNotFound { .. }
+            | Self::NamespaceNotFound { .. }
+            | Self::SnapshotNotFound { .. }
+            | Self::ImportNotFound { .. } => FaultKind::NotFound,
+            Self::Files(fault) => fault.kind(),
             Self::AlreadyExists { .. }
             | Self::NamespaceNotEmpty { .. }
             | Self::CommitFailed { .. }
@@ -213,6 +225,8 @@ impl Fault for LakehouseError {
                  rows that occur twice out of the query"
                     .to_string(),
             ),
+            Self::Files(fault) => fault.hint(),
+            Self::ImportNotFound { .. } => Some("`tarn import list` shows those that are known".to_string()),
             Self::NamespaceNotEmpty { .. } => Some("drop its tables first".to_string()),
             Self::SnapshotNotFound { .. } => {
                 Some("the table's page lists the snapshots that are kept".to_string())

@@ -91,7 +91,7 @@ impl Lakehouse {
         memory: LakehouseMemory,
     ) -> Arc<Self> {
         let catalog = Catalog::new(meta, warehouse.clone(), env.clone());
-        let loader = Arc::new(ViewLoader::new(ManifestCache::new(warehouse)));
+        let loader = Arc::new(ViewLoader::new(ManifestCache::new(warehouse), memory.runs.as_deref()));
         Arc::new(Self {
             catalog,
             loader,

@@ -22,7 +22,8 @@ use crate::catalog::{Catalog, LoadedTable};
 use crate::data_file::FileFactory;
 use crate::error::LakehouseError;
 use crate::load::{DeleteFileState, ViewLoader};
-use crate::snapshot::RowDelta;
+use crate::refs::on_branch;
+use crate::snapshot::{Produced, RowDelta};
 use crate::view::{DataFileView, TableView};
 
 /// Data files with deletes of a commit that get a delete file each; of more, all deletes go into one file.
@@ -44,6 +45,9 @@ pub struct Committer {
     pub env: Env,
     /// Where the sink says which commit is its own.
     pub status: Arc<Mutex<SinkStatus>>,
+    /// The branch that is written; `None` for the table itself. The metadata of a [`Base`] has it in the place of the table
+    /// itself.
+    pub branch: Option<Arc<str>>,
 }
 
 /// A table at a commit of ours, and its name: what a commit goes on from.
@@ -350,6 +354,7 @@ impl Committer {
             (vec![iceberg::TableRequirement::UuidMatch { uuid: metadata.uuid() }], Vec::new(), Vec::new())
         } else {
             let produced = delta.produce(&table, metadata, self.loader.manifests(), &self.env).await?;
+            let produced = self.placed(produced, metadata);
             (produced.requirements, produced.updates, produced.written)
         };
         updates.extend(more);
@@ -369,9 +374,30 @@ impl Committer {
         }
     }
 
+    /// What was produced, for the branch that is written.
+    pub fn placed(&self, produced: Produced, metadata: &TableMetadata) -> Produced {
+        match &self.branch {
+            None => produced,
+            Some(branch) => produced.on_branch(branch, metadata),
+        }
+    }
+
+    /// The metadata in which the branch that is written stands for the table itself. Errors: `SnapshotNotFound`.
+    pub fn metadata_of(
+        &self,
+        name: &TableName,
+        metadata: Arc<TableMetadata>,
+    ) -> Result<Arc<TableMetadata>, LakehouseError> {
+        match &self.branch {
+            None => Ok(metadata),
+            Some(branch) => on_branch(name, &metadata, branch).map(Arc::new),
+        }
+    }
+
     async fn view_of(&self, base: &Base, table: LoadedTable) -> Result<Arc<TableView>, LakehouseError> {
         let location = table.metadata_location.unwrap_or_default();
-        Ok(Arc::new(self.loader.load(&base.name, table.metadata, &location, None).await?))
+        let metadata = self.metadata_of(&base.name, table.metadata)?;
+        Ok(Arc::new(self.loader.load(&base.name, metadata, &location, None).await?))
     }
 
     /// Deletes files of a commit that was refused.

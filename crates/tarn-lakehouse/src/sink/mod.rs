@@ -48,6 +48,7 @@ pub(crate) use expire::{delete_old_metadata, is_due as expiry_is_due};
 pub(crate) use flush::{Base, Committer, JobFault};
 pub(crate) use index::{KeyHash, KeyHasher};
 pub(crate) use read::{conform, read_rows};
+pub(crate) use run::Run;
 pub(crate) use shape::Shape;
 pub(crate) use state::RunFolder;
 
@@ -136,6 +137,7 @@ impl Sink {
             loader: Arc::clone(&context.loader),
             env: context.env.clone(),
             status: Arc::clone(&status),
+            branch: None,
         };
         Self {
             context,

@@ -8,13 +8,14 @@ use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemTable, SchemaProvider, TableProvider};
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::TableType;
+use iceberg::spec::MAIN_BRANCH;
 use tarn_core::{RequestContext, Sealed, TableName};
 use tarn_lakehouse::{METADATA_KINDS, MetadataKind};
 use tokio::sync::Mutex;
 
 use crate::engine::EngineCore;
-use crate::scan::{LakeTable, PlacedTable, ScanCounters};
-use crate::sql::{ROWS_MARK, split_version};
+use crate::scan::{ChangesTable, LakeTable, PlacedTable, ScanCounters, States, snapshot_before};
+use crate::sql::{AskedChanges, RETURNED_MARK, ROWS_MARK, changes_of, split_version};
 use crate::{AsOf, QueryError};
 
 /// The catalog's name in `catalog.namespace.table`.
@@ -31,8 +32,12 @@ pub(crate) struct QueryCatalog {
     names: OnceLock<Names>,
     /// `None` looks tables up anew each time.
     pins: Option<Mutex<Pins>>,
+    /// The branch that tables are read at which have it.
+    branch: Option<Arc<str>>,
     /// The table that the statement changes.
     target: Option<(TableName, Arc<PlacedTable>)>,
+    /// The rows of the target that the statement changed.
+    returned: parking_lot::Mutex<Option<Arc<MemTable>>>,
 }
 
 impl std::fmt::Debug for QueryCatalog {
@@ -47,9 +52,19 @@ impl QueryCatalog {
         core: &Sealed<EngineCore>,
         ctx: &RequestContext,
         counters: Arc<ScanCounters>,
+        branch: Option<Arc<str>>,
     ) -> Arc<Self> {
         let (core, ctx, pins) = (core.clone(), ctx.clone(), Some(Mutex::default()));
-        Arc::new(Self { core, ctx, counters, names: OnceLock::new(), pins, target: None })
+        Arc::new(Self {
+            core,
+            ctx,
+            counters,
+            names: OnceLock::new(),
+            pins,
+            branch,
+            target: None,
+            returned: Default::default(),
+        })
     }
 
     /// For a statement that changes `target`, whose rows it also finds with their places.
@@ -57,16 +72,42 @@ impl QueryCatalog {
         core: &Sealed<EngineCore>,
         ctx: &RequestContext,
         counters: Arc<ScanCounters>,
+        branch: Option<Arc<str>>,
         target: (TableName, Arc<PlacedTable>),
     ) -> Arc<Self> {
         let (core, ctx, pins) = (core.clone(), ctx.clone(), Some(Mutex::default()));
-        Arc::new(Self { core, ctx, counters, names: OnceLock::new(), pins, target: Some(target) })
+        let target = Some(target);
+        Arc::new(Self {
+            core,
+            ctx,
+            counters,
+            names: OnceLock::new(),
+            pins,
+            branch,
+            target,
+            returned: Default::default(),
+        })
+    }
+
+    /// Lets queries find the rows that the statement changed.
+    pub(crate) fn set_returned(&self, rows: Arc<MemTable>) {
+        *self.returned.lock() = Some(rows);
     }
 
     /// For a connection that plans by itself: every statement sees the newest state.
     pub(crate) fn live(core: &Sealed<EngineCore>, ctx: &RequestContext) -> Arc<Self> {
         let (core, ctx, counters) = (core.clone(), ctx.clone(), Arc::default());
-        Arc::new(Self { core, ctx, counters, names: OnceLock::new(), pins: None, target: None })
+        let names = OnceLock::new();
+        Arc::new(Self {
+            core,
+            ctx,
+            counters,
+            names,
+            pins: None,
+            branch: None,
+            target: None,
+            returned: Default::default(),
+        })
     }
 
     /// Reads the names of all tables, which the information schema lists without waiting. Errors: the catalog's.
@@ -129,6 +170,33 @@ impl QueryCatalog {
         };
         let Some(rows) = self.core.tables.inspect(&self.ctx, &name, known).await? else { return Ok(None) };
         Ok(Some(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?)))
+    }
+
+    /// The rows that changed between two states of a table.
+    async fn changes(
+        &self,
+        namespace: &str,
+        table: &str,
+        asked: AskedChanges,
+    ) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        let Ok(name) = TableName::new(namespace, table) else { return Ok(None) };
+        let end = asked
+            .to
+            .clone()
+            .unwrap_or_else(|| AsOf::Branch(self.branch.clone().unwrap_or_else(|| MAIN_BRANCH.into())));
+        let tables = &self.core.tables;
+        let Some(view) = tables.view_at(&self.ctx, &name, end).await? else { return Ok(None) };
+        let start = match &asked.from {
+            None => None,
+            Some(AsOf::TimestampMs(ms)) => snapshot_before(&view, *ms),
+            Some(from) => {
+                let then = tables.view_at(&self.ctx, &name, from.clone()).await?;
+                then.and_then(|view| view.snapshot_id)
+            }
+        };
+        let table = LakeTable::new(view, Arc::clone(&self.core.scan), Arc::clone(&self.counters))?;
+        let states = States { tables: Arc::clone(tables), ctx: self.ctx.clone() };
+        Ok(Some(Arc::new(ChangesTable::new(table, start, asked.net, states)?)))
     }
 
     async fn look_up(
@@ -251,7 +319,18 @@ impl SchemaProvider for LakeSchema {
             let own = target.filter(|(known, _)| known.namespace() == self.namespace && known.name() == base);
             return Ok(own.map(|(_, table)| Arc::clone(table) as Arc<dyn TableProvider>));
         }
+        if let Some(base) = name.strip_suffix(RETURNED_MARK) {
+            let target = self.catalog.target.as_ref();
+            let is_own =
+                target.is_some_and(|(known, _)| known.namespace() == self.namespace && known.name() == base);
+            let rows = self.catalog.returned.lock().clone().filter(|_| is_own);
+            return Ok(rows.map(|rows| rows as Arc<dyn TableProvider>));
+        }
+        if let Some((table, asked)) = changes_of(name) {
+            return self.catalog.changes(&self.namespace, table, asked).await;
+        }
         let (name, as_of) = split_version(name);
+        let as_of = as_of.or_else(|| self.catalog.branch.clone().map(AsOf::Branch));
         let Ok(name) = TableName::new(&self.namespace, name) else { return Ok(None) };
         let found =
             self.catalog.table(name, as_of).await.map_err(|error| DataFusionError::External(error.into()))?;

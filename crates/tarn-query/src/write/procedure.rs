@@ -16,6 +16,7 @@ const PROCEDURES: &[(&str, &str)] = &[
     ("create_branch", "CALL create_branch('namespace.table', 'name' [, snapshot_id])"),
     ("drop_tag", "CALL drop_tag('namespace.table', 'name')"),
     ("drop_branch", "CALL drop_branch('namespace.table', 'name')"),
+    ("fast_forward", "CALL fast_forward('namespace.table', 'main', 'branch')"),
     ("rollback_to_snapshot", "CALL rollback_to_snapshot('namespace.table', snapshot_id)"),
     ("rollback_to_timestamp", "CALL rollback_to_timestamp('namespace.table', '2026-01-31 12:00:00')"),
     ("accept_schema_change", "CALL accept_schema_change('namespace.table')"),
@@ -74,6 +75,9 @@ pub(super) fn called(function: &Function, namespace: &str) -> Result<TableChange
         ("drop_tag" | "drop_branch", [Given::Text(reference)]) => {
             TableChange::DropRef { table, name: named(reference)? }
         }
+        ("fast_forward", [Given::Text(branch), Given::Text(to)]) => {
+            TableChange::FastForward { table, branch: named(branch)?, to: named(to)? }
+        }
         ("rollback_to_snapshot", [Given::Number(id)]) => {
             TableChange::RollBack { table, to: AsOf::Snapshot(*id) }
         }
@@ -112,7 +116,7 @@ fn literal(expr: &Expr) -> Option<Given> {
     }
 }
 
-fn table_of(text: &str, namespace: &str) -> Result<TableName, QueryError> {
+pub(crate) fn table_of(text: &str, namespace: &str) -> Result<TableName, QueryError> {
     let made = match text.split_once('.') {
         Some(_) => TableName::parse(text),
         None => TableName::new(namespace, text),
