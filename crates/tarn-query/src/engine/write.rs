@@ -128,14 +128,13 @@ impl Session {
             let command = Command { tag: rows_tag(statement), rows: Some(rows), returns: returned.is_some() };
             return Ok(Done { command, returned });
         }
-        let partitioning = (&*change.parsed.partitioned_by, &*change.parsed.partition_changes);
-        let known = definition(statement, partitioning, &self.namespace()).ok_or_else(|| {
-            QueryError::NotPossible {
+        let beside = (&*change.parsed.partitioned_by, &*change.parsed.alterations);
+        let known =
+            definition(statement, beside, &self.namespace()).ok_or_else(|| QueryError::NotPossible {
                 statement: change.parsed.text.leading_words(2),
                 position: change.parsed.text.start(),
                 hint: "this form of the statement is not possible".into(),
-            }
-        })?;
+            })?;
         match known? {
             Definition::Truncate(name) => {
                 let target = self.branch_target(name);

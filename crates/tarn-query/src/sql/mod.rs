@@ -5,6 +5,7 @@ mod copy_options;
 mod diagnose;
 mod dml_words;
 mod equal_names;
+mod nested_names;
 mod partitioning;
 mod placeholders;
 mod relations;
