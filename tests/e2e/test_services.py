@@ -180,7 +180,6 @@ def test_services_are_paused_and_bad_words_are_told_where_they_are_said(tarn: Ta
         ("OPTIMIZE shop.item ORDER BY lower(note)", "this is not a way to order rows"),
         ("OPTIMIZE shop.item WHERE nota = 'x'", "nota"),
         ("OPTIMIZE shop.nothing", "nothing"),
-        ("ANALYZE", "one table"),
         ("CREATE TABLE shop.other (id bigint) WITH ('gc.enabled' = '1')", "`gc.enabled` is `true` or `false`"),
     ):
         with pytest.raises(ApiError) as refused:

@@ -9,13 +9,17 @@ use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemTable, Schema
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::TableType;
 use iceberg::spec::MAIN_BRANCH;
-use tarn_core::{RequestContext, Sealed, TableName};
+use tarn_core::{RequestContext, Role, Sealed, TableName};
 use tarn_lakehouse::{METADATA_KINDS, MetadataKind};
 use tokio::sync::Mutex;
 
 use crate::engine::EngineCore;
-use crate::scan::{ChangesTable, LakeTable, PlacedTable, ScanCounters, States, snapshot_before};
-use crate::sql::{AskedChanges, ROWS_MARK, changes_of, split_version};
+use crate::scan::{
+    ChangesTable, ForeignTable, LakeTable, PlacedTable, ScanCounters, States, snapshot_before,
+};
+use crate::sql::{
+    AskedChanges, AskedFiles, RETURNED_MARK, ROWS_MARK, asked_files, changes_of, split_version,
+};
 use crate::{AsOf, QueryError};
 
 /// The catalog's name in `catalog.namespace.table`.
@@ -36,6 +40,8 @@ pub(crate) struct QueryCatalog {
     branch: Option<Arc<str>>,
     /// The table that the statement changes.
     target: Option<(TableName, Arc<PlacedTable>)>,
+    /// The rows of the target that the statement changed.
+    returned: parking_lot::Mutex<Option<Arc<MemTable>>>,
 }
 
 impl std::fmt::Debug for QueryCatalog {
@@ -53,7 +59,16 @@ impl QueryCatalog {
         branch: Option<Arc<str>>,
     ) -> Arc<Self> {
         let (core, ctx, pins) = (core.clone(), ctx.clone(), Some(Mutex::default()));
-        Arc::new(Self { core, ctx, counters, names: OnceLock::new(), pins, branch, target: None })
+        Arc::new(Self {
+            core,
+            ctx,
+            counters,
+            names: OnceLock::new(),
+            pins,
+            branch,
+            target: None,
+            returned: Default::default(),
+        })
     }
 
     /// For a statement that changes `target`, whose rows it also finds with their places.
@@ -66,14 +81,37 @@ impl QueryCatalog {
     ) -> Arc<Self> {
         let (core, ctx, pins) = (core.clone(), ctx.clone(), Some(Mutex::default()));
         let target = Some(target);
-        Arc::new(Self { core, ctx, counters, names: OnceLock::new(), pins, branch, target })
+        Arc::new(Self {
+            core,
+            ctx,
+            counters,
+            names: OnceLock::new(),
+            pins,
+            branch,
+            target,
+            returned: Default::default(),
+        })
+    }
+
+    /// Lets queries find the rows that the statement changed.
+    pub(crate) fn set_returned(&self, rows: Arc<MemTable>) {
+        *self.returned.lock() = Some(rows);
     }
 
     /// For a connection that plans by itself: every statement sees the newest state.
     pub(crate) fn live(core: &Sealed<EngineCore>, ctx: &RequestContext) -> Arc<Self> {
         let (core, ctx, counters) = (core.clone(), ctx.clone(), Arc::default());
         let names = OnceLock::new();
-        Arc::new(Self { core, ctx, counters, names, pins: None, branch: None, target: None })
+        Arc::new(Self {
+            core,
+            ctx,
+            counters,
+            names,
+            pins: None,
+            branch: None,
+            target: None,
+            returned: Default::default(),
+        })
     }
 
     /// Reads the names of all tables, which the information schema lists without waiting. Errors: the catalog's.
@@ -163,6 +201,18 @@ impl QueryCatalog {
         let table = LakeTable::new(view, Arc::clone(&self.core.scan), Arc::clone(&self.counters))?;
         let states = States { tables: Arc::clone(tables), ctx: self.ctx.clone() };
         Ok(Some(Arc::new(ChangesTable::new(table, start, asked.net, states)?)))
+    }
+
+    /// Files of others. Errors: they cannot be read; the caller may not read files of the server.
+    async fn files(&self, asked: AskedFiles) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        let Some(reader) = self.core.tables.files() else { return Ok(None) };
+        if !self.ctx.allows(Role::Editor) {
+            let (statement, principal) = ("reading files".to_string(), self.ctx.principal.name.to_string());
+            return Err(QueryError::Denied { statement, principal }.into());
+        }
+        let plan = reader.plan(&self.ctx, &asked.config).await;
+        let plan = plan.map_err(|fault| QueryError::from_fault(&fault))?;
+        Ok(Some(Arc::new(ForeignTable::new(reader, self.ctx.clone(), plan, asked.ignores_errors))))
     }
 
     async fn look_up(
@@ -277,6 +327,9 @@ impl SchemaProvider for LakeSchema {
     }
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        if let Some(asked) = asked_files(name) {
+            return self.catalog.files(asked).await;
+        }
         if let Some((table, kind)) = name.split_once('$') {
             return self.catalog.rows_about(&self.namespace, table, kind).await;
         }
@@ -284,6 +337,13 @@ impl SchemaProvider for LakeSchema {
             let target = self.catalog.target.as_ref();
             let own = target.filter(|(known, _)| known.namespace() == self.namespace && known.name() == base);
             return Ok(own.map(|(_, table)| Arc::clone(table) as Arc<dyn TableProvider>));
+        }
+        if let Some(base) = name.strip_suffix(RETURNED_MARK) {
+            let target = self.catalog.target.as_ref();
+            let is_own =
+                target.is_some_and(|(known, _)| known.namespace() == self.namespace && known.name() == base);
+            let rows = self.catalog.returned.lock().clone().filter(|_| is_own);
+            return Ok(rows.map(|rows| rows as Arc<dyn TableProvider>));
         }
         if let Some((table, asked)) = changes_of(name) {
             return self.catalog.changes(&self.namespace, table, asked).await;

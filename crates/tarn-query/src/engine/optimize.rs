@@ -1,10 +1,10 @@
-//! `OPTIMIZE` and `ANALYZE`: which files are rewritten, and in which order their rows come.
+//! `OPTIMIZE`: which files are rewritten, and in which order their rows come.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::common::DFSchema;
-use datafusion::sql::sqlparser::ast::{Analyze, Expr, ObjectName};
+use datafusion::sql::sqlparser::ast::{Expr, ObjectName};
 use tarn_core::TableName;
 use tarn_lakehouse::{Optimize, RowOrder};
 
@@ -43,19 +43,7 @@ impl Session {
         };
         let optimize = Optimize { order, only };
         self.core().tables.change(self.context(), TableChange::Optimize { name, optimize }).await?;
-        Ok(Command { tag: "OPTIMIZE", rows: None })
-    }
-
-    /// Counts the different values of a table's columns.
-    pub(super) async fn analyze(&self, analyze: &Analyze) -> Result<Command, QueryError> {
-        let only_part = analyze.noscan || analyze.cache_metadata || analyze.partitions.is_some();
-        let Some(name) = analyze.table_name.as_ref().filter(|_| !only_part) else {
-            let hint = "write `ANALYZE t`".to_string();
-            return Err(QueryError::plan("ANALYZE counts the values of one table, whole", None, Some(hint)));
-        };
-        let name = table_name(name, &self.namespace())?;
-        self.core().tables.change(self.context(), TableChange::Analyze { name }).await?;
-        Ok(Command { tag: "ANALYZE", rows: None })
+        Ok(Command { tag: "OPTIMIZE", rows: None, returns: false })
     }
 
     /// Locations of the files that may hold rows satisfying `only`.

@@ -14,7 +14,6 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
@@ -26,11 +25,10 @@ use crate::QueryError;
 use crate::engine::EngineCore;
 use crate::engine::catalog::{LakeCatalogs, QueryCatalog};
 use crate::engine::output::OutputTypes;
-use crate::engine::parameters::parameter_types;
 use crate::engine::registry::QueryTicket;
 use crate::engine::settings::Settings;
 use crate::engine::stream::{Command, Execution, QueryStream, StatsHandle};
-use crate::engine::write::{Change, result_of, rows_schema};
+use crate::engine::write::{Change, Done, held, result_of};
 use crate::scan::{PlacedTable, ScanCounters};
 use crate::sql::{Action, Diagnosis, Parsed, ShownNames, complete, parse, tell_apart};
 
@@ -72,7 +70,7 @@ pub struct Prepared {
     pub schema: SchemaRef,
     /// Parameters such as `$1`, in order, with the type that the statement tells.
     pub parameters: Vec<(String, Option<DataType>)>,
-    /// It changes something: its rows say what it did, which wire protocols tell in another way.
+    /// It changes something and has no `RETURNING`: its rows say what it did, which wire protocols tell in another way.
     pub is_command: bool,
 }
 
@@ -81,7 +79,7 @@ pub struct Prepared {
 pub struct Session {
     core: Sealed<EngineCore>,
     ctx: RequestContext,
-    settings: Arc<RwLock<Settings>>,
+    pub(super) settings: Arc<RwLock<Settings>>,
 }
 
 /// A time limit as it was given and when it ends.
@@ -152,42 +150,6 @@ impl Session {
     /// [`Session::execute`].
     pub fn prepare<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<Prepared, QueryError>> {
         self.described(sql).boxed()
-    }
-
-    async fn described(&self, sql: &str) -> Result<Prepared, QueryError> {
-        let parsed = parse(sql)?;
-        let statement = match parsed.action.clone() {
-            Action::Query(statement) | Action::Show(statement) => statement,
-            Action::Write(statement) => return self.described_change(&statement, &parsed).await,
-            Action::Set { .. } => {
-                let schema = Arc::new(Schema::empty());
-                return Ok(Prepared { schema, parameters: Vec::new(), is_command: false });
-            }
-        };
-        let catalog = self.catalog(Arc::default());
-        let state = self.state(&catalog);
-        let diagnosis = Diagnosis::new(parsed.text.clone(), "prepare");
-        let planning = self.logical_plan(&state, &catalog, statement, &parsed, &diagnosis);
-        let (plan, names) = Box::pin(planning).await?;
-        let parameters = parameter_types(&plan).map_err(|error| diagnosis.explain(error))?;
-        let zone = state.config_options().execution.time_zone.clone();
-        let schema = OutputTypes::of(plan.schema().as_arrow(), zone.as_deref(), &names).schema();
-        Ok(Prepared { schema, parameters, is_command: false })
-    }
-
-    async fn described_change(
-        &self,
-        statement: &ast::Statement,
-        parsed: &Parsed,
-    ) -> Result<Prepared, QueryError> {
-        let diagnosis = Diagnosis::new(parsed.text.clone(), "prepare");
-        let planned = Box::pin(self.planned_change(statement, parsed, &diagnosis)).await?;
-        let Some(plan) = planned else {
-            let schema = Arc::new(Schema::empty());
-            return Ok(Prepared { schema, parameters: Vec::new(), is_command: true });
-        };
-        let parameters = parameter_types(&plan).map_err(|error| diagnosis.explain(error))?;
-        Ok(Prepared { schema: rows_schema(), parameters, is_command: true })
     }
 
     /// The tables that one statement sees.
@@ -265,38 +227,56 @@ impl Session {
             Action::Set { name, value } => {
                 self.settings.write().set(&name, value.as_deref(), parsed.text.start())?;
                 let plan = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
-                return Ok(Planned {
-                    plan,
-                    state: self.core.base.clone(),
-                    counters,
-                    diagnosis,
-                    permit: None,
-                    names: ShownNames::new(),
-                    command: None,
-                });
+                return Ok(self.told(plan, &counters, &diagnosis));
             }
-            Action::Write(_) if options.changes != Changes::Allowed => {
+            Action::Write(_) | Action::Upkeep(_) | Action::ExplainWrite { analyze: true, .. }
+                if options.changes != Changes::Allowed =>
+            {
                 let statement = parsed.text.leading_words(1);
                 return Err(match options.changes {
                     Changes::ReadOnly => QueryError::ReadOnly { statement },
                     _ => QueryError::InTransaction { statement },
                 });
             }
-            Action::Write(statement) => {
+            // What an export writes is no table: a ROLLBACK has nothing to undo.
+            Action::Export(_) if options.changes == Changes::ReadOnly => {
+                return Err(QueryError::ReadOnly { statement: parsed.text.leading_words(1) });
+            }
+            Action::Write(write) => {
                 let permit = guard.queue().await?;
                 let (parsed, diagnosis) = (&parsed, &diagnosis);
-                let change =
-                    Change { statement: &statement, parsed, options, counters: &counters, diagnosis };
-                let command = Box::pin(self.change(&change)).await?;
-                return Ok(Planned {
-                    plan: result_of(&command)?,
-                    state: self.core.base.clone(),
-                    counters: Arc::clone(&counters),
-                    diagnosis: diagnosis.clone(),
-                    permit: Some(permit),
-                    names: ShownNames::new(),
-                    command: Some(command),
-                });
+                let change = Change { write: &write, parsed, options, counters: &counters, diagnosis };
+                let mut done = Box::pin(self.change(&change)).await?;
+                let plan = result_of(&done)?;
+                let names = done.returned.take().map(|returned| returned.names).unwrap_or_default();
+                let planned = self.told(plan, &counters, diagnosis);
+                return Ok(Planned { permit: Some(permit), names, command: Some(done.command), ..planned });
+            }
+            Action::ExplainWrite { write, analyze } => {
+                let permit = guard.queue().await?;
+                let (parsed, diagnosis) = (&parsed, &diagnosis);
+                let change = Change { write: &write, parsed, options, counters: &counters, diagnosis };
+                let rows = Box::pin(self.explain_change(&change, analyze)).await?;
+                let plan = held(&rows.schema(), vec![rows])?;
+                return Ok(Planned { permit: Some(permit), ..self.told(plan, &counters, diagnosis) });
+            }
+            Action::Upkeep(upkeep) => {
+                let permit = guard.queue().await?;
+                let done = Box::pin(self.look_after(&upkeep, &parsed, &diagnosis)).await?;
+                let planned = self.told(result_of(&done.into())?, &counters, &diagnosis);
+                return Ok(Planned { permit: Some(permit), command: Some(done), ..planned });
+            }
+            Action::ShowCreate(name) => {
+                let rows = self.show_create(&name, &diagnosis).await?;
+                return Ok(self.told(held(&rows.schema(), vec![rows])?, &counters, &diagnosis));
+            }
+            Action::Export(copy) => {
+                let permit = guard.queue().await?;
+                self.check_editor(&parsed)?;
+                let rows = Box::pin(self.export(&copy, &parsed, &counters, &diagnosis)).await?;
+                let done = Done::from(Command { tag: "COPY", rows: Some(rows), returns: false });
+                let planned = self.told(result_of(&done)?, &counters, &diagnosis);
+                return Ok(Planned { permit: Some(permit), command: Some(done.command), ..planned });
             }
             Action::Query(statement) | Action::Show(statement) => statement,
         };
@@ -312,6 +292,19 @@ impl Session {
         };
         let plan = state.create_physical_plan(&limited).await.map_err(explain)?;
         Ok(Planned { plan, state, counters, diagnosis, permit: Some(permit), names, command: None })
+    }
+
+    /// A plan that gives what is known already.
+    fn told(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        counters: &Arc<ScanCounters>,
+        diagnosis: &Diagnosis,
+    ) -> Planned {
+        let mut state = self.core.base.clone();
+        *state.config_mut() = self.settings.read().config.clone();
+        let (counters, diagnosis) = (Arc::clone(counters), diagnosis.clone());
+        Planned { plan, state, counters, diagnosis, permit: None, names: ShownNames::new(), command: None }
     }
 
     pub(super) async fn logical_plan(

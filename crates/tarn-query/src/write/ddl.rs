@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use arrow::datatypes::{Field, Schema};
 use datafusion::sql::sqlparser::ast::{
-    AlterColumnOperation, AlterTable, AlterTableOperation, CreateTable as SqlCreateTable, CreateTableOptions,
-    Expr, MySQLColumnPosition, ObjectName, ObjectNamePart, ObjectType, Query, RenameTableNameKind,
-    SchemaName, SqlOption, Statement, TableConstraint, Value,
+    AlterColumnOperation, AlterTable, AlterTableOperation, CommentObject, CreateTable as SqlCreateTable,
+    CreateTableOptions, Expr, MySQLColumnPosition, ObjectName, ObjectNamePart, ObjectType, Query,
+    RenameTableNameKind, SchemaName, SqlOption, Statement, TableConstraint, Value,
 };
 use iceberg::spec::{Transform, UnboundPartitionSpec};
 use tarn_core::TableName;
 use tarn_lakehouse::service::{CREATED_BY, wrong_property};
-use tarn_lakehouse::{CreateTable, PartitionChange, TableAlteration, table_schema};
+use tarn_lakehouse::{CreateTable, TableAlteration, table_schema};
 
 use super::columns::{defined, field, name_of};
 use super::procedure::called;
@@ -93,11 +93,11 @@ fn namespace_name(name: &ObjectName) -> Result<String, QueryError> {
     }
 }
 
-/// What a statement does; `None` for one that is not known. `partitioning`: of a new table, and changes of it, which the
-/// statement itself does not hold. Errors: what is not possible.
+/// What a statement does; `None` for one that is not known. Beside it: the partitioning of a new table, and changes of a table
+/// that the statement itself does not hold. Errors: what is not possible.
 pub(crate) fn definition(
     statement: &Statement,
-    (terms, partition_changes): (&[PartitionTerm], &[PartitionChange]),
+    (terms, alterations): (&[PartitionTerm], &[TableAlteration]),
     namespace: &str,
 ) -> Option<Result<Definition, QueryError>> {
     Some(match statement {
@@ -113,11 +113,15 @@ pub(crate) fn definition(
         Statement::Drop { object_type, if_exists, names, cascade, purge, .. } => {
             drop_object(*object_type, *if_exists, names, *cascade, *purge, namespace)
         }
-        Statement::AlterTable(alter) if !partition_changes.is_empty() => {
-            let changes = partition_changes.iter().cloned().map(TableAlteration::Partition).collect();
+        Statement::AlterTable(alter) if !alterations.is_empty() => {
+            let changes = alterations.to_vec();
             table_name(&alter.name, namespace).map(|name| {
                 Definition::Change(TableChange::AlterTable { name, changes, if_exists: alter.if_exists })
             })
+        }
+        Statement::Comment { object_type, object_name, comment, if_exists } => {
+            commented(object_type, object_name, comment.as_deref(), *if_exists, namespace)
+                .map(Definition::Change)
         }
         Statement::AlterTable(alter) => alter_table(alter, namespace).map(Definition::Change),
         Statement::Truncate(truncate) => match truncate.table_names.as_slice() {
@@ -249,7 +253,7 @@ fn new_table(
     properties.extend(more);
     let mut spec = UnboundPartitionSpec::builder().with_spec_id(0);
     for term in terms {
-        let Some(id) = schema.field_id_by_name(&term.column) else {
+        let Some(id) = schema.field_by_name(&term.column).map(|field| field.id) else {
             let message = format!("table `{name}` has no column `{}` to partition by", term.column);
             return Err(QueryError::plan(message, term.position, Some("name one of its columns".into())));
         };
@@ -309,6 +313,42 @@ fn drop_object(
     }))
 }
 
+/// Where the comment of a table is kept, as Spark and Trino keep it.
+const COMMENT: &str = "comment";
+
+fn commented(
+    kind: &CommentObject,
+    name: &ObjectName,
+    comment: Option<&str>,
+    if_exists: bool,
+    namespace: &str,
+) -> Result<TableChange, QueryError> {
+    let (name, change) = match kind {
+        CommentObject::Table => {
+            let change = match comment.filter(|text| !text.is_empty()) {
+                Some(text) => TableAlteration::SetProperties(HashMap::from([(COMMENT.into(), text.into())])),
+                None => TableAlteration::RemoveProperties(vec![COMMENT.into()]),
+            };
+            (table_name(name, namespace)?, change)
+        }
+        CommentObject::Column => {
+            let (Some(ObjectNamePart::Identifier(column)), table @ [_, ..]) =
+                (name.0.last(), &name.0[..name.0.len() - 1])
+            else {
+                return Err(refuse(format!("`{name}` is not the name of a column"), "write `table.column`"));
+            };
+            let table = table_name(&ObjectName(table.to_vec()), namespace)?;
+            let change = TableAlteration::CommentColumn {
+                name: name_of(column),
+                comment: comment.map(str::to_string),
+            };
+            (table, change)
+        }
+        other => return Err(refuse(format!("{other} has no comment"), "comment on TABLE or COLUMN")),
+    };
+    Ok(TableChange::AlterTable { name, changes: vec![change], if_exists })
+}
+
 fn alter_table(alter: &AlterTable, namespace: &str) -> Result<TableChange, QueryError> {
     let name = table_name(&alter.name, namespace)?;
     if let [AlterTableOperation::RenameTable { table_name: to }] = alter.operations.as_slice() {
@@ -356,13 +396,14 @@ fn alteration(operation: &AlterTableOperation, changes: &mut Vec<TableAlteration
         }
         AlterTableOperation::AlterColumn { column_name, op } => changes.push(match op {
             AlterColumnOperation::DropNotNull => TableAlteration::DropNotNull { name: name_of(column_name) },
+            AlterColumnOperation::SetNotNull => TableAlteration::SetNotNull { name: name_of(column_name) },
             AlterColumnOperation::SetDataType { data_type, using: None, .. } => {
                 TableAlteration::WidenColumn { field: field(column_name, data_type)? }
             }
             other => {
                 return Err(refuse(
                     format!("a column cannot be changed by `{other}`"),
-                    "TYPE and DROP NOT NULL are possible",
+                    "TYPE, SET NOT NULL, DROP NOT NULL, FIRST and AFTER are possible",
                 ));
             }
         }),
@@ -375,7 +416,8 @@ fn alteration(operation: &AlterTableOperation, changes: &mut Vec<TableAlteration
         other => {
             return Err(refuse(
                 format!("tables cannot be changed by `{other}`"),
-                "possible are ADD, DROP, RENAME and ALTER COLUMN, RENAME TO, and SET ('property' = 'value')",
+                "possible are ADD, DROP, RENAME and ALTER COLUMN, ADD, DROP and REPLACE PARTITION FIELD, SET PARTITIONED BY, RENAME TO, and \
+                 SET ('property' = 'value')",
             ));
         }
     }

@@ -27,12 +27,12 @@ use tarn_query::Tables;
 use super::catalog::{PgCatalog, external};
 use super::encode::{column_type, type_modifier};
 
-/// Makes the table. `None`: the emulation has none.
-pub(super) fn table(
+/// What is known of columns. `None`: the emulation has no catalog of them.
+pub(super) fn of(
     catalog: &PgCatalog,
     tables: &Arc<dyn Tables>,
     ctx: &RequestContext,
-) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+) -> Result<Option<Attributes>, DataFusionError> {
     let dynamic = |name: &str| match catalog.build_table_by_name(name)? {
         Some(PgCatalogTable::Dynamic(table)) => Ok(Some(table)),
         _ => Ok::<_, DataFusionError>(None),
@@ -44,17 +44,24 @@ pub(super) fn table(
     };
     let schema = Arc::clone(emulated.schema());
     let (tables, ctx) = (Arc::clone(tables), ctx.clone());
-    let attributes = Attributes { schema: Arc::clone(&schema), classes, namespaces, tables, ctx };
-    Ok(Some(Arc::new(StreamingTable::try_new(schema, vec![Arc::new(attributes)])?)))
+    Ok(Some(Attributes { schema, classes, namespaces, tables, ctx }))
+}
+
+impl Attributes {
+    /// As a table.
+    pub(super) fn table(self) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+        let schema = Arc::clone(&self.schema);
+        Ok(Arc::new(StreamingTable::try_new(schema, vec![Arc::new(self)])?))
+    }
 }
 
 #[derive(Clone)]
-struct Attributes {
+pub(super) struct Attributes {
     schema: SchemaRef,
-    classes: Arc<dyn PartitionStream>,
-    namespaces: Arc<dyn PartitionStream>,
-    tables: Arc<dyn Tables>,
-    ctx: RequestContext,
+    pub(super) classes: Arc<dyn PartitionStream>,
+    pub(super) namespaces: Arc<dyn PartitionStream>,
+    pub(super) tables: Arc<dyn Tables>,
+    pub(super) ctx: RequestContext,
 }
 
 impl fmt::Debug for Attributes {
@@ -100,7 +107,10 @@ impl Attributes {
     }
 
     /// The numbers that the emulation has given to tables.
-    async fn numbers(&self, task: Arc<TaskContext>) -> Result<Vec<(i32, TableName)>, DataFusionError> {
+    pub(super) async fn numbers(
+        &self,
+        task: Arc<TaskContext>,
+    ) -> Result<Vec<(i32, TableName)>, DataFusionError> {
         let mut namespaces = HashMap::new();
         for batch in self.namespaces.execute(Arc::clone(&task)).try_collect::<Vec<_>>().await? {
             let (oids, names) = (numbers(&batch, "oid")?, texts(&batch, "nspname")?);
@@ -129,7 +139,7 @@ fn emulated(batch: &RecordBatch, name: &str, data_type: &DataType) -> Result<Arr
     Ok(cast(column, data_type)?)
 }
 
-fn numbers(batch: &RecordBatch, name: &str) -> Result<Int32Array, DataFusionError> {
+pub(super) fn numbers(batch: &RecordBatch, name: &str) -> Result<Int32Array, DataFusionError> {
     Ok(emulated(batch, name, &DataType::Int32)?.as_primitive::<Int32Type>().clone())
 }
 

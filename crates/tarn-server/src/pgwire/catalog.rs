@@ -22,7 +22,11 @@ use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStat
 use datafusion::logical_expr::{ColumnarValue, LogicalPlan, ScalarUDF, Volatility, create_udf};
 use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::{Expr, FunctionArguments, Statement, Value, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, FunctionArguments, Statement, Value, VisitMut, VisitorMut,
+};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::{
@@ -40,6 +44,7 @@ use tarn_query::{Session, Tables};
 use super::attributes;
 use super::error::user_error;
 use super::information;
+use super::keys::{self, About};
 use super::settings::SERVER_VERSION;
 use super::split::Piece;
 
@@ -110,8 +115,7 @@ impl SystemCatalog {
         if !matches!(statement, Statement::Query(_) | Statement::Explain { .. }) {
             return Err(user_error("42501", "the system catalog can only be read"));
         }
-        let context =
-            self.context(session, piece.words.iter().any(|word| word == INFORMATION_SCHEMA)).await?;
+        let context = self.context(session, &piece.words).await?;
         let plan = context
             .state()
             .statement_to_plan(DfStatement::Statement(Box::new(statement)))
@@ -123,7 +127,8 @@ impl SystemCatalog {
         Ok(Some(CatalogPlan(Sealed::new((context, plan)))))
     }
 
-    async fn context(&self, session: &Session, with_information: bool) -> PgWireResult<SessionContext> {
+    async fn context(&self, session: &Session, words: &[String]) -> PgWireResult<SessionContext> {
+        let with_information = words.iter().any(|word| word == INFORMATION_SCHEMA);
         let ctx = session.context();
         let lake = session.datafusion().await.map_err(|error| super::error::of_fault(&error))?;
         let catalog =
@@ -137,13 +142,27 @@ impl SystemCatalog {
         };
         let mut state = self.template.clone();
         *state.config_mut() = lake.copied_config().with_information_schema(false);
+        let emulated = self.system(ctx)?;
         let system =
-            System { emulated: self.system(ctx)?, tables: Arc::clone(&self.tables), ctx: ctx.clone() };
+            System { emulated: Arc::clone(&emulated), tables: Arc::clone(&self.tables), ctx: ctx.clone() };
         let database = Database { lake: catalog, system: Arc::new(system), information };
         state.register_catalog_list(Arc::new(OneDatabase(Arc::new(database))));
         let context = SessionContext::new_with_state(state);
         for function in caller_functions(ctx, &session.namespace()) {
             context.register_udf(function);
+        }
+        if words.iter().any(|word| keys::FUNCTIONS.contains(&word.as_str())) {
+            let known =
+                attributes::of(&emulated, &self.tables, ctx).map_err(|error| planning_error(&error))?;
+            let told = match known {
+                Some(known) => {
+                    known.told(context.task_ctx()).await.map_err(|error| planning_error(&error))?
+                }
+                None => Vec::new(),
+            };
+            for function in keys::functions(&told) {
+                context.register_udf(function);
+            }
         }
         Ok(context)
     }
@@ -175,6 +194,12 @@ impl VisitorMut for EmptyArrays {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         let Expr::Function(function) = &*expr else { return ControlFlow::Continue(()) };
         let name = function.name.to_string().to_lowercase();
+        if name.ends_with("generate_subscripts")
+            && let Some(numbers) = subscripts(function)
+        {
+            *expr = numbers;
+            return ControlFlow::Continue(());
+        }
         let is_array = name == "array" && matches!(function.args, FunctionArguments::Subquery(_));
         let asks_options = name.ends_with("array_to_string") && expr.to_string().contains("reloptions");
         if is_array || asks_options {
@@ -183,6 +208,14 @@ impl VisitorMut for EmptyArrays {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// The numbers of the items of a list, which the planner gives in another way.
+fn subscripts(function: &Function) -> Option<Expr> {
+    let FunctionArguments::List(arguments) = &function.args else { return None };
+    let list = arguments.args.first()?;
+    let text = format!("unnest(range(1, array_length({list}) + 1))");
+    Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).ok()?.parse_expr().ok()
 }
 
 /// A planned statement with the context that runs it.
@@ -319,9 +352,16 @@ impl SchemaProvider for System {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        match name.eq_ignore_ascii_case("pg_attribute") {
-            true => attributes::table(&self.emulated, &self.tables, &self.ctx),
-            false => self.emulated.table(name).await,
+        let about = About::of(name);
+        if about.is_none() && !name.eq_ignore_ascii_case("pg_attribute") {
+            return self.emulated.table(name).await;
+        }
+        let Some(attributes) = attributes::of(&self.emulated, &self.tables, &self.ctx)? else {
+            return Ok(None);
+        };
+        match about {
+            Some(about) => about.table(attributes).map(Some),
+            None => attributes.table().map(Some),
         }
     }
 
@@ -392,10 +432,7 @@ fn constant_functions(version: &str) -> Vec<ScalarUDF> {
     vec![
         attributes::FormatType::function(),
         constant("version", format!("PostgreSQL {SERVER_VERSION} (Tarn {version})")),
-        no_text("obj_description", vec![DataType::Int32, DataType::Utf8]),
         no_text("shobj_description", vec![DataType::Int32, DataType::Utf8]),
-        no_text("col_description", vec![DataType::Int32, DataType::Int32]),
-        no_text("pg_get_indexdef", vec![DataType::Int32]),
         no_text("pg_get_viewdef", vec![DataType::Int32]),
         no_text("pg_get_function_result", vec![DataType::Int32]),
         no_text("pg_get_function_arguments", vec![DataType::Int32]),

@@ -24,6 +24,13 @@ struct Row {
     position: i32,
 }
 
+/// A table with its key.
+struct Named {
+    namespace: String,
+    table: String,
+    key: Vec<String>,
+}
+
 /// Names and columns of all tables of the caller's tenant. Errors: those of the catalog.
 pub(super) async fn schema(
     tables: &dyn Tables,
@@ -35,7 +42,11 @@ pub(super) async fn schema(
     for namespace in &namespaces {
         for name in tables.tables(ctx, namespace).await? {
             let Some(view) = tables.view(ctx, &name).await? else { continue };
-            names.push((namespace.clone(), name.name().to_string()));
+            names.push(Named {
+                namespace: namespace.clone(),
+                table: name.name().to_string(),
+                key: view.key(),
+            });
             rows.extend(view.schema.fields().iter().zip(1..).map(|(field, position)| Row {
                 namespace: namespace.clone(),
                 table: name.name().to_string(),
@@ -49,7 +60,7 @@ pub(super) async fn schema(
 
 fn build(
     namespaces: &[String],
-    names: &[(String, String)],
+    names: &[Named],
     rows: &[Row],
 ) -> Result<Arc<dyn SchemaProvider>, DataFusionError> {
     let provider = MemorySchemaProvider::new();
@@ -58,34 +69,9 @@ fn build(
         ("tables", table_list(names)?),
         ("columns", columns(rows)?),
         ("views", views()?),
-        (
-            "table_constraints",
-            empty(&[
-                "constraint_catalog",
-                "constraint_schema",
-                "constraint_name",
-                "table_catalog",
-                "table_schema",
-                "table_name",
-                "constraint_type",
-                "is_deferrable",
-                "initially_deferred",
-                "enforced",
-            ])?,
-        ),
-        (
-            "key_column_usage",
-            empty(&[
-                "constraint_catalog",
-                "constraint_schema",
-                "constraint_name",
-                "table_catalog",
-                "table_schema",
-                "table_name",
-                "column_name",
-                "ordinal_position",
-            ])?,
-        ),
+        ("table_constraints", table_constraints(names)?),
+        ("key_column_usage", key_column_usage(names)?),
+        ("constraint_column_usage", constraint_column_usage(names)?),
         (
             "referential_constraints",
             empty(&[
@@ -152,13 +138,74 @@ fn schemata(namespaces: &[String]) -> Result<RecordBatch, ArrowError> {
     ])
 }
 
-fn table_list(names: &[(String, String)]) -> Result<RecordBatch, ArrowError> {
+fn table_list(names: &[Named]) -> Result<RecordBatch, ArrowError> {
     batch(vec![
         ("table_catalog", same(DATABASE, names.len())),
-        ("table_schema", texts(names.iter().map(|(namespace, _)| Some(namespace.clone())))),
-        ("table_name", texts(names.iter().map(|(_, name)| Some(name.clone())))),
+        ("table_schema", texts(names.iter().map(|name| Some(name.namespace.clone())))),
+        ("table_name", texts(names.iter().map(|name| Some(name.table.clone())))),
         ("table_type", same("BASE TABLE", names.len())),
-        ("is_insertable_into", same("NO", names.len())),
+        ("is_insertable_into", same("YES", names.len())),
+    ])
+}
+
+fn table_constraints(names: &[Named]) -> Result<RecordBatch, ArrowError> {
+    let keyed: Vec<&Named> = names.iter().filter(|name| !name.key.is_empty()).collect();
+    let count = keyed.len();
+    let namespaces = || texts(keyed.iter().map(|name| Some(name.namespace.clone())));
+    batch(vec![
+        ("constraint_catalog", same(DATABASE, count)),
+        ("constraint_schema", namespaces()),
+        ("constraint_name", texts(keyed.iter().map(|name| Some(format!("{}_pkey", name.table))))),
+        ("table_catalog", same(DATABASE, count)),
+        ("table_schema", namespaces()),
+        ("table_name", texts(keyed.iter().map(|name| Some(name.table.clone())))),
+        ("constraint_type", same("PRIMARY KEY", count)),
+        ("is_deferrable", same("NO", count)),
+        ("initially_deferred", same("NO", count)),
+        ("enforced", same("YES", count)),
+        ("nulls_distinct", texts(std::iter::repeat_n(None, count))),
+    ])
+}
+
+/// Each column of a key with its place in it, from 1.
+fn key_columns(names: &[Named]) -> Vec<(&Named, &str, i32)> {
+    names
+        .iter()
+        .flat_map(|name| name.key.iter().zip(1..).map(move |(column, place)| (name, column.as_str(), place)))
+        .collect()
+}
+
+fn key_column_usage(names: &[Named]) -> Result<RecordBatch, ArrowError> {
+    let columns = key_columns(names);
+    let count = columns.len();
+    let namespaces = || texts(columns.iter().map(|(name, ..)| Some(name.namespace.clone())));
+    let places: ArrayRef = Arc::new(columns.iter().map(|(.., place)| Some(*place)).collect::<Int32Array>());
+    let none: ArrayRef = Arc::new(Int32Array::from(vec![None; count]));
+    batch(vec![
+        ("constraint_catalog", same(DATABASE, count)),
+        ("constraint_schema", namespaces()),
+        ("constraint_name", texts(columns.iter().map(|(name, ..)| Some(format!("{}_pkey", name.table))))),
+        ("table_catalog", same(DATABASE, count)),
+        ("table_schema", namespaces()),
+        ("table_name", texts(columns.iter().map(|(name, ..)| Some(name.table.clone())))),
+        ("column_name", texts(columns.iter().map(|(_, column, _)| Some((*column).to_string())))),
+        ("ordinal_position", places),
+        ("position_in_unique_constraint", none),
+    ])
+}
+
+fn constraint_column_usage(names: &[Named]) -> Result<RecordBatch, ArrowError> {
+    let columns = key_columns(names);
+    let count = columns.len();
+    let namespaces = || texts(columns.iter().map(|(name, ..)| Some(name.namespace.clone())));
+    batch(vec![
+        ("table_catalog", same(DATABASE, count)),
+        ("table_schema", namespaces()),
+        ("table_name", texts(columns.iter().map(|(name, ..)| Some(name.table.clone())))),
+        ("column_name", texts(columns.iter().map(|(_, column, _)| Some((*column).to_string())))),
+        ("constraint_catalog", same(DATABASE, count)),
+        ("constraint_schema", namespaces()),
+        ("constraint_name", texts(columns.iter().map(|(name, ..)| Some(format!("{}_pkey", name.table))))),
     ])
 }
 
@@ -184,6 +231,7 @@ fn columns(rows: &[Row]) -> Result<RecordBatch, ArrowError> {
         ("data_type", text(&|row| type_name(&row.field).to_string())),
         ("character_maximum_length", number(|_| None)),
         ("numeric_precision", number(numeric_precision)),
+        ("numeric_precision_radix", number(numeric_radix)),
         ("numeric_scale", number(numeric_scale)),
         ("datetime_precision", number(datetime_precision)),
         ("udt_catalog", same(DATABASE, count)),
@@ -191,7 +239,7 @@ fn columns(rows: &[Row]) -> Result<RecordBatch, ArrowError> {
         ("udt_name", text(&|row| column_type(&row.field).name().to_string())),
         ("is_identity", same("NO", count)),
         ("is_generated", same("NEVER", count)),
-        ("is_updatable", same("NO", count)),
+        ("is_updatable", same("YES", count)),
     ])
 }
 
@@ -231,6 +279,14 @@ fn numeric_precision(data_type: &DataType) -> Option<i32> {
             Some(i32::from(*precision))
         }
         DataType::UInt64 => Some(20),
+        _ => None,
+    }
+}
+
+fn numeric_radix(data_type: &DataType) -> Option<i32> {
+    match data_type {
+        DataType::Decimal128(..) | DataType::Decimal256(..) | DataType::UInt64 => Some(10),
+        other if other.is_integer() || other.is_floating() => Some(2),
         _ => None,
     }
 }

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Int16Array, Int32Array, ListBuilder, RecordBatch, StringArray, UInt32Array,
-    new_null_array,
-};
 use arrow::array::Int16Builder;
+use arrow::array::{
+    ArrayRef, AsArray, BooleanArray, Int16Array, Int32Array, ListBuilder, RecordBatch, StringArray,
+    UInt32Array, new_null_array,
+};
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -138,7 +138,8 @@ impl Attributes {
             let key = key.iter().filter_map(|column| Some((column.clone(), number_of(column)?))).collect();
             let own = view.metadata.properties().get(COMMENT).map(|text| (0, text.clone()));
             let fields = view.metadata.current_schema().as_struct().fields().iter();
-            let docs = fields.filter_map(|field| Some((i32::from(number_of(&field.name)?), field.doc.clone()?)));
+            let docs =
+                fields.filter_map(|field| Some((i32::from(number_of(&field.name)?), field.doc.clone()?)));
             let comments = own.into_iter().chain(docs).collect();
             let (namespace, name) = (name.namespace().to_string(), name.name().to_string());
             all.push(Told { number, namespace, name, key, comments });
@@ -168,12 +169,10 @@ impl Keys {
         let with_index: BooleanArray =
             oids.iter().map(|oid| Some(oid.is_some_and(|oid| key_of.contains_key(&oid)))).collect();
         let tables = replaced(&all, &[("relhasindex", Arc::new(with_index) as ArrayRef)])?;
-        let rows: Vec<(u32, &Told)> = oids
-            .iter()
-            .zip(0_u32..)
-            .filter_map(|(oid, row)| Some((row, *key_of.get(&oid?)?)))
-            .collect();
-        let picked = take_record_batch(&all, &UInt32Array::from_iter_values(rows.iter().map(|(row, _)| *row)))?;
+        let rows: Vec<(u32, &Told)> =
+            oids.iter().zip(0_u32..).filter_map(|(oid, row)| Some((row, *key_of.get(&oid?)?))).collect();
+        let picked =
+            take_record_batch(&all, &UInt32Array::from_iter_values(rows.iter().map(|(row, _)| *row)))?;
         let count = rows.len();
         let number = |of: &dyn Fn(&Told) -> i32| -> ArrayRef {
             Arc::new(Int32Array::from_iter_values(rows.iter().map(|(_, told)| of(told))))
@@ -195,11 +194,16 @@ impl Keys {
         Ok(concat_batches(&self.schema, [&tables, &indexes])?)
     }
 
-    async fn constraints(&self, task: Arc<TaskContext>, keyed: &[&Told]) -> Result<RecordBatch, DataFusionError> {
+    async fn constraints(
+        &self,
+        task: Arc<TaskContext>,
+        keyed: &[&Told],
+    ) -> Result<RecordBatch, DataFusionError> {
         let mut namespaces = HashMap::new();
         for batch in self.attributes.namespaces.execute(task).try_collect::<Vec<_>>().await? {
             let oids = numbers(&batch, "oid")?;
-            let names = batch.column_by_name("nspname").and_then(|names| names.as_string_opt::<i32>().cloned());
+            let names =
+                batch.column_by_name("nspname").and_then(|names| names.as_string_opt::<i32>().cloned());
             for (oid, name) in oids.iter().zip(names.iter().flatten()) {
                 namespaces.insert(name.unwrap_or_default().to_string(), oid.unwrap_or_default());
             }
@@ -387,9 +391,9 @@ pub(super) fn functions(told: &[Told]) -> Vec<ScalarUDF> {
     let constraints =
         keyed().map(|one| ((one.number + CONSTRAINTS_FROM, 0), format!("PRIMARY KEY ({})", one.columns())));
     let comments = || {
-        let all = told.iter().flat_map(|one| {
-            one.comments.iter().map(|(column, text)| ((one.number, *column), text.clone()))
-        });
+        let all = told
+            .iter()
+            .flat_map(|one| one.comments.iter().map(|(column, text)| ((one.number, *column), text.clone())));
         all.collect()
     };
     let [index, constraint, object, column] = FUNCTIONS else { return Vec::new() };
@@ -447,7 +451,9 @@ impl ScalarUDFImpl for TextOf {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue, DataFusionError> {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let number = |at: usize| match arrays.get(at) {
-            Some(array) => Ok(arrow::compute::cast(array, &DataType::Int32)?.as_primitive::<Int32Type>().clone()),
+            Some(array) => {
+                Ok(arrow::compute::cast(array, &DataType::Int32)?.as_primitive::<Int32Type>().clone())
+            }
             None => Err(DataFusionError::Plan(format!("{} takes the number of an object", self.name))),
         };
         let objects = number(0)?;

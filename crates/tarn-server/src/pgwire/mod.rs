@@ -10,6 +10,7 @@ mod encode;
 mod error;
 mod extended;
 mod information;
+mod keys;
 mod params;
 mod settings;
 mod simple;

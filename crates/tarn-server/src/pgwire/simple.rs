@@ -199,7 +199,8 @@ impl Connection {
             rows = session.execute(&piece.text, options) => rows.map_err(|error| of_query(&error, piece))?,
             () = busy.token.cancelled() => return Err(PgWireError::QueryCanceled),
         };
-        if let Some(command) = rows.command() {
+        let command = rows.command();
+        if let Some(command) = command.filter(|command| !command.returns) {
             return Ok(Response::Execution(tag_of(command)));
         }
         let encoding = Encoding::of(&rows.schema(), format, formats)?;
@@ -207,7 +208,12 @@ impl Connection {
         let rows = watched(rows, busy, self.app().state.engine.clone(), session.context().clone());
         let told = piece.clone();
         let rows = encoding.stream(Box::pin(rows), move |error| of_query(&error, &told));
-        Ok(Response::Query(QueryResponse::new(fields, rows)))
+        let mut response = QueryResponse::new(fields, rows);
+        if let Some(command) = command {
+            // The number of rows comes behind it.
+            response.set_command_tag(if command.tag == "INSERT" { "INSERT 0" } else { command.tag });
+        }
+        Ok(Response::Query(response))
     }
 
     /// Runs a statement about the system catalog.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tarn_access::Access;
+use tarn_core::files::Files;
 use tarn_core::{Env, RequestContext, TenantId, TraceId};
 use tarn_eventlog::{EventLog, SegmentLog};
 use tarn_ingest::{FileReaders, Ingest, IngestPorts, SOURCES};
@@ -75,11 +76,7 @@ impl Platform {
             Warehouse::new(store),
             Arc::clone(&eventlog),
             env.clone(),
-            LakehouseMemory {
-                runs: Some(data.keys()),
-                hot_bytes: config.lakehouse.hot_bytes,
-                services: config.lakehouse.services.clone(),
-            },
+            memory_of(config, data),
         );
         let metrics = Metrics::new(Arc::clone(&env.clock));
         let faults = FaultBoard::new(Arc::clone(&env.clock));
@@ -89,8 +86,15 @@ impl Platform {
         if query.spill_folder.is_empty() {
             query.spill_folder = spill_folder(data)?;
         }
+        for export in &mut query.exports {
+            if !export.url.contains("://") {
+                export.url = absolute(&project.join(&export.url))?.display().to_string();
+            }
+        }
+        let files: Arc<dyn Files> =
+            Arc::new(FileReaders::new(project.to_path_buf(), data.path().to_path_buf()));
         let tables: Arc<dyn tarn_query::Tables> =
-            Arc::new(tarn_query::LakeTables::new(Arc::clone(&lakehouse)));
+            Arc::new(tarn_query::LakeTables::new(Arc::clone(&lakehouse)).with_files(Arc::clone(&files)));
         let engine = QueryEngine::new(env.clone(), Arc::clone(&tables), query)?;
         let key = SecretKey::load(data.path(), env.entropy.as_ref())?;
         let ingest = Ingest::new(IngestPorts {
@@ -102,14 +106,8 @@ impl Platform {
             types: SOURCES,
         });
         let secrets = Secrets::new(Arc::clone(&meta), key, &env);
-        let files = FileReaders::new(project.to_path_buf(), data.path().to_path_buf());
-        let imports = Imports::new(
-            Arc::clone(&lakehouse),
-            Arc::clone(&meta),
-            secrets.clone(),
-            Arc::new(files),
-            env.clone(),
-        );
+        let imports =
+            Imports::new(Arc::clone(&lakehouse), Arc::clone(&meta), secrets.clone(), files, env.clone());
         let state = ServerState {
             access: Access::new(Arc::clone(&meta), env.clone(), config.access.clone())?,
             resources: Resources::new(Arc::clone(&meta), kinds(), env.clone()),
@@ -157,6 +155,14 @@ impl Platform {
             tracing::warn!("some tasks did not stop in time; what they did is repeated at the next start");
         }
         self.log.close().await;
+    }
+}
+
+fn memory_of(config: &Config, data: &DataFolder) -> LakehouseMemory {
+    LakehouseMemory {
+        runs: Some(data.keys()),
+        hot_bytes: config.lakehouse.hot_bytes,
+        services: config.lakehouse.services.clone(),
     }
 }
 
