@@ -9,6 +9,7 @@ import { paths } from "~/components/paths";
 import { toast } from "~/components/toasts";
 import { useT } from "~/i18n";
 import { CodeBlock } from "~/ui/CodeBlock";
+import { Prose } from "~/ui/Prose";
 import { type Alteration, alterSql, type Entered, nameFault, sqlType } from "./alter";
 import { exampleOf, partitionSql, PROPERTIES, TRANSFORMS, transformsOf, TYPES } from "./draft";
 
@@ -69,7 +70,7 @@ export function AlterDialog({ table, change, onClose }: Props) {
     <Modal opened onClose={onClose} title={t(`form.alter.${change.kind}`, { name: subject })} closeButtonProps={{ "aria-label": t("common.close") }}>
       <form onSubmit={submit} noValidate>
         <Stack gap="md">
-          <div className="dim">{t(`form.alter_text.${change.kind}`)}</div>
+          <div className="dim"><Prose text={t(`form.alter_text.${change.kind}`)} /></div>
           {isNamed && (
             <TextInput label={t("col.name")} data-autofocus value={entered.name} list={change.kind === "property" ? "property-names" : undefined} readOnly={change.kind === "property" && change.name !== undefined} onChange={(event) => set({ name: event.currentTarget.value })} error={fault && tried ? t(fault) : undefined} />
           )}
