@@ -263,7 +263,8 @@ impl Lakehouse {
             true => unused_specs(&table.metadata, &self.used_specs(name, &table.metadata).await?),
             false => HashSet::new(),
         };
-        let (requirements, updates) = altered(&name.to_string(), &table.metadata, changes, &unused)?;
+        let (mut requirements, updates) = altered(&name.to_string(), &table.metadata, changes, &unused)?;
+        requirements.extend(self.check_required(ctx, name, &table, changes).await?);
         if !updates.is_empty() {
             self.catalog.commit_table(ctx, name, requirements, updates).await?;
             if let Some(sink) = self.sinks.lock().get(&(ctx.tenant.clone(), name.clone())) {

@@ -3,6 +3,10 @@
 //! It works on the newest committed state. Rows that only a sink has in memory are committed first; what the sink applies
 //! later comes after the statement, as if it had been sent after it.
 
+mod begin;
+mod mark;
+mod unmade;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,26 +14,24 @@ use std::time::Duration;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
-use iceberg::TableUpdate;
 use iceberg::arrow::RecordBatchPartitionSplitter;
 use iceberg::spec::{DataFile, Struct};
 use roaring::RoaringTreemap;
-use tarn_core::{RequestContext, TableName};
+use tarn_core::RequestContext;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::catalog::Catalog;
 use crate::data_file::{DataFileWriter, FileFactory};
 use crate::error::LakehouseError;
 use crate::key_bounds::KeyBounds;
 use crate::key_runs::KeysOf;
-use crate::lakehouse::Lakehouse;
-use crate::sink::{
-    Base, Committer, JobFault, KeyHash, KeyHasher, RunFolder, SinkStatus, delete_old_metadata,
-};
+use crate::sink::{Base, Committer, JobFault, KeyHash, delete_old_metadata};
 use crate::snapshot::RowDelta;
 use crate::tidy::Upkeep;
 use crate::types::{arrow_schema, key_of};
 use crate::view::{DataFileView, TableView};
+pub(crate) use begin::base_of;
+use mark::Mark;
+use unmade::{Cleanup, Uncommitted};
 
 /// How long a statement waits for a sink to commit what it has in memory.
 pub(crate) const FLUSH_WAIT: Duration = Duration::from_secs(30);
@@ -69,32 +71,6 @@ pub struct TableWriter {
     turn: Option<OwnedMutexGuard<()>>,
 }
 
-/// A property of the table that changes in the same commit, and what it must be before.
-#[derive(Clone, Debug)]
-struct Mark {
-    property: String,
-    before: Option<String>,
-    after: String,
-    /// An entry of the snapshot's summary.
-    summary: (String, String),
-}
-
-impl Mark {
-    /// Errors: somebody else went on from the same place.
-    fn check(&self, table: &str, metadata: &iceberg::spec::TableMetadata) -> Result<(), LakehouseError> {
-        if metadata.properties().get(&self.property) == self.before.as_ref() {
-            return Ok(());
-        }
-        let what = format!("its property `{}` was changed meanwhile", self.property);
-        Err(LakehouseError::CommitFailed { table: table.to_string(), what })
-    }
-
-    fn update(&self) -> TableUpdate {
-        let updates = HashMap::from([(self.property.clone(), self.after.clone())]);
-        TableUpdate::SetProperties { updates }
-    }
-}
-
 /// What a statement did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
@@ -115,130 +91,10 @@ pub struct Appended {
     pub kept: Option<BooleanArray>,
 }
 
-/// Why a change did not come about, or may not have.
-struct Uncommitted {
-    error: LakehouseError,
-    /// Nothing was committed.
-    is_certain: bool,
-}
-
-impl Uncommitted {
-    /// An error of the commit itself, which tells whether it was refused or only not answered.
-    fn of_commit(error: LakehouseError) -> Self {
-        let is_certain = matches!(error, LakehouseError::CommitFailed { .. });
-        Self { error, is_certain }
-    }
-}
-
-impl From<LakehouseError> for Uncommitted {
-    fn from(error: LakehouseError) -> Self {
-        Self { error, is_certain: true }
-    }
-}
-
-/// Deletes the files of a change that does not come about.
-struct Cleanup {
-    catalog: Catalog,
-    env: tarn_core::Env,
-    files: Vec<String>,
-}
-
-impl Drop for Cleanup {
-    fn drop(&mut self) {
-        let files = std::mem::take(&mut self.files);
-        if files.is_empty() {
-            return;
-        }
-        let warehouse = self.catalog.warehouse().clone();
-        drop(self.env.spawner.spawn(async move {
-            for file in files {
-                if let Err(error) = warehouse.delete(&file).await {
-                    tracing::debug!(file, %error, "a file of a statement that failed stays behind");
-                }
-            }
-        }));
-    }
-}
-
 impl std::fmt::Debug for TableWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TableWriter").field("table", &self.base.name).finish_non_exhaustive()
     }
-}
-
-impl Lakehouse {
-    /// Begins a change of the rows of a table. Errors: `TableNotFound`, those of reading the table.
-    pub async fn write(&self, ctx: &RequestContext, name: &TableName) -> Result<TableWriter, LakehouseError> {
-        let upkeep = self.upkeep(ctx, name);
-        let turn = Arc::clone(&upkeep.turn).lock_owned().await;
-        self.flush(ctx, name, FLUSH_WAIT).await;
-        let base = base_of(&upkeep.committer, ctx, name).await?;
-        let committer = upkeep.committer.clone();
-        // A sink looks after its table itself.
-        let upkeep = self.sink(ctx, name).is_none().then_some(upkeep);
-        TableWriter::new(ctx, committer, base, Some(turn), upkeep)
-    }
-
-    /// Begins to add rows that come slowly: other statements on the table do not wait for them. Call
-    /// [`Lakehouse::settle`] before the commit. Errors: as [`Lakehouse::write`].
-    pub async fn append(
-        &self,
-        ctx: &RequestContext,
-        name: &TableName,
-    ) -> Result<TableWriter, LakehouseError> {
-        let upkeep = self.upkeep(ctx, name);
-        let base = base_of(&upkeep.committer, ctx, name).await?;
-        let committer = upkeep.committer.clone();
-        let upkeep = self.sink(ctx, name).is_none().then_some(upkeep);
-        let mut writer = TableWriter::new(ctx, committer, base, None, upkeep)?;
-        writer.follows = true;
-        Ok(writer)
-    }
-
-    /// Lets a writer of [`Lakehouse::append`] wait for its turn, with all rows of the table in files.
-    pub async fn settle(&self, writer: &mut TableWriter) {
-        if writer.turn.is_some() {
-            return;
-        }
-        let (ctx, name) = (writer.ctx.clone(), writer.base.name.clone());
-        writer.turn = Some(self.turn(&ctx, &name).lock_owned().await);
-        self.flush(&ctx, &name, FLUSH_WAIT).await;
-    }
-
-    /// The upkeep of a table.
-    pub(crate) fn upkeep(&self, ctx: &RequestContext, name: &TableName) -> Upkeep {
-        let committer = Committer {
-            catalog: self.catalog().clone(),
-            loader: Arc::clone(self.loader()),
-            env: self.env().clone(),
-            // A commit that is not a sink's own: it finds its rows anew.
-            status: Arc::new(parking_lot::Mutex::new(SinkStatus::default())),
-            branch: None,
-        };
-        Upkeep { committer, ctx: ctx.clone(), name: name.clone(), turn: self.turn(ctx, name) }
-    }
-}
-
-/// A table at its newest commit.
-pub(crate) async fn base_of(
-    committer: &Committer,
-    ctx: &RequestContext,
-    name: &TableName,
-) -> Result<Base, LakehouseError> {
-    let table = committer.catalog.load_table(ctx, name).await?;
-    let location = table.metadata_location.unwrap_or_default();
-    let metadata = committer.metadata_of(name, table.metadata)?;
-    let text = name.to_string();
-    let view = committer.loader.load(name, Arc::clone(&metadata), &location, None).await?;
-    let delete_files = committer.loader.position_delete_files(&text, &metadata).await?;
-    let key = key_of(&metadata);
-    let schema = arrow_schema(&text, metadata.current_schema())?;
-    let hasher = match key.is_empty() {
-        true => None,
-        false => Some(Arc::new(KeyHasher::new(&text, &schema, &key)?)),
-    };
-    let runs = RunFolder::default();
-    Ok(Base { name: name.clone(), view: Arc::new(view), delete_files, hasher, runs })
 }
 
 impl TableWriter {
@@ -474,11 +330,8 @@ impl TableWriter {
         let only_appends =
             delta.add_deletes.is_empty() && delta.remove_data.is_empty() && delta.remove_deletes.is_empty();
         if !only_appends || (self.base.hasher.is_some() && !self.follows) {
-            let mut updates = Vec::new();
-            if let Some(mark) = &self.mark {
-                mark.check(&self.base.name.to_string(), self.base.metadata())?;
-                updates.push(mark.update());
-            }
+            let name = self.base.name.to_string();
+            let updates = mark::updates(self.mark.as_ref(), &name, self.base.metadata())?;
             let committed = self.committer.commit(&self.ctx, &self.base, delta, updates).await;
             return match committed {
                 Ok(view) => Ok(view.snapshot_id),
@@ -511,9 +364,7 @@ impl TableWriter {
                 let what = "its columns or partitioning were changed meanwhile".into();
                 return Err(LakehouseError::CommitFailed { table, what }.into());
             }
-            if let Some(mark) = &self.mark {
-                mark.check(&table, &metadata)?;
-            }
+            let marked = mark::updates(self.mark.as_ref(), &table, &metadata)?;
             if is_keyed {
                 self.check_keys(&delta.add_data).await?;
             }
@@ -521,7 +372,7 @@ impl TableWriter {
             let produced = delta.produce(&table, &metadata, loader.manifests(), &self.committer.env).await?;
             let produced = self.committer.placed(produced, &metadata);
             let (requirements, mut updates) = (produced.requirements, produced.updates);
-            updates.extend(self.mark.iter().map(Mark::update));
+            updates.extend(marked);
             match catalog.commit_table(&self.ctx, &self.base.name, requirements, updates).await {
                 Ok(table) => {
                     delete_old_metadata(catalog.warehouse(), &metadata, &table.metadata).await;

@@ -8,13 +8,13 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 
-use tarn_lakehouse::PartitionChange;
+use tarn_lakehouse::TableAlteration;
 
 use crate::sql::text::lower_first;
 use crate::sql::{CopyPlace, CopyStatement};
 use crate::sql::{
-    PartitionTerm, SqlText, Upkeep, dml_words, parse_copy, partitioning, placeholders, relations,
-    time_travel, upkeep,
+    PartitionTerm, SqlText, Upkeep, dml_words, nested_names, parse_copy, partitioning, placeholders,
+    relations, time_travel, upkeep,
 };
 use crate::{QueryError, SqlPosition};
 
@@ -77,7 +77,7 @@ pub(crate) struct Parsed {
     /// Of `CREATE TABLE`.
     pub(crate) partitioned_by: Vec<PartitionTerm>,
     /// Of `ALTER TABLE`, which names nothing but the table then.
-    pub(crate) partition_changes: Vec<PartitionChange>,
+    pub(crate) alterations: Vec<TableAlteration>,
     /// It asks the information schema, so all names are needed before planning.
     pub(crate) needs_names: bool,
 }
@@ -87,7 +87,10 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     let text = SqlText::new(sql)?;
     let (blanked, travels) = time_travel::extract(sql, &text)?;
     let (blanked, partitioned_by) = partitioning::extract(&blanked, &text)?;
-    let (blanked, partition_changes) = partitioning::changes(blanked, &text)?;
+    let (mut blanked, alterations) = partitioning::changes(blanked, &text)?;
+    if alterations.is_empty() {
+        blanked = nested_names::readable(blanked, &text);
+    }
     if let Some(copy) = parse_copy(sql) {
         return copied(copy?, text);
     }
@@ -95,7 +98,7 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
         action,
         text: text.clone(),
         partitioned_by: Vec::new(),
-        partition_changes: Vec::new(),
+        alterations: Vec::new(),
         needs_names: false,
     };
     if let Some(upkeep) = upkeep::read(&text) {
@@ -135,7 +138,7 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     }
     let needs_names =
         matches!(action, Action::Show(_)) || text.find_name(None, "information_schema").is_some();
-    Ok(Parsed { action, text, partitioned_by, partition_changes, needs_names })
+    Ok(Parsed { action, text, partitioned_by, alterations, needs_names })
 }
 
 /// A `COPY` that is not between a client and a table. Errors: it is; the wire protocol of PostgreSQL reads those itself.
@@ -149,7 +152,8 @@ fn copied(copy: CopyStatement, text: SqlText) -> Result<Parsed, QueryError> {
         ),
         (CopyPlace::File(_), true) => refused(
             "COPY does not read files of the server",
-            "let the client read the file: `\\copy t FROM 'file' CSV HEADER` of psql, or declare a source of type `file`",
+            "let the client read the file: `\\copy t FROM 'file' CSV HEADER` of psql, or write \
+             `INSERT INTO t SELECT * FROM read_csv('file')`, or `tarn import`",
         ),
         (CopyPlace::File(_), false) => {
             let needs_names = text.find_name(None, "information_schema").is_some();
@@ -157,7 +161,7 @@ fn copied(copy: CopyStatement, text: SqlText) -> Result<Parsed, QueryError> {
                 action: Action::Export(Box::new(copy)),
                 text,
                 partitioned_by: Vec::new(),
-                partition_changes: Vec::new(),
+                alterations: Vec::new(),
                 needs_names,
             })
         }
