@@ -29,6 +29,7 @@ export function Options({ plan, draft, onChange }: { plan: ImportPlan; draft: Im
         <NativeSelect label={t("import.on_error")} description={t(`import.on_error_hint.${draft.on_error}`)} value={draft.on_error} onChange={(event) => set({ on_error: event.currentTarget.value as ImportDraft["on_error"] })} data={(["fail", "skip", "quarantine"] as const).map((value) => ({ value, label: t(`import.on_error.${value}`) }))} />
       </div>
       <Checkbox mt="md" label={t("import.infer_all")} checked={draft.infer_all} onChange={(event) => set({ infer_all: event.currentTarget.checked })} />
+      {draft.mode === "append" && <Checkbox mt="sm" label={t("import.only_new")} checked={draft.only_new} onChange={(event) => set({ only_new: event.currentTarget.checked })} />}
     </Panel>
   );
 }

@@ -118,7 +118,7 @@ function Upload({ draft, fault, onDone }: { draft: ImportDraft; fault: ReactNode
       onDragLeave={() => setOver(false)}
       onDrop={drop}
     >
-      <FileButton onChange={take} accept=".csv,.tsv,.txt,.json,.ndjson,.jsonl,.parquet,.avro,.xlsx,.gz">
+      <FileButton onChange={take} accept=".csv,.tsv,.txt,.json,.ndjson,.jsonl,.parquet,.gz">
         {(props) => (
           <Button {...props} variant="default" leftSection={<IconUpload size={15} />} loading={upload.isPending} disabled={!may.edit}>
             {t("import.choose")}
