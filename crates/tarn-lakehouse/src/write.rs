@@ -3,6 +3,9 @@
 //! It works on the newest committed state. Rows that only a sink has in memory are committed first; what the sink applies
 //! later comes after the statement, as if it had been sent after it.
 
+mod begin;
+mod uncommitted;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +17,7 @@ use iceberg::TableUpdate;
 use iceberg::arrow::RecordBatchPartitionSplitter;
 use iceberg::spec::{DataFile, Struct};
 use roaring::RoaringTreemap;
-use tarn_core::{RequestContext, TableName};
+use tarn_core::RequestContext;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::catalog::Catalog;
@@ -22,14 +25,14 @@ use crate::data_file::{DataFileWriter, FileFactory};
 use crate::error::LakehouseError;
 use crate::key_bounds::KeyBounds;
 use crate::key_runs::KeysOf;
-use crate::lakehouse::Lakehouse;
-use crate::sink::{
-    Base, Committer, JobFault, KeyHash, KeyHasher, RunFolder, SinkStatus, delete_old_metadata,
-};
+use crate::sink::{Base, Committer, JobFault, KeyHash, delete_old_metadata};
 use crate::snapshot::RowDelta;
 use crate::tidy::Upkeep;
 use crate::types::{arrow_schema, key_of};
 use crate::view::{DataFileView, TableView};
+
+pub(crate) use begin::base_of;
+use uncommitted::Uncommitted;
 
 /// How long a statement waits for a sink to commit what it has in memory.
 pub(crate) const FLUSH_WAIT: Duration = Duration::from_secs(30);
@@ -115,27 +118,6 @@ pub struct Appended {
     pub kept: Option<BooleanArray>,
 }
 
-/// Why a change did not come about, or may not have.
-struct Uncommitted {
-    error: LakehouseError,
-    /// Nothing was committed.
-    is_certain: bool,
-}
-
-impl Uncommitted {
-    /// An error of the commit itself, which tells whether it was refused or only not answered.
-    fn of_commit(error: LakehouseError) -> Self {
-        let is_certain = matches!(error, LakehouseError::CommitFailed { .. });
-        Self { error, is_certain }
-    }
-}
-
-impl From<LakehouseError> for Uncommitted {
-    fn from(error: LakehouseError) -> Self {
-        Self { error, is_certain: true }
-    }
-}
-
 /// Deletes the files of a change that does not come about.
 struct Cleanup {
     catalog: Catalog,
@@ -164,81 +146,6 @@ impl std::fmt::Debug for TableWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TableWriter").field("table", &self.base.name).finish_non_exhaustive()
     }
-}
-
-impl Lakehouse {
-    /// Begins a change of the rows of a table. Errors: `TableNotFound`, those of reading the table.
-    pub async fn write(&self, ctx: &RequestContext, name: &TableName) -> Result<TableWriter, LakehouseError> {
-        let upkeep = self.upkeep(ctx, name);
-        let turn = Arc::clone(&upkeep.turn).lock_owned().await;
-        self.flush(ctx, name, FLUSH_WAIT).await;
-        let base = base_of(&upkeep.committer, ctx, name).await?;
-        let committer = upkeep.committer.clone();
-        // A sink looks after its table itself.
-        let upkeep = self.sink(ctx, name).is_none().then_some(upkeep);
-        TableWriter::new(ctx, committer, base, Some(turn), upkeep)
-    }
-
-    /// Begins to add rows that come slowly: other statements on the table do not wait for them. Call
-    /// [`Lakehouse::settle`] before the commit. Errors: as [`Lakehouse::write`].
-    pub async fn append(
-        &self,
-        ctx: &RequestContext,
-        name: &TableName,
-    ) -> Result<TableWriter, LakehouseError> {
-        let upkeep = self.upkeep(ctx, name);
-        let base = base_of(&upkeep.committer, ctx, name).await?;
-        let committer = upkeep.committer.clone();
-        let upkeep = self.sink(ctx, name).is_none().then_some(upkeep);
-        let mut writer = TableWriter::new(ctx, committer, base, None, upkeep)?;
-        writer.follows = true;
-        Ok(writer)
-    }
-
-    /// Lets a writer of [`Lakehouse::append`] wait for its turn, with all rows of the table in files.
-    pub async fn settle(&self, writer: &mut TableWriter) {
-        if writer.turn.is_some() {
-            return;
-        }
-        let (ctx, name) = (writer.ctx.clone(), writer.base.name.clone());
-        writer.turn = Some(self.turn(&ctx, &name).lock_owned().await);
-        self.flush(&ctx, &name, FLUSH_WAIT).await;
-    }
-
-    /// The upkeep of a table.
-    pub(crate) fn upkeep(&self, ctx: &RequestContext, name: &TableName) -> Upkeep {
-        let committer = Committer {
-            catalog: self.catalog().clone(),
-            loader: Arc::clone(self.loader()),
-            env: self.env().clone(),
-            // A commit that is not a sink's own: it finds its rows anew.
-            status: Arc::new(parking_lot::Mutex::new(SinkStatus::default())),
-            branch: None,
-        };
-        Upkeep { committer, ctx: ctx.clone(), name: name.clone(), turn: self.turn(ctx, name) }
-    }
-}
-
-/// A table at its newest commit.
-pub(crate) async fn base_of(
-    committer: &Committer,
-    ctx: &RequestContext,
-    name: &TableName,
-) -> Result<Base, LakehouseError> {
-    let table = committer.catalog.load_table(ctx, name).await?;
-    let location = table.metadata_location.unwrap_or_default();
-    let metadata = committer.metadata_of(name, table.metadata)?;
-    let text = name.to_string();
-    let view = committer.loader.load(name, Arc::clone(&metadata), &location, None).await?;
-    let delete_files = committer.loader.position_delete_files(&text, &metadata).await?;
-    let key = key_of(&metadata);
-    let schema = arrow_schema(&text, metadata.current_schema())?;
-    let hasher = match key.is_empty() {
-        true => None,
-        false => Some(Arc::new(KeyHasher::new(&text, &schema, &key)?)),
-    };
-    let runs = RunFolder::default();
-    Ok(Base { name: name.clone(), view: Arc::new(view), delete_files, hasher, runs })
 }
 
 impl TableWriter {
