@@ -17,7 +17,7 @@ use crate::service::policy::wrong_property;
 use crate::sort::{OrderColumn, sort_order};
 use crate::types::{KEY_PROPERTY, key_of, new_field, widened};
 
-use nested::{ids_of, last_name, within};
+use nested::{ids_of, neighbour, within};
 use partitioning::field_at;
 pub use partitioning::{PartitionChange, PartitionTerm, partition_terms};
 pub(crate) use partitioning::{new_spec, unused as unused_specs};
@@ -236,7 +236,7 @@ impl Alter<'_> {
             let at = match after {
                 None => fields.len(),
                 Some("") => 0,
-                Some(before) => place_of(fields, last_name(before), before)? + 1,
+                Some(before) => place_of(fields, neighbour(&path, before), before)? + 1,
             };
             fields.insert(at, NestedField { name: own.to_string(), ..made.clone() });
             Ok(())
@@ -282,13 +282,13 @@ impl Alter<'_> {
     fn move_column(&mut self, path: &str, after: &str) -> Result<(), LakehouseError> {
         let is_moved = self.edit(path, &mut |fields, own| {
             let from = place_of(fields, own, path)?;
-            if !after.is_empty() && last_name(after) == own {
+            if !after.is_empty() && neighbour(path, after) == own {
                 return Err(format!("`{path}` cannot stand behind itself"));
             }
             let field = fields.remove(from);
             let to = match after {
                 "" => 0,
-                before => place_of(fields, last_name(before), before)? + 1,
+                before => place_of(fields, neighbour(path, before), before)? + 1,
             };
             fields.insert(to, field);
             Ok(from != to)
@@ -298,7 +298,7 @@ impl Alter<'_> {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), LakehouseError> {
-        let new_name = last_name(to).to_string();
+        let new_name = neighbour(from, to).to_string();
         let is_renamed = self.edit(from, &mut |fields, own| {
             let at = place_of(fields, own, from)?;
             if own != new_name && fields.iter().any(|field| field.name == new_name) {
