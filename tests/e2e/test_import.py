@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import random
+import subprocess
 
 import duckdb
 import pyarrow as pa
@@ -239,6 +240,51 @@ def test_each_record_comes_once_over_kills(make_tarn):
     assert not [name for name in properties if name.startswith("tarn.import.")]
 
 
+def test_a_folder_is_followed_and_compared_until_the_cut_over(tarn: Tarn):
+    folder = tarn.project / "live"
+    folder.mkdir()
+    write = lambda name, rows: (folder / name).write_text("id,price\n" + "".join(f"{n},{n}.25\n" for n in rows))
+    write("a.csv", range(100))
+    following = subprocess.Popen(
+        tarn.command("import", str(folder), "--into", "shop.live", "--follow", "--every", "1",
+                     "--project", str(tarn.project), "--data", str(tarn.data)), env=tarn.env(), cwd=tarn.project)
+    try:
+        tarn.wait_for_rows("SELECT count(*) FROM shop.live", 100)
+        write("b.csv", range(100, 150))
+        tarn.wait_for_rows("SELECT count(*) FROM shop.live", 150)
+    finally:
+        following.terminate()
+        following.wait(30)
+    assert "150 rows read, 150 rows in the table, hashes equal" in tarn.ok("import", "verify", str(folder), "--into", "shop.live")
+    nothing = tarn.cli("import", str(folder), "--into", "shop.live", "--append", "--only-new")
+    assert nothing.returncode != 0 and "imported before" in nothing.stderr
+    tarn.query("UPDATE shop.live SET price = 1.00 WHERE id = 7")
+    differs = tarn.cli("import", "verify", str(folder), "--into", "shop.live")
+    assert differs.returncode != 0 and "values of price differ" in differs.stderr, differs.stderr
+    write("a.csv", range(101))
+    plan = plan_of(tarn, "live", "shop.live", mode="append", only_new=True)
+    assert plan["files"] == 0 and "changed after they were imported" in " ".join(plan["warnings"]), plan
+    assert "151 rows in the table, hashes equal" in tarn.ok("import", str(folder), "--into", "shop.live", "--replace")
+    assert "151 rows in the table, hashes equal" in tarn.ok("import", "verify", str(folder), "--into", "shop.live")
+
+
+def test_cancelled_and_resumed(tarn: Tarn):
+    """What is committed stays, and the rest comes once."""
+    total = 3_000_000
+    (tarn.project / "big.csv").write_text("n\n" + "\n".join(map(str, range(total))))
+    begun = tarn.api("POST", "/imports", {"path": "big.csv", "into": "shop.big"})["id"]
+    wait_until("rows are read", lambda: tarn.api("GET", f"/imports/{begun}")["progress"]["rows"] > 0, 120)
+    tarn.api("POST", f"/imports/{begun}/cancel")
+    stopped = ended(tarn, begun)
+    assert stopped["state"] == "cancelled", stopped
+    tarn.api("POST", f"/imports/{begun}/resume")
+    done = ended(tarn, begun)
+    assert done["state"] == "done" and done["report"]["verified"] is True, done
+    assert tarn.rows("SELECT count(*), count(DISTINCT n) FROM shop.big") == [[total, total]]
+    with pytest.raises(ApiError):
+        tarn.api("POST", f"/imports/{begun}/resume")
+
+
 def test_what_must_not_be_read_and_what_is_wrong(tarn: Tarn):
     (tarn.project / "a.csv").write_text("id,x\n1,a\n", "utf-8")
     for body, words in [
@@ -260,3 +306,29 @@ def test_what_must_not_be_read_and_what_is_wrong(tarn: Tarn):
     with pytest.raises(ApiError) as refused:
         tarn.query("SELECT * FROM s.t")
     assert tarn.request("GET", "/api/v1/imports/imp-none").status_code == 404
+
+
+def test_files_are_read_by_sql(tarn: Tarn):
+    (tarn.project / "sales.csv").write_text(SALES, "utf-8")
+    (tarn.project / "more.ndjson").write_text('{"id": 1, "tag": "x"}\n{"id": 3, "tag": null}\n', "utf-8")
+    assert tarn.rows("SELECT sum(price), min(zip) FROM read_csv('sales.csv')") == [["125500.00", "00001"]]
+    assert tarn.rows("SELECT s.id, m.tag FROM read_csv('sales.csv', delim => ';', header => true) s JOIN read_json('more.ndjson') m USING (id) ORDER BY 1") == [
+        [1, "x"], [3, None]]
+    tarn.query("CREATE SCHEMA shop")
+    tarn.query("CREATE TABLE shop.sale AS SELECT * FROM read_files('sales.csv')")
+    assert tarn.rows("SELECT count(*), count(DISTINCT name) FROM shop.sale") == [[500, 500]]
+    tarn.query("INSERT INTO shop.sale SELECT * FROM read_csv('sales.csv') WHERE id <= 10")
+    assert tarn.value("SELECT count(*) FROM shop.sale") == 510
+    pq.write_table(pa.table({"n": range(100_000)}), tarn.project / "n.parquet")
+    assert tarn.rows("SELECT count(*), sum(n) FROM read_parquet('n.parquet') WHERE n % 2 = 0") == [[50_000, 2_499_950_000]]
+    (tarn.project / "bad.csv").write_text("a,b\n" + "1,2\n" * 3 + "1\n", "utf-8")
+    for sql, words in [
+        ("SELECT * FROM read_csv('bad.csv')", "bad.csv:5"),
+        ("SELECT * FROM read_csv('none.csv')", "no file matches"),
+        ("SELECT * FROM read_csv('bad.csv', colour => 'red')", "no option `colour`"),
+        (f"SELECT * FROM read_csv('{tarn.data}/meta.db')", "belongs to the server"),
+    ]:
+        with pytest.raises(ApiError) as refused:
+            tarn.rows(sql)
+        assert words in str(refused.value), (sql, str(refused.value))
+    assert tarn.value("SELECT count(*) FROM read_csv('bad.csv', ignore_errors => true)") == 3

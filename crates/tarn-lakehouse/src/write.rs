@@ -4,7 +4,8 @@
 //! later comes after the statement, as if it had been sent after it.
 
 mod begin;
-mod uncommitted;
+mod mark;
+mod unmade;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -13,14 +14,12 @@ use std::time::Duration;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
-use iceberg::TableUpdate;
 use iceberg::arrow::RecordBatchPartitionSplitter;
 use iceberg::spec::{DataFile, Struct};
 use roaring::RoaringTreemap;
 use tarn_core::RequestContext;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::catalog::Catalog;
 use crate::data_file::{DataFileWriter, FileFactory};
 use crate::error::LakehouseError;
 use crate::key_bounds::KeyBounds;
@@ -30,9 +29,9 @@ use crate::snapshot::RowDelta;
 use crate::tidy::Upkeep;
 use crate::types::{arrow_schema, key_of};
 use crate::view::{DataFileView, TableView};
-
 pub(crate) use begin::base_of;
-use uncommitted::Uncommitted;
+use mark::Mark;
+use unmade::{Cleanup, Uncommitted};
 
 /// How long a statement waits for a sink to commit what it has in memory.
 pub(crate) const FLUSH_WAIT: Duration = Duration::from_secs(30);
@@ -72,32 +71,6 @@ pub struct TableWriter {
     turn: Option<OwnedMutexGuard<()>>,
 }
 
-/// A property of the table that changes in the same commit, and what it must be before.
-#[derive(Clone, Debug)]
-struct Mark {
-    property: String,
-    before: Option<String>,
-    after: String,
-    /// An entry of the snapshot's summary.
-    summary: (String, String),
-}
-
-impl Mark {
-    /// Errors: somebody else went on from the same place.
-    fn check(&self, table: &str, metadata: &iceberg::spec::TableMetadata) -> Result<(), LakehouseError> {
-        if metadata.properties().get(&self.property) == self.before.as_ref() {
-            return Ok(());
-        }
-        let what = format!("its property `{}` was changed meanwhile", self.property);
-        Err(LakehouseError::CommitFailed { table: table.to_string(), what })
-    }
-
-    fn update(&self) -> TableUpdate {
-        let updates = HashMap::from([(self.property.clone(), self.after.clone())]);
-        TableUpdate::SetProperties { updates }
-    }
-}
-
 /// What a statement did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
@@ -116,30 +89,6 @@ pub struct Appended {
     pub rows: u64,
     /// Which of them; `None`: all.
     pub kept: Option<BooleanArray>,
-}
-
-/// Deletes the files of a change that does not come about.
-struct Cleanup {
-    catalog: Catalog,
-    env: tarn_core::Env,
-    files: Vec<String>,
-}
-
-impl Drop for Cleanup {
-    fn drop(&mut self) {
-        let files = std::mem::take(&mut self.files);
-        if files.is_empty() {
-            return;
-        }
-        let warehouse = self.catalog.warehouse().clone();
-        drop(self.env.spawner.spawn(async move {
-            for file in files {
-                if let Err(error) = warehouse.delete(&file).await {
-                    tracing::debug!(file, %error, "a file of a statement that failed stays behind");
-                }
-            }
-        }));
-    }
 }
 
 impl std::fmt::Debug for TableWriter {
@@ -381,11 +330,8 @@ impl TableWriter {
         let only_appends =
             delta.add_deletes.is_empty() && delta.remove_data.is_empty() && delta.remove_deletes.is_empty();
         if !only_appends || (self.base.hasher.is_some() && !self.follows) {
-            let mut updates = Vec::new();
-            if let Some(mark) = &self.mark {
-                mark.check(&self.base.name.to_string(), self.base.metadata())?;
-                updates.push(mark.update());
-            }
+            let name = self.base.name.to_string();
+            let updates = mark::updates(self.mark.as_ref(), &name, self.base.metadata())?;
             let committed = self.committer.commit(&self.ctx, &self.base, delta, updates).await;
             return match committed {
                 Ok(view) => Ok(view.snapshot_id),
@@ -418,9 +364,7 @@ impl TableWriter {
                 let what = "its columns or partitioning were changed meanwhile".into();
                 return Err(LakehouseError::CommitFailed { table, what }.into());
             }
-            if let Some(mark) = &self.mark {
-                mark.check(&table, &metadata)?;
-            }
+            let marked = mark::updates(self.mark.as_ref(), &table, &metadata)?;
             if is_keyed {
                 self.check_keys(&delta.add_data).await?;
             }
@@ -428,7 +372,7 @@ impl TableWriter {
             let produced = delta.produce(&table, &metadata, loader.manifests(), &self.committer.env).await?;
             let produced = self.committer.placed(produced, &metadata);
             let (requirements, mut updates) = (produced.requirements, produced.updates);
-            updates.extend(self.mark.iter().map(Mark::update));
+            updates.extend(marked);
             match catalog.commit_table(&self.ctx, &self.base.name, requirements, updates).await {
                 Ok(table) => {
                     delete_old_metadata(catalog.warehouse(), &metadata, &table.metadata).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use tarn_core::files::Files;
 use tarn_core::{FaultKind, RequestContext, TableName};
 use tarn_lakehouse::{
     CreateTable, Lakehouse, LakehouseError, MetadataKind, RefKind, TableAlteration, TableView, TableWriter,
@@ -164,6 +165,11 @@ pub trait Tables: Send + Sync + Debug {
         Ok(None)
     }
 
+    /// Who reads files of others; `None` where nobody does.
+    fn files(&self) -> Option<Arc<dyn Files>> {
+        None
+    }
+
     /// Begins a change of the rows of a table, or of one of its branches; `None` where there is no such table. Errors: the
     /// tables behind this port are only read; there is no such branch.
     async fn write(
@@ -207,12 +213,19 @@ fn only_read(what: &str) -> QueryError {
 #[derive(Debug)]
 pub struct LakeTables {
     lakehouse: Arc<Lakehouse>,
+    files: Option<Arc<dyn Files>>,
 }
 
 impl LakeTables {
     /// Over a lakehouse.
     pub fn new(lakehouse: Arc<Lakehouse>) -> Self {
-        Self { lakehouse }
+        Self { lakehouse, files: None }
+    }
+
+    /// With those who read files.
+    #[must_use]
+    pub fn with_files(self, files: Arc<dyn Files>) -> Self {
+        Self { files: Some(files), ..self }
     }
 }
 
@@ -231,6 +244,10 @@ fn found(result: Result<Arc<TableView>, LakehouseError>) -> Result<Option<Arc<Ta
 
 #[async_trait]
 impl Tables for LakeTables {
+    fn files(&self) -> Option<Arc<dyn Files>> {
+        self.files.clone()
+    }
+
     async fn namespaces(&self, ctx: &RequestContext) -> Result<Vec<String>, QueryError> {
         self.lakehouse.catalog().list_namespaces(ctx).await.map_err(|error| QueryError::from_fault(&error))
     }

@@ -12,6 +12,7 @@ export interface ImportRequest {
   compression?: string;
   csv?: { header?: boolean; delimiter?: string; quote?: string; null?: string[]; encoding?: string };
   columns?: { name: string; type: string }[];
+  only_new?: boolean;
   infer_rows?: number;
   hive?: boolean;
   partition_by?: string[];

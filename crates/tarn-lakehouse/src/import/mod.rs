@@ -2,6 +2,7 @@
 //!
 //! `state` is what is kept, `table` the table, `run` reads and commits, `sums` and `verify` compare.
 
+mod follow;
 mod run;
 mod state;
 mod sums;
@@ -68,6 +69,8 @@ pub struct Imports {
 
 #[derive(Debug)]
 struct Active {
+    /// Tells one run of an import from the next.
+    run: Arc<()>,
     cancel: CancellationToken,
     progress: Option<ImportProgress>,
 }
@@ -131,6 +134,9 @@ impl Imports {
             // The table's types count, not those that its first values would give.
             files = self.files.plan(ctx, &table::typed(&resolved, metadata, &files.schema)).await?;
         }
+        if let (true, Some(metadata)) = (options.only_new, &existing) {
+            self.leave_known(ctx, &metadata.uuid().to_string(), &mut files).await?;
+        }
         let planned = table::planned(&options, &table, existing.as_deref(), &files)?;
         let plan = ImportPlan {
             found: files.found.clone(),
@@ -151,6 +157,10 @@ impl Imports {
         self.check_room()?;
         let Prepared { options, table, files, config, plan, snapshot_before } =
             Box::pin(self.prepared(ctx, request)).await?;
+        if files.files.is_empty() {
+            let hint = "that is all there is; `--follow` waits for more";
+            return Err(FilesFault::invalid("all files were imported before", hint).into());
+        }
         let unique = self.env.entropy.uuid().simple().to_string();
         let id = format!("imp-{}", unique.get(..12).unwrap_or(&unique));
         let existed = plan.table.exists;
@@ -181,7 +191,9 @@ impl Imports {
             let key = format!("{id}/{at:06}");
             self.meta.put_document(ctx, FILES_SPACE, &key, &json!(chunk), Expected::Any).await?;
         }
-        let stored = Stored { import: import.clone(), options, files: config, existed, snapshot_before };
+        let table_id = self.lakehouse.catalog().load_table(ctx, &table).await?.metadata.uuid().to_string();
+        let stored =
+            Stored { import: import.clone(), options, files: config, existed, snapshot_before, table_id };
         self.put(ctx, &stored).await?;
         self.spawn(ctx, id);
         Ok(import)
@@ -272,10 +284,12 @@ impl Imports {
             return Err(FilesFault::invalid(what, "only one that runs can be cancelled").into());
         }
         let cancel = self.active.lock().get(id).map(|active| active.cancel.clone());
-        if let Some(cancel) = cancel {
-            cancel.cancel();
-        }
         stored.import.state = ImportState::Cancelled;
+        match cancel {
+            Some(cancel) => cancel.cancel(),
+            // Nobody works on it, so nobody would write it down.
+            None => self.put(ctx, &stored).await?,
+        }
         Ok(self.live(stored.import))
     }
 
@@ -298,24 +312,37 @@ impl Imports {
 
     fn spawn(self: &Arc<Self>, ctx: &RequestContext, id: String) {
         let cancel = self.env.spawner.stopping().child_token();
-        let active = Active { cancel: cancel.clone(), progress: None };
-        if self.active.lock().insert(id.clone(), active).is_some() {
-            return;
+        let run = Arc::new(());
+        let active = Active { run: Arc::clone(&run), cancel: cancel.clone(), progress: None };
+        {
+            let mut all = self.active.lock();
+            if all.contains_key(&id) {
+                return;
+            }
+            all.insert(id.clone(), active);
         }
         let (imports, mut ctx) = (Arc::clone(self), ctx.clone());
         (ctx.deadline, ctx.cancel) = (None, cancel.clone());
         drop(self.env.spawner.spawn(async move {
             let permit = Arc::clone(&imports.at_work).acquire_owned().await;
-            if let Err(error) = Box::pin(imports.work(&ctx, &id, cancel)).await {
+            if let Err(error) = Box::pin(imports.work(&ctx, &id, cancel, &run)).await {
                 tracing::error!(
                     import = id,
                     error = chain_text(&error),
                     "what became of an import is not kept"
                 );
             }
-            imports.active.lock().remove(&id);
+            imports.retire(&id, &run);
             drop(permit);
         }));
+    }
+
+    /// This run of an import is over.
+    fn retire(&self, id: &str, run: &Arc<()>) {
+        let mut active = self.active.lock();
+        if active.get(id).is_some_and(|known| Arc::ptr_eq(&known.run, run)) {
+            active.remove(id);
+        }
     }
 
     async fn work(
@@ -323,6 +350,7 @@ impl Imports {
         ctx: &RequestContext,
         id: &str,
         cancel: CancellationToken,
+        run: &Arc<()>,
     ) -> Result<(), LakehouseError> {
         let mut stored = self.stored(ctx, id).await?;
         let mut attempt = 0;
@@ -367,6 +395,8 @@ impl Imports {
             }
         }
         stored.import.ended_ms = Some(self.env.clock.now_ms());
+        // Whoever reads that it is over may let it go on.
+        self.retire(id, run);
         self.put(ctx, &stored).await?;
         if stored.import.state == ImportState::Done {
             self.forget_mark(ctx, &table, id).await;
@@ -386,11 +416,12 @@ impl Imports {
         let table = stored.options.table()?;
         let metadata = self.lakehouse.catalog().load_table(ctx, &table).await?.metadata;
         let mark = metadata.properties().get(&mark_property(&id)).map(|text| Mark::parse(text));
+        let is_same = stored.table_id == metadata.uuid().to_string();
         let mark = match (mark, stored.existed) {
-            (Some(Some(mark)), _) => mark,
-            (None, true) => Mark::default(),
+            (Some(Some(mark)), _) if is_same => mark,
+            (None, true) if is_same => Mark::default(),
             _ => {
-                let what = format!("table `{table}` is not the one that import `{id}` made");
+                let what = format!("table `{table}` is not the one that import `{id}` began with");
                 return Err(FilesFault::invalid(what, "start a new import").into());
             }
         };

@@ -107,6 +107,10 @@ impl Job<'_> {
 
     /// Reads what the table does not have yet. Returns how far it is then.
     pub(super) async fn run(&self, mut mark: Mark) -> Result<Mark, Stop> {
+        if mark.file >= self.files.len() {
+            // It was interrupted behind its last commit; another one could take rows away again.
+            return Ok(mark);
+        }
         let mut window = self.begin().await?;
         let mut done_bytes: u64 = self.files.iter().take(mark.file).map(|file| file.bytes).sum();
         while let Some(file) = self.files.get(mark.file) {

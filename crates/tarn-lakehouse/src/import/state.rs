@@ -34,6 +34,9 @@ pub struct ImportOptions {
     /// More problems than this fail the import.
     #[serde(default = "errors_max")]
     pub errors_max: u64,
+    /// Files that came to the table before are left out.
+    #[serde(default)]
+    pub only_new: bool,
 }
 
 fn errors_max() -> u64 {
@@ -66,7 +69,7 @@ pub enum OnError {
     Quarantine,
 }
 
-const OWN: [&str; 6] = ["into", "mode", "partition_by", "key", "on_error", "errors_max"];
+const OWN: [&str; 7] = ["into", "mode", "partition_by", "key", "on_error", "errors_max", "only_new"];
 
 impl ImportOptions {
     /// Splits a request into what is ours and what is about files. Errors: a field that is wrong.
@@ -257,6 +260,9 @@ pub(super) struct Stored {
     /// Whether the table was there before, and its snapshot then.
     pub(super) existed: bool,
     pub(super) snapshot_before: Option<i64>,
+    /// Another table of the same name has another one.
+    #[serde(default)]
+    pub(super) table_id: String,
 }
 
 /// A file in the list of an import.

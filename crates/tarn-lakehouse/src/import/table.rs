@@ -279,7 +279,12 @@ impl Imports {
                 self.lakehouse.roll_back(ctx, table, before).await?;
                 Ok("the table is as it was before")
             }
-            None if metadata.current_snapshot_id().is_some() => Ok("rows that were committed stay"),
+            None if metadata.current_snapshot_id().is_some() => {
+                let mut writer = self.lakehouse.write(ctx, table).await?;
+                writer.replace_all();
+                Box::pin(writer.commit()).await?;
+                Ok("the table is empty as it was before")
+            }
             _ => Ok("nothing of it was committed"),
         }
     }

@@ -18,7 +18,7 @@ use crate::types::arrow_schema;
 use crate::view::{DataFileView, TableView};
 
 /// Adds the live rows of a file up.
-async fn add_file(
+pub(super) async fn add_file(
     imports: &Imports,
     (table, schema): (&str, &SchemaRef),
     file: &DataFileView,
@@ -144,7 +144,8 @@ impl Imports {
     }
 }
 
-fn fill(report: &mut ImportReport, read: &Sums, table: &Sums, schema: &SchemaRef) {
+/// Tells what is equal.
+pub(super) fn fill(report: &mut ImportReport, read: &Sums, table: &Sums, schema: &SchemaRef) {
     let mut read = read.clone();
     read.columns.resize(table.columns.len(), 0);
     report.rows_added = table.rows;

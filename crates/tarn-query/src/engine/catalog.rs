@@ -9,13 +9,17 @@ use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemTable, Schema
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::TableType;
 use iceberg::spec::MAIN_BRANCH;
-use tarn_core::{RequestContext, Sealed, TableName};
+use tarn_core::{RequestContext, Role, Sealed, TableName};
 use tarn_lakehouse::{METADATA_KINDS, MetadataKind};
 use tokio::sync::Mutex;
 
 use crate::engine::EngineCore;
-use crate::scan::{ChangesTable, LakeTable, PlacedTable, ScanCounters, States, snapshot_before};
-use crate::sql::{AskedChanges, RETURNED_MARK, ROWS_MARK, changes_of, split_version};
+use crate::scan::{
+    ChangesTable, ForeignTable, LakeTable, PlacedTable, ScanCounters, States, snapshot_before,
+};
+use crate::sql::{
+    AskedChanges, AskedFiles, RETURNED_MARK, ROWS_MARK, asked_files, changes_of, split_version,
+};
 use crate::{AsOf, QueryError};
 
 /// The catalog's name in `catalog.namespace.table`.
@@ -199,6 +203,18 @@ impl QueryCatalog {
         Ok(Some(Arc::new(ChangesTable::new(table, start, asked.net, states)?)))
     }
 
+    /// Files of others. Errors: they cannot be read; the caller may not read files of the server.
+    async fn files(&self, asked: AskedFiles) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        let Some(reader) = self.core.tables.files() else { return Ok(None) };
+        if !self.ctx.allows(Role::Editor) {
+            let (statement, principal) = ("reading files".to_string(), self.ctx.principal.name.to_string());
+            return Err(QueryError::Denied { statement, principal }.into());
+        }
+        let plan = reader.plan(&self.ctx, &asked.config).await;
+        let plan = plan.map_err(|fault| QueryError::from_fault(&fault))?;
+        Ok(Some(Arc::new(ForeignTable::new(reader, self.ctx.clone(), plan, asked.ignores_errors))))
+    }
+
     async fn look_up(
         &self,
         name: &TableName,
@@ -311,6 +327,9 @@ impl SchemaProvider for LakeSchema {
     }
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        if let Some(asked) = asked_files(name) {
+            return self.catalog.files(asked).await;
+        }
         if let Some((table, kind)) = name.split_once('$') {
             return self.catalog.rows_about(&self.namespace, table, kind).await;
         }

@@ -7,6 +7,7 @@ mod deletes;
 mod equality;
 mod feed;
 mod files;
+mod foreign;
 mod hot;
 mod index;
 mod mapping;
@@ -26,6 +27,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 pub(crate) use changes::{ChangesTable, States, snapshot_before};
 pub(crate) use counters::ScanCounters;
 pub use counters::ScanStats;
+pub(crate) use foreign::ForeignTable;
 pub(crate) use places::{FILE, POSITION, PlacedTable};
 pub use table::LakeTable;
 

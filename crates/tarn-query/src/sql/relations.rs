@@ -62,7 +62,17 @@ impl VisitorMut for Marks {
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<QueryError> {
         let TableFactor::Table { name, alias, args, .. } = factor else { return ControlFlow::Continue(()) };
         let known = alias.is_some();
+        let files = args.as_ref().and_then(|given| super::file_functions::marked(name, &given.args));
         let shown = match args {
+            Some(_) if files.is_some() => match files {
+                Some(Err(error)) => return ControlFlow::Break(error),
+                Some(Ok((marked, function))) => {
+                    *name = marked;
+                    *args = None;
+                    Some(Ident::new(function))
+                }
+                None => None,
+            },
             Some(given) if is_changes(name) => match changes(&given.args) {
                 Ok(marked) => {
                     *name = marked;

@@ -152,7 +152,8 @@ fn copied(copy: CopyStatement, text: SqlText) -> Result<Parsed, QueryError> {
         ),
         (CopyPlace::File(_), true) => refused(
             "COPY does not read files of the server",
-            "let the client read the file: `\\copy t FROM 'file' CSV HEADER` of psql, or declare a source of type `file`",
+            "let the client read the file: `\\copy t FROM 'file' CSV HEADER` of psql, or write \
+             `INSERT INTO t SELECT * FROM read_csv('file')`, or `tarn import`",
         ),
         (CopyPlace::File(_), false) => {
             let needs_names = text.find_name(None, "information_schema").is_some();

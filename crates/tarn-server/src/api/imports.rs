@@ -38,6 +38,9 @@ pub struct ImportRequest {
     pub on_error: Option<String>,
     /// More problems than this fail the import.
     pub errors_max: Option<u64>,
+    /// Files that came to the table before are left out, and told where they changed since.
+    #[serde(default)]
+    pub only_new: bool,
     /// How a bucket is reached: `endpoint`, `region`, `access_key_id`, `secret_access_key` (as `{"secret": name}`),
     /// `allow_http`.
     #[schema(value_type = Option<Object>)]

@@ -143,7 +143,7 @@ fn is_push(path: &str) -> bool {
 /// Requests that last as long as their work: they carry a limit of their own.
 fn lasts(path: &str) -> bool {
     is_push(path)
-        || matches!(path, "/api/v1/events" | "/api/v1/query" | "/api/v1/imports")
+        || matches!(path, "/api/v1/events" | "/api/v1/query" | "/api/v1/imports" | "/api/v1/imports/compare")
         || path.ends_with("/compact")
 }
 

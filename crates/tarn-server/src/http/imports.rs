@@ -21,7 +21,9 @@ use super::App;
 use super::error::ApiError;
 use super::extract::{ApiJson, ApiPath, ApiQuery};
 use super::identity::{Editor, Viewer};
-use crate::api::{ErrorBody, ImportEntry, ImportPreview, ImportProblem, ImportRequest, ImportUpload, Items};
+use crate::api::{
+    ErrorBody, ImportEntry, ImportPreview, ImportProblem, ImportReport, ImportRequest, ImportUpload, Items,
+};
 
 const PROBLEMS_DEFAULT: usize = 100;
 const PROBLEMS_MAX: usize = 100_000;
@@ -43,6 +45,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list))
         .routes(routes!(start))
         .routes(routes!(upload))
+        .routes(routes!(compare))
         .routes(routes!(detail))
         .routes(routes!(problems))
         .routes(routes!(cancel))
@@ -82,6 +85,21 @@ async fn start(
     let import = app.state.imports.start(&ctx, &request).await?;
     app.audit(&ctx, "import.start", &format!("table/{}", import.into)).await;
     Ok((StatusCode::ACCEPTED, Json(import)).into_response())
+}
+
+/// Compares all rows of files with all rows of a table, by counts and by hashes of each column. Nothing is changed.
+#[utoipa::path(post, path = "/imports/compare", tag = "imports", request_body = ImportRequest,
+    responses((status = 200, body = ImportReport), (status = "default", body = ErrorBody)))]
+async fn compare(
+    State(app): State<App>,
+    Editor(ctx): Editor,
+    ApiJson(mut request): ApiJson<Value>,
+) -> Result<Json<tarn_lakehouse::import::ImportReport>, ApiError> {
+    if let Some(request) = request.as_object_mut() {
+        request.shift_remove("dry_run");
+        request.retain(|_, value| !value.is_null());
+    }
+    Ok(Json(app.state.imports.compare(&ctx, &request).await?))
 }
 
 /// Shows one import.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tarn_access::Access;
+use tarn_core::files::Files;
 use tarn_core::{Env, RequestContext, TenantId, TraceId};
 use tarn_eventlog::{EventLog, SegmentLog};
 use tarn_ingest::{FileReaders, Ingest, IngestPorts, SOURCES};
@@ -90,8 +91,10 @@ impl Platform {
                 export.url = absolute(&project.join(&export.url))?.display().to_string();
             }
         }
+        let files: Arc<dyn Files> =
+            Arc::new(FileReaders::new(project.to_path_buf(), data.path().to_path_buf()));
         let tables: Arc<dyn tarn_query::Tables> =
-            Arc::new(tarn_query::LakeTables::new(Arc::clone(&lakehouse)));
+            Arc::new(tarn_query::LakeTables::new(Arc::clone(&lakehouse)).with_files(Arc::clone(&files)));
         let engine = QueryEngine::new(env.clone(), Arc::clone(&tables), query)?;
         let key = SecretKey::load(data.path(), env.entropy.as_ref())?;
         let ingest = Ingest::new(IngestPorts {
@@ -103,14 +106,8 @@ impl Platform {
             types: SOURCES,
         });
         let secrets = Secrets::new(Arc::clone(&meta), key, &env);
-        let files = FileReaders::new(project.to_path_buf(), data.path().to_path_buf());
-        let imports = Imports::new(
-            Arc::clone(&lakehouse),
-            Arc::clone(&meta),
-            secrets.clone(),
-            Arc::new(files),
-            env.clone(),
-        );
+        let imports =
+            Imports::new(Arc::clone(&lakehouse), Arc::clone(&meta), secrets.clone(), files, env.clone());
         let state = ServerState {
             access: Access::new(Arc::clone(&meta), env.clone(), config.access.clone())?,
             resources: Resources::new(Arc::clone(&meta), kinds(), env.clone()),

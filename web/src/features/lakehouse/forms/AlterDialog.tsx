@@ -9,6 +9,7 @@ import { paths } from "~/components/paths";
 import { toast } from "~/components/toasts";
 import { useT } from "~/i18n";
 import { CodeBlock } from "~/ui/CodeBlock";
+import { Prose } from "~/ui/Prose";
 import { type Alteration, alterSql, type Entered, nameFault, sqlType } from "./alter";
 import { exampleOf, partitionSql, PROPERTIES, TRANSFORMS, transformsOf, TYPES } from "./draft";
 
@@ -30,7 +31,7 @@ export function AlterDialog({ table, change, onClose }: Props) {
   const [entered, setEntered] = useState<Entered>({
     name: change.kind === "rename" ? change.column : change.kind === "property" ? (change.name ?? "") : change.kind === "table_name" ? table.table : "",
     type: change.kind === "widen" ? (change.types[0] ?? "") : "",
-    value: change.kind === "property" ? (change.value ?? "") : "",
+    value: change.kind === "property" || change.kind === "comment" ? (change.value ?? "") : "",
     after: undefined,
     transform: "identity",
     width: "16",
@@ -69,7 +70,7 @@ export function AlterDialog({ table, change, onClose }: Props) {
     <Modal opened onClose={onClose} title={t(`form.alter.${change.kind}`, { name: subject })} closeButtonProps={{ "aria-label": t("common.close") }}>
       <form onSubmit={submit} noValidate>
         <Stack gap="md">
-          <div className="dim">{t(`form.alter_text.${change.kind}`)}</div>
+          <div className="dim"><Prose text={t(`form.alter_text.${change.kind}`)} /></div>
           {isNamed && (
             <TextInput label={t("col.name")} data-autofocus value={entered.name} list={change.kind === "property" ? "property-names" : undefined} readOnly={change.kind === "property" && change.name !== undefined} onChange={(event) => set({ name: event.currentTarget.value })} error={fault && tried ? t(fault) : undefined} />
           )}
@@ -79,6 +80,7 @@ export function AlterDialog({ table, change, onClose }: Props) {
               <TextInput label={t("form.value")} value={entered.value} onChange={(event) => set({ value: event.currentTarget.value })} />
             </>
           )}
+          {change.kind === "comment" && <TextInput data-autofocus label={t("form.comment")} value={entered.value} onChange={(event) => set({ value: event.currentTarget.value })} />}
           {change.kind === "add" && (
             <>
               <datalist id="column-types">{TYPES.map((name) => <option key={name} value={name} />)}</datalist>
@@ -106,7 +108,7 @@ export function AlterDialog({ table, change, onClose }: Props) {
           {run.error && <ErrorNote error={run.error} />}
           <Group justify="flex-end" gap={8}>
             <Button variant="default" onClick={onClose}>{t("common.cancel")}</Button>
-            <Button type="submit" color={change.kind === "drop" ? "red.8" : "tarn"} loading={run.isPending} {...(isNamed ? {} : { "data-autofocus": true })}>{t("form.run")}</Button>
+            <Button type="submit" color={change.kind === "drop" ? "red.8" : "tarn"} loading={run.isPending} {...(isNamed || change.kind === "comment" ? {} : { "data-autofocus": true })}>{t("form.run")}</Button>
           </Group>
         </Stack>
       </form>

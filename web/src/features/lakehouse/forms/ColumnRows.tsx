@@ -1,5 +1,6 @@
 import { ActionIcon, Button, Checkbox, TextInput } from "@mantine/core";
 import { IconArrowDown, IconArrowUp, IconPlus, IconTrash } from "@tabler/icons-react";
+import type { ReactNode } from "react";
 import { useT } from "~/i18n";
 import { Panel } from "~/ui/Panel";
 import { type ColumnDraft, TYPES } from "./draft";
@@ -7,7 +8,7 @@ import classes from "./Forms.module.css";
 
 interface Props {
   columns: ColumnDraft[];
-  fault: (place: string) => string | undefined;
+  fault: (place: string) => ReactNode;
   onChange: (columns: ColumnDraft[]) => void;
 }
 

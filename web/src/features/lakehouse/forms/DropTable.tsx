@@ -5,6 +5,7 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
 import { tableCommands } from "~/api/lakehouse";
+import { queries } from "~/api/queries";
 import { tableRef } from "~/api/sql";
 import type { TableDetail } from "~/api/types";
 import { ErrorNote } from "~/components/ErrorNote";
@@ -44,6 +45,8 @@ function DropDialog({ table, onClose }: { table: TableDetail; onClose: () => voi
   const drop = useMutation({
     mutationFn: () => tableCommands.run(sql),
     onSuccess: async () => {
+      // The list must not show for a moment what is gone.
+      client.setQueryData(queries.tables.queryKey, (before) => before?.filter((one) => one.name !== table.name));
       await navigate({ to: paths.tables() });
       toast(t("form.dropped", { name: table.name }));
       await client.invalidateQueries({ queryKey: ["lakehouse", "list"] });

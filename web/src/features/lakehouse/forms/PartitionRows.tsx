@@ -1,5 +1,6 @@
 import { ActionIcon, Button, NativeSelect, TextInput } from "@mantine/core";
 import { IconPlus, IconTrash } from "@tabler/icons-react";
+import type { ReactNode } from "react";
 import { useT } from "~/i18n";
 import { Panel } from "~/ui/Panel";
 import { nextId } from "./ColumnRows";
@@ -8,7 +9,7 @@ import classes from "./Forms.module.css";
 
 interface Props {
   draft: TableDraft;
-  fault: (place: string) => string | undefined;
+  fault: (place: string) => ReactNode;
   onChange: (partitions: PartitionDraft[]) => void;
 }
 

@@ -10,6 +10,7 @@ export type Alteration =
   | { kind: "optional"; column: string }
   | { kind: "drop"; column: string }
   | { kind: "move"; column: string }
+  | { kind: "comment"; column: string; value: string }
   | { kind: "partition" }
   | { kind: "unpartition"; field: string }
   | { kind: "property"; name?: string | undefined; value?: string | undefined }
@@ -53,6 +54,8 @@ export function alterSql(table: TableName, change: Alteration, entered: Entered)
       return `${alter} DROP COLUMN ${ident(change.column)}`;
     case "move":
       return `${alter} ALTER COLUMN ${ident(change.column)}${place(entered.after ?? "")}`;
+    case "comment":
+      return `COMMENT ON COLUMN ${tableRef(table)}.${ident(change.column)} IS ${entered.value.trim() === "" ? "NULL" : literal(entered.value)}`;
     case "partition":
       return `${alter} ADD PARTITION FIELD ${entered.partition}`;
     case "unpartition":

@@ -9,7 +9,9 @@ import { DataTable } from "~/ui/DataTable";
 import { Facts } from "~/ui/Facts";
 import { ResultGrid } from "~/ui/grid/ResultGrid";
 import { Panel } from "~/ui/Panel";
+import { Prose } from "~/ui/Prose";
 import { COLUMN_TYPES, type ImportDraft, sampleColumns } from "./draft";
+import classes from "./Import.module.css";
 import { Options } from "./Options";
 
 interface Props {
@@ -78,6 +80,7 @@ function useColumns(draft: ImportDraft, onChange: (draft: ImportDraft) => void) 
       cell: (column: ImportColumn) => (
         <NativeSelect
           size="xs"
+          w={138}
           aria-label={t("import.type_of", { name: column.name })}
           value={draft.types[column.name] ?? column.type}
           onChange={(event) => type(column, event.currentTarget.value)}
@@ -93,11 +96,11 @@ function useColumns(draft: ImportDraft, onChange: (draft: ImportDraft) => void) 
       width_min: 200,
       cell: (column: ImportColumn) => (
         <div>
-          {draft.types[column.name] ? <span className="dim">{t("import.why_chosen", { type: column.type })}</span> : column.reason ? <span lang="en">{column.reason}</span> : <span className="dim">{t(column.from_path ? "import.why_path" : "import.why_fits", { type: column.type })}</span>}
+          {draft.types[column.name] ? <span className="dim">{t("import.why_chosen", { type: column.type })}</span> : column.reason ? <span lang="en"><Prose text={column.reason} /></span> : <span className="dim">{t(column.from_path ? "import.why_path" : "import.why_fits", { type: column.type })}</span>}
         </div>
       ),
     },
     { key: "nulls", header: t("schema.nulls"), numeric: true, cell: (column: ImportColumn) => (column.nulls === 0 ? <span className="dim">0</span> : <span>{format.count(column.nulls)} <span className="dim">{format.percent(column.nulls / Math.max(1, column.values + column.nulls))}</span></span>) },
-    { key: "samples", header: t("import.samples"), cell: (column: ImportColumn) => <span className="mono dim" lang="en">{column.samples.slice(0, 3).join(", ")}</span> },
+    { key: "samples", header: t("import.samples"), cell: (column: ImportColumn) => <span className={`mono dim ${classes.samples}`} lang="en">{column.samples.slice(0, 3).join(", ")}</span> },
   ];
 }

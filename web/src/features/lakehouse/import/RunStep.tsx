@@ -12,6 +12,7 @@ import { useFormat } from "~/i18n/format";
 import { DataTable } from "~/ui/DataTable";
 import { Facts } from "~/ui/Facts";
 import { Panel } from "~/ui/Panel";
+import { Prose } from "~/ui/Prose";
 import { StateBadge } from "~/ui/StateBadge";
 import { IMPORT_TONES } from "./tones";
 import { Verified } from "./Verified";
@@ -103,7 +104,7 @@ function Problems({ one }: { one: Import }) {
             rowKey={(problem) => `${problem.file}:${problem.line}:${problem.reason}`}
             rowsShown={50}
             columns={[
-              { key: "reason", header: t("service.reason"), grow: true, width_min: 220, cell: (problem) => <span lang="en">{problem.reason}</span> },
+              { key: "reason", header: t("service.reason"), grow: true, width_min: 220, cell: (problem) => <span lang="en"><Prose text={problem.reason} /></span> },
               { key: "place", header: t("import.place"), cell: (problem) => <span className="mono" lang="en" title={problem.file}>{problem.file.split("/").at(-1)}:{problem.line}</span> },
               { key: "record", header: t("import.record"), width_min: 160, cell: (problem) => <span className="mono" lang="en">{problem.record}</span> },
             ]}

@@ -1,7 +1,7 @@
 import { Button, Checkbox, FileButton, NativeSelect, SegmentedControl, Stack, TextInput } from "@mantine/core";
 import { IconEye, IconUpload } from "@tabler/icons-react";
 import { useMutation, useQuery } from "@tanstack/react-query";
-import { type DragEvent, type FormEvent, useState } from "react";
+import { type DragEvent, type FormEvent, type ReactNode, useState } from "react";
 import { importCommands } from "~/api/imports";
 import { queries } from "~/api/queries";
 import { ErrorNote } from "~/components/ErrorNote";
@@ -9,6 +9,7 @@ import { useMay } from "~/components/may";
 import { useT } from "~/i18n";
 import { useFormat } from "~/i18n/format";
 import { Panel } from "~/ui/Panel";
+import { Prose } from "~/ui/Prose";
 import { faultsOf, type ImportDraft, type Place, tableNameOf } from "./draft";
 import classes from "./Import.module.css";
 
@@ -27,7 +28,7 @@ export function SourceStep({ draft, onChange, onNext, looking, error }: Props) {
   const [tried, setTried] = useState(false);
   const known = useQuery(queries.tables).data ?? [];
   const faults = faultsOf(draft);
-  const fault = (field: string) => (tried && faults[field] ? t(faults[field]) : undefined);
+  const fault = (field: string) => (tried && faults[field] ? <Prose text={t(faults[field])} /> : undefined);
   const set = (more: Partial<ImportDraft>) => onChange({ ...draft, ...more });
   /** A name for the table comes with the path until one was entered. */
   const named = (path: string) => (draft.table === "" || draft.table === tableNameOf(draft.file || draft.path) ? { table: tableNameOf(path) } : {});
@@ -58,7 +59,7 @@ export function SourceStep({ draft, onChange, onNext, looking, error }: Props) {
             <Stack gap="sm">
               <TextInput
                 label={t(draft.place === "s3" ? "import.s3_path" : "import.path")}
-                description={t(draft.place === "s3" ? "import.s3_hint" : "import.path_hint")}
+                description={<Prose text={t(draft.place === "s3" ? "import.s3_hint" : "import.path_hint")} />}
                 placeholder={draft.place === "s3" ? "s3://bucket/sales/" : "data/sales/*.csv"}
                 value={draft.path}
                 onChange={(event) => set({ path: event.currentTarget.value, ...named(event.currentTarget.value) })}
@@ -93,7 +94,7 @@ export function SourceStep({ draft, onChange, onNext, looking, error }: Props) {
   );
 }
 
-function Upload({ draft, fault, onDone }: { draft: ImportDraft; fault: string | undefined; onDone: (path: string, file: string) => void }) {
+function Upload({ draft, fault, onDone }: { draft: ImportDraft; fault: ReactNode; onDone: (path: string, file: string) => void }) {
   const t = useT();
   const format = useFormat();
   const may = useMay();
@@ -117,7 +118,7 @@ function Upload({ draft, fault, onDone }: { draft: ImportDraft; fault: string | 
       onDragLeave={() => setOver(false)}
       onDrop={drop}
     >
-      <FileButton onChange={take} accept=".csv,.tsv,.txt,.json,.ndjson,.jsonl,.parquet,.avro,.xlsx,.gz">
+      <FileButton onChange={take} accept=".csv,.tsv,.txt,.json,.ndjson,.jsonl,.parquet,.gz">
         {(props) => (
           <Button {...props} variant="default" leftSection={<IconUpload size={15} />} loading={upload.isPending} disabled={!may.edit}>
             {t("import.choose")}
@@ -136,7 +137,7 @@ function Upload({ draft, fault, onDone }: { draft: ImportDraft; fault: string | 
   );
 }
 
-function S3({ draft, fault, onChange }: { draft: ImportDraft; fault: (field: string) => string | undefined; onChange: (more: Partial<ImportDraft>) => void }) {
+function S3({ draft, fault, onChange }: { draft: ImportDraft; fault: (field: string) => ReactNode; onChange: (more: Partial<ImportDraft>) => void }) {
   const t = useT();
   const secrets = useQuery({ ...queries.secrets, retry: false }).data ?? [];
   return (

@@ -14,6 +14,8 @@ it("says what was chosen", () => {
     path: "data/sales.csv", into: "shop.sale", mode: "create", format: "csv", csv: { delimiter: ";", header: false, null: ["", "NA"] }, infer_rows: 0,
     columns: [{ name: "zip", type: "string" }], key: ["id"], partition_by: ["year", "bucket(16, id)"], on_error: "quarantine",
   });
+  expect(requestOf({ ...DRAFT, mode: "append", only_new: true })).toMatchObject({ mode: "append", only_new: true });
+  expect(requestOf({ ...DRAFT, only_new: true })).not.toHaveProperty("only_new");
   expect(requestOf({ ...DRAFT, format: "parquet", delimiter: ";" }).csv).toBeUndefined();
   expect(requestOf({ ...DRAFT, place: "s3", path: "s3://b/x", access_key_id: "k", secret: "lake", allow_http: true }).s3).toEqual({ access_key_id: "k", secret_access_key: { secret: "lake" }, allow_http: true });
   expect(requestOf({ ...DRAFT, endpoint: "http://127.0.0.1:9000" }).s3).toBeUndefined();

@@ -24,6 +24,8 @@ export interface ImportDraft {
   /** Texts that mean null, with commas between; `undefined`: find out. */
   nulls: string | undefined;
   infer_all: boolean;
+  /** Of `append`: files that were imported into the table before are left out. */
+  only_new: boolean;
   types: Record<string, string>;
   key: string[];
   partition_by: string;
@@ -32,12 +34,12 @@ export interface ImportDraft {
 
 export const EMPTY: ImportDraft = {
   place: "upload", path: "", file: "", endpoint: "", region: "", access_key_id: "", secret: "", allow_http: false, namespace: "", table: "", mode: "create",
-  format: "", delimiter: "", header: "", encoding: "", nulls: undefined, infer_all: false, types: {}, key: [], partition_by: "", on_error: "fail",
+  format: "", delimiter: "", header: "", encoding: "", nulls: undefined, infer_all: false, only_new: false, types: {}, key: [], partition_by: "", on_error: "fail",
 };
 
-export const FORMATS = ["csv", "json", "parquet", "avro", "xlsx"];
+export const FORMATS = ["csv", "json", "parquet"];
 export const COLUMN_TYPES = ["boolean", "int32", "int64", "float32", "float64", "decimal(18,2)", "string", "date", "timestamp", "timestamptz", "json"];
-export const ENCODINGS = ["utf-8", "gb18030", "gbk", "big5", "shift_jis", "windows-1252", "utf-16le"];
+export const ENCODINGS = ["utf-8", "utf-16", "gb18030", "gbk"];
 export const DELIMITERS = [",", ";", "\t", "|"];
 
 /** A name for a table, from the name of a file or folder. */
@@ -90,6 +92,7 @@ export function requestOf(draft: ImportDraft): ImportRequest {
     ...(draft.format === "" ? {} : { format: draft.format }),
     ...(isText && Object.keys(csv).length > 0 ? { csv } : {}),
     ...(columns.length > 0 ? { columns } : {}),
+    ...(draft.mode === "append" && draft.only_new ? { only_new: true } : {}),
     ...(draft.infer_all ? { infer_rows: 0 } : {}),
     ...(partitions.length > 0 ? { partition_by: partitions } : {}),
     ...(draft.key.length > 0 ? { key: draft.key } : {}),

@@ -14,6 +14,7 @@ import { toast } from "~/components/toasts";
 import { useT } from "~/i18n";
 import { CodeBlock } from "~/ui/CodeBlock";
 import { Panel } from "~/ui/Panel";
+import { Prose } from "~/ui/Prose";
 import { ColumnRows } from "../forms/ColumnRows";
 import { createSql, faultsOf, type TableDraft } from "../forms/draft";
 import classes from "../forms/Forms.module.css";
@@ -39,7 +40,7 @@ export default function TableFormPage() {
   const [tried, setTried] = useState(false);
   const faults = faultsOf(draft, known.map(({ name }) => name));
   const shown = tried ? faults : faults.table === "form.fault.taken" ? { table: faults.table } : {};
-  const fault = (place: string) => (shown[place] ? t(shown[place]) : undefined);
+  const fault = (place: string) => (shown[place] ? <Prose text={t(shown[place])} /> : undefined);
   const set = (more: Partial<TableDraft>) => setDraft({ ...draft, ...more });
   const ok = Object.keys(faults).length === 0;
   const statements = createSql(draft, [...new Set(known.map(({ namespace }) => namespace))]);

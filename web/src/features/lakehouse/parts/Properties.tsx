@@ -12,6 +12,7 @@ import { Facts } from "~/ui/Facts";
 import { Panel } from "~/ui/Panel";
 import type { Alteration } from "../forms/alter";
 import { AlterDialog } from "../forms/AlterDialog";
+import { OWN_PROPERTIES } from "../schema/notes";
 import { DropTable } from "../forms/DropTable";
 
 /** Where it lies, what Iceberg knows of it, and how other engines read it. */
@@ -19,7 +20,7 @@ export function Properties({ table }: { table: TableDetail }) {
   const t = useT();
   const may = useMay();
   const [change, setChange] = useState<Alteration | null>(null);
-  const properties = Object.entries(table.properties).map(([name, value]) => ({
+  const properties = Object.entries(table.properties).filter(([name]) => !OWN_PROPERTIES.includes(name)).map(([name, value]) => ({
     label: name,
     value: (
       <>

@@ -17,6 +17,7 @@ import { AlterDialog } from "../forms/AlterDialog";
 import { ColumnMenu } from "../forms/ColumnMenu";
 import classes from "./Schema.module.css";
 import { SchemaHistory } from "./SchemaHistory";
+import { SourceChanges } from "./SourceChanges";
 import { type ColumnStatistics, statisticsOf, statisticsSql } from "./statistics";
 
 /** Columns now with what the files know of them, how files are partitioned, and how the schema changed. */
@@ -63,6 +64,7 @@ export function Schema({ table }: { table: TableDetail }) {
           empty={<EmptyState title={t("table.not_partitioned")} text={t("table.not_partitioned_hint")} />}
         />
       </Panel>
+      <SourceChanges properties={table.properties} />
       {table.schema_history.length > 1 && <SchemaHistory table={table} />}
       {change && <AlterDialog table={table} change={change} onClose={() => setChange(null)} />}
     </Stack>

@@ -1,10 +1,12 @@
 //! `tarn import`: files of others become tables.
 
+mod args;
+
 use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use tarn_core::{Env, FaultKind};
@@ -12,6 +14,7 @@ use tarn_core::{Env, FaultKind};
 use super::client::{Client, part};
 use super::output::{bytes, items, new_table, print_items, print_json, print_line, text};
 use super::{Failure, Global};
+use args::{RunArgs, request};
 
 /// How often a running import is looked at.
 const POLL: Duration = Duration::from_millis(300);
@@ -50,6 +53,8 @@ enum Command {
         /// Its identifier.
         id: String,
     },
+    /// Compare all rows of files with all rows of a table; nothing is changed
+    Verify(Box<RunArgs>),
     /// Go on with an import that failed or was cancelled
     Resume {
         /// Its identifier.
@@ -57,107 +62,14 @@ enum Command {
     },
 }
 
-/// Options of an import.
-#[derive(Debug, Args)]
-struct RunArgs {
-    /// A file, a folder, or a path with `*`, `?` and `**`; `s3://bucket/folder/` too.
-    path: Option<String>,
-    /// The table: `namespace.table`.
-    #[arg(long, value_name = "TABLE")]
-    into: Option<String>,
-    /// Show what would be done, and do nothing.
-    #[arg(long)]
-    dry_run: bool,
-    /// Add rows to a table that is there.
-    #[arg(long, conflicts_with = "replace")]
-    append: bool,
-    /// Replace all rows of a table that is there.
-    #[arg(long)]
-    replace: bool,
-    /// Format of the files [default: by their ending].
-    #[arg(long, value_enum)]
-    format: Option<Format>,
-    /// Character between fields of CSV [default: found out].
-    #[arg(long, value_name = "CHAR")]
-    delimiter: Option<String>,
-    /// Character around fields of CSV.
-    #[arg(long, value_name = "CHAR")]
-    quote: Option<String>,
-    /// Whether the first line of CSV names the columns [default: found out].
-    #[arg(long, value_name = "BOOL")]
-    header: Option<bool>,
-    /// A text that stands for null, besides an empty field; may be given several times.
-    #[arg(long = "null", value_name = "TEXT")]
-    nulls: Vec<String>,
-    /// Encoding, such as `gb18030` or `utf-16le` [default: found out].
-    #[arg(long, value_name = "NAME")]
-    encoding: Option<String>,
-    /// Type of a column, such as `zip=string` or `price=decimal(18,2)`; may be given several times.
-    #[arg(long = "column", value_name = "NAME=TYPE")]
-    columns: Vec<String>,
-    /// Rows looked at in each file to find types; 0 looks at all rows of all files.
-    #[arg(long, value_name = "ROWS")]
-    infer_rows: Option<u32>,
-    /// Whether folders such as `year=2024` are columns [default: if all files lie in such].
-    #[arg(long, value_name = "BOOL")]
-    hive: Option<bool>,
-    /// How a new table is partitioned, such as `region,day(at)` [default: by the folders].
-    #[arg(long, value_name = "TERMS")]
-    partition_by: Option<String>,
-    /// Key columns of a new table.
-    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
-    key: Vec<String>,
-    /// What becomes of records that are no rows.
-    #[arg(long, value_enum, default_value_t = OnError::Fail)]
-    on_error: OnError,
-    /// More such records than this fail the import.
-    #[arg(long, value_name = "COUNT")]
-    errors_max: Option<u64>,
-    /// Address of an S3-compatible server.
-    #[arg(long, value_name = "URL")]
-    s3_endpoint: Option<String>,
-    /// Region of the bucket.
-    #[arg(long, value_name = "NAME")]
-    s3_region: Option<String>,
-    /// Access key of the bucket [default: the server's].
-    #[arg(long, value_name = "ID")]
-    s3_key: Option<String>,
-    /// Name of the secret that holds the key's secret (`tarn access secret set`).
-    #[arg(long, value_name = "SECRET")]
-    s3_secret: Option<String>,
-    /// Send local files to the server, even if it runs on this project.
-    #[arg(long)]
-    upload: bool,
-    /// Return once it began; `tarn import show` tells how far it is.
-    #[arg(long)]
-    no_wait: bool,
-}
-
-/// A format.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    Csv,
-    Json,
-    Parquet,
-}
-
-/// What becomes of records that are no rows.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum OnError {
-    /// Nothing is imported.
-    Fail,
-    /// They are left out.
-    Skip,
-    /// They are left out and all kept, see `tarn import problems`.
-    Quarantine,
-}
-
 /// `tarn import`.
 pub async fn run(global: &Global, args: Import) -> Result<(), Failure> {
     let client = Client::new(global)?;
     let at = |id: &str, what: &str| format!("/api/v1/imports/{}{what}", part(id));
     match args.command {
+        None if args.run.follow => follow(global, &client, &args.run).await,
         None => import(global, &client, &args.run).await,
+        Some(Command::Verify(run)) => verify(global, &client, &run).await,
         Some(Command::List) => {
             let answer = client.get("/api/v1/imports").await?;
             let columns = [
@@ -194,7 +106,8 @@ pub async fn run(global: &Global, args: Import) -> Result<(), Failure> {
     }
 }
 
-async fn import(global: &Global, client: &Client, args: &RunArgs) -> Result<(), Failure> {
+/// The request of the options, with where the server finds the files.
+async fn named_request(client: &Client, args: &RunArgs) -> Result<Map<String, Value>, Failure> {
     let missing = |what: &str| {
         Failure::invalid(format!("{what} is missing"), "such as `tarn import sales.csv --into shop.sale`")
     };
@@ -202,6 +115,11 @@ async fn import(global: &Global, client: &Client, args: &RunArgs) -> Result<(), 
     let into = args.into.as_deref().ok_or_else(|| missing("--into"))?;
     let mut body = request(args, into)?;
     body.insert("path".into(), json!(place(client, args, path).await?));
+    Ok(body)
+}
+
+async fn import(global: &Global, client: &Client, args: &RunArgs) -> Result<(), Failure> {
+    let mut body = named_request(client, args).await?;
     body.insert("dry_run".into(), json!(args.dry_run));
     let answer = client.post("/api/v1/imports", &Value::Object(body)).await?;
     if args.dry_run {
@@ -216,6 +134,56 @@ async fn import(global: &Global, client: &Client, args: &RunArgs) -> Result<(), 
         return finish(global, &answer);
     }
     wait(global, client, &id).await
+}
+
+/// Takes what is new, again and again.
+async fn follow(global: &Global, client: &Client, args: &RunArgs) -> Result<(), Failure> {
+    let body = named_request(client, args).await?;
+    let clock = Env::system().clock;
+    let mut told = Vec::new();
+    loop {
+        let mut asked = body.clone();
+        asked.insert("mode".into(), json!("append"));
+        asked.insert("only_new".into(), json!(true));
+        asked.insert("dry_run".into(), json!(true));
+        let answer = client.post("/api/v1/imports", &Value::Object(asked.clone())).await;
+        let plan = match answer {
+            Ok(answer) => answer["plan"].clone(),
+            // A folder may still be empty.
+            Err(failure) if failure.kind() == FaultKind::NotFound => json!({ "files": 0 }),
+            Err(failure) => return Err(failure),
+        };
+        for warning in plan["warnings"].as_array().into_iter().flatten() {
+            if !told.contains(warning) {
+                super::output::warn(text(warning));
+                told.push(warning.clone());
+            }
+        }
+        if plan["files"].as_u64().is_some_and(|files| files > 0) {
+            asked.insert("dry_run".into(), json!(false));
+            let begun = client.post("/api/v1/imports", &Value::Object(asked)).await?;
+            wait(global, client, &text(&begun["id"])).await?;
+        }
+        clock.sleep(Duration::from_secs(args.every.max(1))).await;
+    }
+}
+
+async fn verify(global: &Global, client: &Client, args: &RunArgs) -> Result<(), Failure> {
+    let body = named_request(client, args).await?;
+    let report = client.post("/api/v1/imports/compare", &Value::Object(body)).await?;
+    if global.json {
+        print_json(&report);
+    }
+    if report["verified"] == true {
+        if !global.json {
+            print_line(text(&report["detail"]));
+        }
+        return Ok(());
+    }
+    let differ = report["columns"].as_array().into_iter().flatten().filter(|column| column["equal"] == false);
+    let differ: Vec<String> = differ.map(|column| text(&column["name"])).collect();
+    let hint = (!differ.is_empty()).then(|| format!("columns that differ: {}", differ.join(", ")));
+    Err(Failure::new(FaultKind::Conflict, text(&report["detail"]), hint))
 }
 
 /// Where the server finds the files: where they lie if it runs here, else where they were sent.
@@ -244,98 +212,6 @@ async fn place(client: &Client, args: &RunArgs, path: &str) -> Result<String, Fa
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let answer = client.upload(&format!("/api/v1/imports/uploads?name={}", part(&name)), file).await?;
     Ok(text(&answer["path"]))
-}
-
-fn request(args: &RunArgs, into: &str) -> Result<Map<String, Value>, Failure> {
-    let mut body = Map::new();
-    body.insert("into".into(), json!(into));
-    let mode = match (args.append, args.replace) {
-        (true, _) => "append",
-        (_, true) => "replace",
-        _ => "create",
-    };
-    body.insert("mode".into(), json!(mode));
-    let named = |value: &dyn ValueName| json!(value.name());
-    body.insert("on_error".into(), named(&args.on_error));
-    if let Some(format) = &args.format {
-        body.insert("format".into(), named(format));
-    }
-    let mut csv = Map::new();
-    let mut option = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            csv.insert(name.into(), value);
-        }
-    };
-    option("header", args.header.map(|header| json!(header)));
-    option("delimiter", args.delimiter.as_ref().map(|text| json!(text)));
-    option("quote", args.quote.as_ref().map(|text| json!(text)));
-    option("encoding", args.encoding.as_ref().map(|text| json!(text)));
-    let nulls: Vec<&str> = std::iter::once("").chain(args.nulls.iter().map(String::as_str)).collect();
-    option("null", (!args.nulls.is_empty()).then(|| json!(nulls)));
-    if !csv.is_empty() {
-        body.insert("csv".into(), Value::Object(csv));
-    }
-    let column = |text: &String| {
-        let (name, kind) = text.split_once('=').ok_or_else(|| {
-            Failure::invalid(format!("--column {text} names no type"), "such as `--column zip=string`")
-        })?;
-        Ok(json!({ "name": name, "type": kind }))
-    };
-    let columns = args.columns.iter().map(column).collect::<Result<Vec<_>, Failure>>()?;
-    body.insert("columns".into(), json!(columns));
-    let mut put = |name: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            body.insert(name.into(), value);
-        }
-    };
-    put("infer_rows", args.infer_rows.map(|rows| json!(rows)));
-    put("hive", args.hive.map(|hive| json!(hive)));
-    put("partition_by", args.partition_by.as_ref().map(|terms| json!(split_terms(terms))));
-    put("key", (!args.key.is_empty()).then(|| json!(args.key)));
-    put("errors_max", args.errors_max.map(|count| json!(count)));
-    let mut s3 = Map::new();
-    let secret = args.s3_secret.as_ref().map(|name| json!({ "secret": name }));
-    let plain = args.s3_endpoint.as_ref().map(|url| json!(url.starts_with("http://")));
-    for (name, value) in [
-        ("endpoint", args.s3_endpoint.as_ref().map(|url| json!(url))),
-        ("region", args.s3_region.as_ref().map(|name| json!(name))),
-        ("access_key_id", args.s3_key.as_ref().map(|id| json!(id))),
-        ("secret_access_key", secret),
-        ("allow_http", plain),
-    ] {
-        if let Some(value) = value {
-            s3.insert(name.into(), value);
-        }
-    }
-    put("s3", (!s3.is_empty()).then(|| Value::Object(s3)));
-    Ok(body)
-}
-
-/// Terms between commas that stand in no parentheses.
-fn split_terms(terms: &str) -> Vec<String> {
-    let (mut depth, mut parts) = (0_u32, vec![String::new()]);
-    for c in terms.chars() {
-        match c {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        match (c, depth) {
-            (',', 0) => parts.push(String::new()),
-            _ => parts.last_mut().into_iter().for_each(|last| last.push(c)),
-        }
-    }
-    parts.iter().map(|part| part.trim().to_string()).filter(|part| !part.is_empty()).collect()
-}
-
-trait ValueName {
-    fn name(&self) -> String;
-}
-
-impl<T: ValueEnum> ValueName for T {
-    fn name(&self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default()
-    }
 }
 
 async fn wait(global: &Global, client: &Client, id: &str) -> Result<(), Failure> {
@@ -442,14 +318,4 @@ fn print_plan(plan: &Value) {
         print_line(format_args!("warning: {}", text(warning)));
     }
     print_line("nothing was imported; leave --dry-run out to do it");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn terms_are_split_outside_of_parentheses() {
-        assert_eq!(split_terms("region, bucket(16, id),day(at)"), ["region", "bucket(16, id)", "day(at)"]);
-    }
 }

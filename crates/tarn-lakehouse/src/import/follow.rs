@@ -1,0 +1,141 @@
+//! A source that goes on changing until the cut-over: only its new files are taken, and both sides are compared as wholes.
+
+use std::collections::HashMap;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use serde_json::Value;
+use tarn_core::files::FilesPlan;
+use tarn_core::{RequestContext, TableName};
+
+use super::Imports;
+use super::state::{ImportMode, ImportOptions, ImportReport, ImportState, Stored};
+use super::sums::{Summer, Sums, shown};
+use super::table::check_fit;
+use super::verify::{add_file, fill};
+use crate::error::LakehouseError;
+use crate::types::{Conformer, arrow_schema};
+
+impl Imports {
+    /// Imports whose files are in the table of this identifier: done or under way, since the last one that replaced all.
+    async fn of_table(&self, ctx: &RequestContext, table_id: &str) -> Result<Vec<Stored>, LakehouseError> {
+        let counts = |stored: &Stored| {
+            stored.table_id == table_id
+                && (stored.import.state == ImportState::Done || stored.import.state.is_active())
+        };
+        let mut all: Vec<Stored> = self.all(ctx).await?.into_iter().filter(counts).collect();
+        all.sort_by_key(|stored| stored.import.created_ms);
+        let from = all.iter().rposition(|stored| stored.options.mode == ImportMode::Replace).unwrap_or(0);
+        Ok(all.split_off(from))
+    }
+
+    /// Leaves files out that came to the table before; those that changed since are told.
+    pub(super) async fn leave_known(
+        &self,
+        ctx: &RequestContext,
+        table_id: &str,
+        plan: &mut FilesPlan,
+    ) -> Result<(), LakehouseError> {
+        let mut known: HashMap<String, u64> = HashMap::new();
+        for stored in self.of_table(ctx, table_id).await? {
+            for file in self.listed(ctx, &stored.import.id).await? {
+                known.insert(file.location, file.tag);
+            }
+        }
+        let changed = |file: &tarn_core::files::ListedFile| {
+            known.get(&file.location).is_some_and(|tag| *tag != file.tag)
+        };
+        let changed: Vec<String> =
+            plan.files.iter().filter(|file| changed(file)).map(|file| file.location.clone()).collect();
+        if let Some(first) = changed.first() {
+            plan.found.warnings.push(format!(
+                "{} files were changed after they were imported and are left out, such as `{first}`; import them \
+                 with `--replace`, or into another table",
+                changed.len()
+            ));
+        }
+        plan.files.retain(|file| !known.contains_key(&file.location));
+        plan.found.files = plan.files.len() as u64;
+        plan.found.bytes = plan.files.iter().map(|file| file.bytes).sum();
+        Ok(())
+    }
+
+    /// Compares all rows of files with all rows of a table, by counts and by hashes of each column. Nothing is changed.
+    /// Errors: those of a plan; the table is not there; a record that is no row where there must be none.
+    pub async fn compare(
+        &self,
+        ctx: &RequestContext,
+        request: &Value,
+    ) -> Result<ImportReport, LakehouseError> {
+        let mut request = request.clone();
+        if let Some(request) = request.as_object_mut() {
+            request.insert("mode".to_string(), Value::String("append".to_string()));
+            request.insert("only_new".to_string(), Value::Bool(false));
+        }
+        let prepared = Box::pin(self.prepared(ctx, &request)).await?;
+        let (options, table) = (&prepared.options, &prepared.table);
+        let config = self.secrets.resolve(ctx, &prepared.config).await?.into_exposed();
+        let loaded = self.lakehouse.catalog().load_table(ctx, table).await?;
+        let location = loaded.metadata_location.unwrap_or_default();
+        let view = self.lakehouse.loader().load(table, loaded.metadata, &location, None).await?;
+        let name = table.to_string();
+        let arrow = |source| LakehouseError::Arrow { table: name.clone(), source };
+        let schema = arrow_schema(&name, view.metadata.current_schema())?;
+        check_fit(&name, &view.metadata, &prepared.files.schema)?;
+        let Some(mut summer) = Summer::new(&schema).map_err(arrow)? else {
+            let what = format!("table `{name}` has a column whose values cannot be compared");
+            return Err(LakehouseError::Invalid { what });
+        };
+        let (read, problems) =
+            self.sum_files(ctx, (table, options), (&config, &prepared.files), &mut summer).await?;
+        let mut sums = Sums { columns: vec![0; schema.fields().len()], ..Sums::default() };
+        for file in view.files.iter() {
+            add_file(self, (&name, &schema), file, &mut summer, (&mut sums, false)).await?;
+        }
+        let mut report = ImportReport {
+            rows_read: read.rows,
+            problems,
+            snapshot_id: view.snapshot_id.map(|id| id.to_string()),
+            hash_read: shown(read.all),
+            ..ImportReport::default()
+        };
+        if view.equality_deletes.is_empty() {
+            fill(&mut report, &read, &sums, &schema);
+        } else {
+            report.detail = "not compared: another engine deletes rows by value".to_string();
+        }
+        Ok(report)
+    }
+
+    async fn sum_files(
+        &self,
+        ctx: &RequestContext,
+        (table, options): (&TableName, &ImportOptions),
+        (config, plan): (&Value, &FilesPlan),
+        summer: &mut Summer,
+    ) -> Result<(Sums, u64), LakehouseError> {
+        let metadata = self.lakehouse.catalog().load_table(ctx, table).await?.metadata;
+        let arrow = |source| LakehouseError::Arrow { table: table.to_string(), source };
+        let (mut sums, mut problems) = (Sums::default(), 0);
+        for file in &plan.files {
+            let mut reader = self.files.read(ctx, config, file, 0).await?;
+            while let Some(chunk) = reader.next().await? {
+                problems += chunk.problems.len() as u64;
+                if let (Some(first), super::OnError::Fail) = (chunk.problems.first(), options.on_error) {
+                    let what = format!("{}:{}: {}", first.file, first.line, first.reason);
+                    let hint = "leave such records out of the comparison with `on_error`: skip";
+                    return Err(tarn_core::files::FilesFault::invalid(what, hint).into());
+                }
+                let conformer = Conformer::new(&table.to_string(), &metadata, chunk.rows.schema_ref())?;
+                let columns = conformer.columns(&chunk.rows)?;
+                let rows = RecordBatchOptions::new().with_row_count(Some(chunk.rows.num_rows()));
+                // A null in a required column shows as a difference.
+                let target =
+                    conformer.target().fields().iter().map(|f| f.as_ref().clone().with_nullable(true));
+                let target = std::sync::Arc::new(arrow::datatypes::Schema::new(target.collect::<Vec<_>>()));
+                let rows = RecordBatch::try_new_with_options(target, columns, &rows).map_err(arrow)?;
+                summer.add(&mut sums, &rows, false).map_err(arrow)?;
+            }
+        }
+        Ok((sums, problems))
+    }
+}
