@@ -289,7 +289,7 @@ impl Lakehouse {
             false => HashSet::new(),
         };
         let (mut requirements, updates) = altered(&name.to_string(), &table.metadata, changes, &unused)?;
-        requirements.extend(self.check_required(ctx, name, &table, changes).await?);
+        requirements.extend(Box::pin(self.check_required(ctx, name, &table, changes)).await?);
         if !updates.is_empty() {
             self.catalog.commit_table(ctx, name, requirements, updates).await?;
             if let Some(sink) = self.sinks.lock().get(&(ctx.tenant.clone(), name.clone())) {

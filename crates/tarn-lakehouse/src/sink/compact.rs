@@ -249,7 +249,7 @@ impl Compact {
             return Err(JobFault::Before(error));
         }
         let (base, first) = (&self.base, rewritten.files.len());
-        let (files, scattered) = committer.scatter(base, &self.schema, &self.older, first).await?;
+        let (files, scattered) = Box::pin(committer.scatter(base, &self.schema, &self.older, first)).await?;
         rewritten.files.extend(files);
         let removed = self.older.iter().map(|old| &old.file);
         self.report.bytes_rewritten += removed.clone().map(|file| file.file_size_in_bytes()).sum::<u64>();

@@ -204,7 +204,7 @@ impl Flush {
     ) -> Result<Flushed, JobFault> {
         let parts = live_parts(&self.base.name.to_string(), &self.slots)?;
         let rows = self.slots.iter().map(|slot| slot.rows.num_rows()).sum();
-        let (files, places) = committer.spread(&self.base, parts, rows).await?;
+        let (files, places) = Box::pin(committer.spread(&self.base, parts, rows)).await?;
         let written = files.iter().map(|new| new.file.record_count()).sum();
         let truncated = self.truncated;
         let Some(offset) = self.offset else {

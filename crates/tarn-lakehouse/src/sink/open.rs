@@ -227,7 +227,7 @@ impl Sink {
             && open.state.hasher.is_none()
             && takes_rows_away(&self.spec.table.to_string(), &batch.batch)?
         {
-            self.identify_rows(open).await?;
+            Box::pin(self.identify_rows(open)).await?;
         }
         let Some((_, conformer)) = &open.source else { return Ok(()) };
         let applied = open.state.apply(&batch.batch, conformer, self.context.catalog.warehouse()).await?;
@@ -250,14 +250,15 @@ impl Sink {
     /// Lets the table follow the source's columns, as its rule says.
     async fn evolve(&mut self, open: &mut Open, change: &Schema) -> Result<(), LakehouseError> {
         let rule = self.context.config.schema_rule;
-        match self.evolve_by(open, change, rule).await {
+        match Box::pin(self.evolve_by(open, change, rule)).await {
             // What the table cannot take is left out.
             Err(error @ (LakehouseError::Invalid { .. } | LakehouseError::Unmappable { .. }))
                 if rule.policy == SchemaPolicy::Try =>
             {
                 let table = &self.spec.table;
                 tracing::warn!(%table, %error, "the table cannot follow its source; what it cannot take is left out");
-                self.evolve_by(open, change, SchemaRule { policy: SchemaPolicy::Ignore, ..rule }).await
+                let rule = SchemaRule { policy: SchemaPolicy::Ignore, ..rule };
+                Box::pin(self.evolve_by(open, change, rule)).await
             }
             Err(error) => {
                 if matches!(error, LakehouseError::SchemaChange { .. }) {

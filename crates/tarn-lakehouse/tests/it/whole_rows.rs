@@ -111,7 +111,7 @@ async fn a_random_history_of_equal_rows_equals_the_model() {
         world.create_topic(&[]).await;
         world.attach_with(config(&mut rng, partitioned));
         let (mut model, mut offset) = (Model::new(), 0);
-        for _ in 0..150 {
+        for _ in 0..80 {
             let mut changes = Vec::new();
             (0..rng.random_range(1..40)).for_each(|_| step(&mut rng, &mut model, &mut changes));
             world.append(batch_of(&changes, offset)).await;
