@@ -291,7 +291,7 @@ async fn files_that_a_table_does_not_own_are_never_deleted() {
     foreign(&world, RowDelta { add_data, ..RowDelta::default() }).await;
     insert(&world, 10..20).await;
     assert_eq!(contents(&*view(&world).await, &["text"]).await.len(), 12);
-    empty_and_tidy(&world).await;
+    Box::pin(empty_and_tidy(&world)).await;
     let expired = runs(&world, &stock(), Service::Expire).await;
     assert!(expired.iter().any(|run| run.figures.snapshots_removed > 0), "{expired:?}");
     assert_eq!((parquet_in(&outside), parquet_in(&inside)), (1, 1), "somebody else's");
@@ -312,7 +312,7 @@ async fn a_table_without_garbage_collection_keeps_every_file() {
     std::fs::write(own.join("data/data-0c0a.parquet"), "left behind").unwrap();
     let count = || parquet_in(&own.join("data"));
     assert_eq!(count(), 6);
-    empty_and_tidy(&world).await;
+    Box::pin(empty_and_tidy(&world)).await;
     assert_eq!(count(), 7, "all of them, and the new one");
     assert!(view(&world).await.metadata.snapshots().len() >= 7);
     // Dropped with its files, they stay too: somebody said that they are not garbage.

@@ -221,6 +221,7 @@ impl Session {
         guard: &Guard<'_>,
     ) -> Result<Planned, QueryError> {
         let parsed = parse(sql)?;
+        check_allowed(&parsed, options.changes)?;
         let counters = Arc::new(ScanCounters::default());
         let diagnosis = Diagnosis::new(parsed.text.clone(), guard.query_id);
         let statement = match parsed.action.clone() {
@@ -228,19 +229,6 @@ impl Session {
                 self.settings.write().set(&name, value.as_deref(), parsed.text.start())?;
                 let plan = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
                 return Ok(self.told(plan, &counters, &diagnosis));
-            }
-            Action::Write(_) | Action::Upkeep(_) | Action::ExplainWrite { analyze: true, .. }
-                if options.changes != Changes::Allowed =>
-            {
-                let statement = parsed.text.leading_words(1);
-                return Err(match options.changes {
-                    Changes::ReadOnly => QueryError::ReadOnly { statement },
-                    _ => QueryError::InTransaction { statement },
-                });
-            }
-            // What an export writes is no table: a ROLLBACK has nothing to undo.
-            Action::Export(_) if options.changes == Changes::ReadOnly => {
-                return Err(QueryError::ReadOnly { statement: parsed.text.leading_words(1) });
             }
             Action::Write(write) => {
                 let permit = guard.queue().await?;
@@ -364,6 +352,23 @@ impl Session {
             permit: planned.permit,
             command: planned.command,
         }))
+    }
+}
+
+/// Errors: the statement changes something, which its caller did not want or could not undo.
+fn check_allowed(parsed: &Parsed, changes: Changes) -> Result<(), QueryError> {
+    let statement = parsed.text.leading_words(1);
+    match (&parsed.action, changes) {
+        (_, Changes::Allowed) => Ok(()),
+        (Action::Write(_) | Action::Upkeep(_) | Action::ExplainWrite { analyze: true, .. }, changes) => {
+            Err(match changes {
+                Changes::ReadOnly => QueryError::ReadOnly { statement },
+                _ => QueryError::InTransaction { statement },
+            })
+        }
+        // What an export writes is no table: a ROLLBACK has nothing to undo.
+        (Action::Export(_), Changes::ReadOnly) => Err(QueryError::ReadOnly { statement }),
+        _ => Ok(()),
     }
 }
 
