@@ -341,6 +341,78 @@ def test_statements_that_fail_say_why_and_change_nothing(tarn: Tarn):
         assert len(files) == 1, files
 
 
+def test_nested_columns_come_go_and_change(tarn: Tarn):
+    with connect(tarn) as connection:
+        run = connection.execute
+        run("CREATE SCHEMA shop")
+        run("SET search_path TO shop")
+        run("CREATE TABLE person (id bigint PRIMARY KEY, address STRUCT<street TEXT, zip INT>, tags TEXT[], "
+            "scores MAP<TEXT, INT>, homes ARRAY<STRUCT<town TEXT>>, size ROW(w REAL, h REAL), note text)")
+        run("INSERT INTO person VALUES (1, named_struct('street', 'Main', 'zip', 10), ARRAY['a', 'b'], MAP {'x': 1}, "
+            "ARRAY[named_struct('town', 'Ulm')], named_struct('w', 1.5, 'h', 2.5), 'n'), (2, NULL, NULL, NULL, NULL, NULL, NULL)")
+        for change in (
+            "ADD COLUMN address.town TEXT AFTER street",
+            "RENAME COLUMN address.zip TO code",
+            "ALTER COLUMN address.code TYPE BIGINT",
+            "ADD COLUMN homes.element.rooms INT",
+            "ALTER COLUMN size.w TYPE DOUBLE",
+            "DROP COLUMN size.h",
+            "ALTER COLUMN note FIRST",
+            "ALTER COLUMN tags AFTER id",
+            "ADD COLUMN more STRUCT<deep STRUCT<er INT>>",
+            "ADD COLUMN more.deep.est MAP<TEXT, ARRAY<INT>>",
+        ):
+            run(f"ALTER TABLE person {change}")
+        run("INSERT INTO person (id, address, homes) VALUES (3, named_struct('street', 'Side', 'town', 'Köln', 'code', 5000000000), "
+            "ARRAY[named_struct('town', 'Bonn', 'rooms', 3), NULL])")
+        run("UPDATE person SET note = 'changed' WHERE id = 1")
+        expected = [
+            {"note": "changed", "id": 1, "tags": ["a", "b"], "address": {"street": "Main", "town": None, "code": 10},
+             "scores": [("x", 1)], "homes": [{"town": "Ulm", "rooms": None}], "size": {"w": 1.5}, "more": None},
+            {"note": None, "id": 2, "tags": None, "address": None, "scores": None, "homes": None, "size": None, "more": None},
+            {"note": None, "id": 3, "tags": None, "address": {"street": "Side", "town": "Köln", "code": 5_000_000_000}, "scores": None,
+             "homes": [{"town": "Bonn", "rooms": 3}, None], "size": None, "more": None},
+        ]
+        for tidied in (False, True):
+            if tidied:
+                run("OPTIMIZE TABLE person")
+                assert run("SELECT count(*) FROM shop.person.data_files").fetchone() == (1,)
+            for reader, read in readers(tarn).items():
+                found = read("shop.person")
+                assert found.column_names == list(expected[0]), reader
+                found = sorted(found.to_pylist(), key=lambda row: row["id"])
+                for row in found:
+                    row["scores"] = list(row["scores"].items()) if isinstance(row["scores"], dict) else row["scores"]
+                assert found == expected, (reader, tidied)
+        assert run("SELECT address['code'] + 1 FROM person WHERE id = 3").fetchone() == (5_000_000_001,)
+        # NOT NULL only where no row has a null.
+        run("CREATE TABLE item (id bigint PRIMARY KEY, name text)")
+        run("INSERT INTO item VALUES (1, 'a'), (2, NULL)")
+        wrong = {
+            "ALTER TABLE item ALTER COLUMN name SET NOT NULL": "some rows have no value for `name`",
+            "ALTER TABLE item ALTER COLUMN nope SET NOT NULL": "no column `nope`",
+            "ALTER TABLE item ALTER COLUMN name AFTER name": "cannot stand behind itself",
+            "ALTER TABLE item ALTER COLUMN name AFTER nam": "no column `nam`; did you mean `name`?",
+            "ALTER TABLE person ADD COLUMN address.town TEXT": "a column `address.town` already",
+            "ALTER TABLE person ADD COLUMN adress.x TEXT": "no column `adress.x`",
+            "ALTER TABLE person DROP COLUMN size.w": "the only column there",
+            "ALTER TABLE person RENAME COLUMN address.town TO street": "a column `street` already",
+            "ALTER TABLE person ALTER COLUMN address.code TYPE INT": "cannot become",
+            "CREATE TABLE x (a STRUCT<b money>)": "which tables do not have",
+        }
+        for statement, message in wrong.items():
+            with pytest.raises(psycopg.Error) as raised:
+                run(statement)
+            assert message in raised.value.diag.message_primary, f"{statement}: {raised.value}"
+        run("DELETE FROM item WHERE name IS NULL")
+        run("ALTER TABLE item ALTER COLUMN name SET NOT NULL")
+        with pytest.raises(psycopg.Error, match="`name` is never null"):
+            run("INSERT INTO item VALUES (3, NULL)")
+        run("ALTER TABLE item ALTER COLUMN name DROP NOT NULL")
+        run("INSERT INTO item VALUES (3, NULL)")
+        assert run("SELECT * FROM item ORDER BY id").fetchall() == [(1, "a"), (3, None)]
+
+
 def test_statements_at_the_same_time_lose_nothing(tarn: Tarn):
     """Several connections, and another engine that commits between their statements."""
     with connect(tarn) as connection:

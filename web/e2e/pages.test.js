@@ -57,6 +57,32 @@ async function plan(page) {
   await page.locator("pre", { hasText: /Scan|Exec/ }).waitFor();
 }
 
+/** Wrong on purpose: a column without a name. */
+async function draftTable(page) {
+  await page.getByLabel("Namespace").fill("crm");
+  await page.getByRole("button", { name: "Add a column" }).click();
+  await page.getByRole("button", { name: "Add a partition field" }).click();
+  await page.getByRole("button", { name: "Set a property" }).click();
+  await page.getByRole("button", { name: "Create a table" }).click();
+  await page.getByText("Correct what is marked.").waitFor();
+}
+
+async function importPlan(page) {
+  await page.getByText("Path", { exact: true }).click();
+  await page.getByLabel("Path of the files").fill("data/sales/*.csv.gz");
+  await page.getByLabel("Namespace").fill("shop");
+  await page.getByRole("textbox", { name: "Table" }).fill("item");
+  await page.getByLabel("How", { exact: true }).selectOption("replace");
+  await page.getByRole("button", { name: "Look at the files" }).click();
+  await page.getByRole("button", { name: "Import", exact: true }).waitFor();
+}
+async function importDone(page) {
+  await importPlan(page);
+  await page.getByLabel("Rows that cannot be read").selectOption("quarantine");
+  await page.getByRole("button", { name: "Import", exact: true }).click();
+  await page.getByText("The table holds what the files hold").waitFor();
+}
+
 /** Opens the newest snapshot and compares it with the oldest. */
 async function compareEnds(page) {
   const boxes = page.getByRole("checkbox", { name: /^Compare snapshot/ });
@@ -89,6 +115,10 @@ const PAGES = [
   ["table-snapshots", "/tables/nyc/flights?tab=snapshots"],
   ["table-item-snapshots", "/tables/shop/item?tab=snapshots", { mock: true, act: compareEnds }],
   ["table-schema", "/tables/nyc/flights?tab=schema"],
+  ["table-new", "/tables/new", { act: draftTable }],
+  ["import", "/tables/import", { mock: true, act: (page) => page.getByRole("button", { name: "Look at the files" }).click() }],
+  ["import-plan", "/tables/import", { mock: true, act: importPlan }],
+  ["import-done", "/tables/import", { mock: true, act: importDone }],
   ["table-item-schema", "/tables/shop/item?tab=schema&open=1", { mock: true, act: (page) => page.getByRole("columnheader", { name: "Smallest" }).waitFor() }],
   ["table-files", "/tables/nyc/flights?tab=files"],
   ["table-item-files", "/tables/shop/item?tab=files&colour=small", { mock: true, act: (page) => page.locator("main canvas").waitFor() }],

@@ -177,6 +177,133 @@ test("services say what they cost and saved, are switched off for a table, and a
     await page.getByRole("alert").waitFor({ state: "hidden" });
   }));
 
+test("a table is made by a form that marks what is wrong and shows its statement", { skip: !isMock }, () =>
+  on("/tables/new", {}, async (page) => {
+    const create = page.getByRole("button", { name: "Create a table" });
+    await create.click();
+    await page.getByText("Name the namespace").waitFor();
+    assert.equal(await page.evaluate(() => document.activeElement.getAttribute("placeholder")), "shop");
+    await page.getByRole("textbox", { name: "Namespace" }).or(page.getByRole("combobox", { name: "Namespace" })).fill("crm");
+    await page.getByRole("textbox", { name: "Table" }).fill("customer");
+    await page.getByRole("button", { name: "Add a column" }).click();
+    await page.getByLabel("Name of column 2").fill("Name");
+    await page.getByLabel("Type of column 2").fill("BLURB");
+    await page.getByRole("button", { name: "Add a column" }).click();
+    await page.getByLabel("Name of column 3").fill("since");
+    await page.getByLabel("Type of column 3").fill("TIMESTAMPTZ");
+    await page.getByRole("button", { name: "Add a partition field" }).click();
+    await page.getByText("2026-01-31 12:34:56").waitFor();
+    await page.getByLabel("Transform of partition field 1").selectOption("day");
+    await page.getByText("PARTITIONED BY (day(since))").waitFor();
+    assert.deepEqual(await axeFaults(page), []);
+    await create.click();
+    await page.getByRole("alert").getByText("BLURB").waitFor();
+    await page.getByLabel("Type of column 2").fill("TEXT");
+    await page.getByText('"Name" TEXT').waitFor();
+    await create.click();
+    await page.getByRole("heading", { level: 1, name: "crm.customer" }).waitFor();
+  }, /status of 400/));
+
+test("columns are added, renamed, widened and dropped by forms; a refusal is said in the form", { skip: !isMock }, () =>
+  on("/tables/shop/item?tab=schema", {}, async (page) => {
+    const columns = page.getByRole("table", { name: "Schema" });
+    await page.getByRole("button", { name: "Add a column" }).click();
+    let dialog = page.getByRole("dialog");
+    await dialog.getByRole("button", { name: "Run" }).click();
+    await dialog.getByText("Fill this in.").waitFor();
+    await dialog.getByLabel("Name").fill("colour");
+    await dialog.getByLabel("Type").fill("TEXT");
+    await dialog.getByLabel("Place").selectOption("title");
+    await dialog.getByText("ADD COLUMN colour TEXT AFTER title").waitFor();
+    assert.deepEqual(await axeFaults(page), []);
+    await dialog.getByRole("button", { name: "Run" }).click();
+    await columns.getByText("colour", { exact: true }).waitFor();
+    await page.getByRole("button", { name: "Change column colour" }).click();
+    await page.getByRole("menuitem", { name: "Rename" }).click();
+    dialog = page.getByRole("dialog", { name: "Rename column colour" });
+    await dialog.getByLabel("Name").fill("id");
+    await dialog.getByRole("button", { name: "Run" }).click();
+    await dialog.getByText("There is one of this name already.").waitFor();
+    await dialog.getByLabel("Name").fill("shade");
+    await dialog.getByRole("button", { name: "Run" }).click();
+    await columns.getByText("shade", { exact: true }).waitFor();
+    await page.getByRole("button", { name: "Change column price" }).click();
+    await page.getByRole("menuitem", { name: "Widen the type" }).click();
+    await page.getByRole("dialog").getByLabel("New type").selectOption("DECIMAL(28, 2)");
+    await page.getByRole("dialog").getByRole("button", { name: "Run" }).click();
+    await columns.getByText("decimal(28, 2)").waitFor();
+    await page.getByRole("button", { name: "Change column region" }).click();
+    await page.getByRole("menuitem", { name: "Drop" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Run" }).click();
+    await page.getByRole("dialog").getByRole("alert").getByText("decides the partition").waitFor();
+  }, /status of 400/));
+
+test("a table is dropped once its name was typed; one that a topic feeds is not", { skip: !isMock }, () =>
+  on("/tables/nyc/flights?tab=properties", {}, async (page) => {
+    await page.getByText("A topic feeds this table, so it cannot be dropped").waitFor();
+    await page.getByRole("button", { name: "Drop the table", disabled: true }).waitFor();
+    await page.goto(`${browser.url}/tables/new`);
+    await page.getByLabel("Namespace").fill("shop");
+    await page.getByRole("textbox", { name: "Table" }).fill("gone");
+    await page.getByRole("button", { name: "Create a table" }).click();
+    await page.getByRole("heading", { level: 1, name: "shop.gone" }).waitFor();
+    await page.getByRole("tab", { name: "Properties" }).click();
+    await page.getByRole("button", { name: "Drop the table" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByRole("button", { name: "Drop the table", disabled: true }).waitFor();
+    await dialog.getByRole("checkbox", { name: "Delete the files, too" }).check();
+    await dialog.getByText("DROP TABLE shop.gone PURGE").waitFor();
+    await dialog.getByLabel("Type shop.gone to confirm").fill("shop.gone");
+    await dialog.getByRole("button", { name: "Drop the table" }).click();
+    await page.getByRole("heading", { level: 1, name: "Tables" }).waitFor();
+    assert.equal(await page.getByRole("link", { name: "shop.gone" }).count(), 0);
+  }, /404/));
+
+test("files are imported: what is missing is marked, types are changed, the run is followed and verified", { skip: !isMock }, () =>
+  on("/tables/import", {}, async (page) => {
+    const look = page.getByRole("button", { name: "Look at the files" });
+    await look.click();
+    await page.getByText("Choose a file.").waitFor();
+    await page.locator("input[type=file]").setInputFiles({ name: "Sales 2026.csv", mimeType: "text/csv", buffer: Buffer.from("id,zip\n1,04109\n") });
+    await page.getByText("Sales 2026.csv").waitFor();
+    assert.equal(await page.getByRole("textbox", { name: "Table" }).inputValue(), "sales_2026");
+    await page.getByLabel("Namespace").fill("shop");
+    await look.click();
+    const columns = page.getByRole("table", { name: "Columns" });
+    await columns.getByText("starts with 0").waitFor();
+    await columns.getByLabel("Type of zip").selectOption("int32");
+    await columns.getByText("chosen; found was string").waitFor();
+    await columns.getByLabel("id is in the key").check();
+    await page.getByLabel("Rows that cannot be read").selectOption("quarantine");
+    assert.deepEqual(await axeFaults(page), []);
+    const sent = page.waitForRequest((request) => request.method() === "POST" && /\/imports$/.test(request.url()));
+    await page.getByRole("button", { name: "Import", exact: true }).click();
+    assert.deepEqual((await sent).postDataJSON(), { path: "upload://0f3a/Sales 2026.csv", into: "shop.sales_2026", mode: "create", columns: [{ name: "zip", type: "int32" }], key: ["id"], on_error: "quarantine" });
+    await page.waitForURL(/id=imp-/);
+    await page.getByText("The table holds what the files hold").waitFor();
+    await page.getByRole("table", { name: "Problems" }).getByText("b.csv:17").waitFor();
+    await page.reload();
+    await page.getByText("The table holds what the files hold").waitFor();
+  }));
+
+test("an import that fails says why and goes on when told to; wrong paths are said where they are entered", { skip: !isMock }, () =>
+  on("/tables/import?into=shop.item", {}, async (page) => {
+    assert.equal(await page.getByLabel("How", { exact: true }).inputValue(), "append");
+    await page.getByText("S3", { exact: true }).click();
+    await page.getByLabel("Address").fill("bucket/x");
+    await page.getByRole("button", { name: "Look at the files" }).click();
+    await page.getByText("Write it as").waitFor();
+    await page.getByLabel("Address").fill("s3://nowhere/");
+    await page.getByRole("button", { name: "Look at the files" }).click();
+    await page.getByRole("alert").getByText("no file at").waitFor();
+    await page.getByLabel("Address").fill("s3://broken/");
+    await page.getByRole("button", { name: "Look at the files" }).click();
+    await page.getByRole("button", { name: "Import", exact: true }).click();
+    await page.getByRole("alert").getByText("is not of type int64").waitFor();
+    await page.getByRole("button", { name: "Go on" }).click();
+    await page.getByText("The table holds what the files hold").waitFor();
+  }, /404/));
+
 // The last about snapshots, since the table is another one afterwards.
 test("going back says what will be lost, and marks what was left behind", { skip: !isMock }, () =>
   on("/tables/shop/item?tab=snapshots", {}, async (page) => {

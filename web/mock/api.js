@@ -1,5 +1,6 @@
 // The routes of the mock's API: `[method, pattern, handler]`; the first that fits answers.
 import { lakeAnswer } from "./lake.js";
+import { importOf, planOf, problemsOf, startImport } from "./imports.js";
 import { analyze, runsOf, servicesOf } from "./services.js";
 import { sourceTypes } from "./source-types.js";
 import * as resources from "./resources.js";
@@ -77,6 +78,12 @@ function preview(state, table, search) {
   return { ...result, rows: result.rows.map((row, index) => ([at % 10, (at + 3) % 10].includes(index) ? [...row.slice(0, -1), at % 500] : row)) };
 }
 
+function importNamed(state, id) {
+  const found = state.imports.find((one) => one.id === id);
+  if (!found) throw missing("import", id);
+  return found;
+}
+
 function check(body) {
   if (body.type !== "postgres_cdc") return { ok: true, steps: [{ name: "Read the configuration", ok: true, detail: body.type }], tables: [] };
   const host = /@([^/]+)/.exec(body.config?.url ?? "")?.[1] ?? "?";
@@ -128,6 +135,15 @@ export const routes = [
     audit(state, "table.flush", `table/${namespace}.${table}`);
     return views.tableDetail(state, found);
   }],
+  ["POST", "/imports/uploads", ({ search }) => ({ path: `upload://0f3a/${search.get("name")}`, bytes: 41_152 })],
+  ["GET", "/imports", ({ state }) => items(state.imports)],
+  ["POST", "/imports", ({ state, body, principal }) => {
+    if (/nowhere/.test(body.path)) throw new Refusal(404, "not_found", `no file at \`${body.path}\``, { hint: "Paths are those of the server; look below the project's folder." });
+    return body.dry_run ? { plan: planOf(state, body) } : startImport(state, body, principal);
+  }],
+  ["GET", "/imports/:id", ({ state, id }) => importOf(importNamed(state, id))],
+  ["GET", "/imports/:id/problems", ({ state, id }) => items(problemsOf(importNamed(state, id)))],
+  ["POST", "/imports/:id/:verb", ({ state, id, verb }) => Object.assign(importNamed(state, id), verb === "cancel" ? { state: "cancelled", ended_ms: Date.now() } : { state: "running", error: null, fails: false })],
   ["POST", "/query", ({ state, body, principal }) => (/slowly/.test(body.sql ?? "") ? slowQuery(state, body) : query(state, body, principal))],
   ["GET", "/query", ({ state }) => items(state.queries)],
   ["GET", "/query/completion", ({ state }) => (state.tables.size > 0 ? completion : { ...completion, tables: [] })],

@@ -51,6 +51,53 @@ export function addItem(state) {
   });
 }
 
+const FROM_SQL = { bigint: "long", int: "int", text: "string", real: "float", double: "double", timestamptz: "timestamptz", timestamp: "timestamp", boolean: "boolean", date: "date" };
+const typeOf = (text) => FROM_SQL[text.toLowerCase()] ?? text.toLowerCase();
+
+/** Makes an empty table of a statement as the console writes it: one column a line. */
+function create(state, sql) {
+  const [, name] = /^create table\s+(\S+)/i.exec(sql);
+  const [namespace, table] = unquoted(name).split(".");
+  if (state.tables.has(`${namespace}.${table}`)) throw new SqlError(`table \`${namespace}.${table}\` exists already`, null, null);
+  const fields = [...sql.matchAll(/^  ("[^"]+"|\w+) (.+?)( NOT NULL)?( PRIMARY KEY)?,?$/gm)].map(([, column, type, required, key], index) => ({ id: index + 1, name: unquoted(column), type: typeOf(type), required: Boolean(required ?? key), key: Boolean(key), doc: null }));
+  if (fields.some((field) => field.type === "blurb")) throw new SqlError("type `BLURB` is not known", "Use one of BOOLEAN, INT, BIGINT, TEXT.", null);
+  state.tables.set(`${namespace}.${table}`, { namespace, table, rows: 0, files: 0, delete_files: 0, bytes: 0, snapshots: [], source: null, topic: null, key: fields.filter((field) => field.key).map((field) => field.name), hot_rows: null, committed_offset: null, committed_ms: 0, fields, sample: [], partition_spec: [], schema_history: [{ schema_id: 0, fields }], properties: {} });
+  return done("CREATE TABLE");
+}
+
+/** Changes that the forms of the console ask for. */
+function alter(state, name, action) {
+  const table = find(state, name);
+  const column = (text) => table.fields.find((field) => field.name === unquoted(text));
+  const before = table.fields;
+  let match = /^add column (\S+) (.+?)( first| after (\S+))?$/i.exec(action);
+  if (match) {
+    const added = { id: Math.max(...before.map(({ id }) => id)) + 1, name: unquoted(match[1]), type: typeOf(match[2]), required: false, key: false, doc: null };
+    const place = match[4] ? before.indexOf(column(match[4])) + 1 : match[3] ? 0 : before.length;
+    table.fields = before.toSpliced(place, 0, added);
+    table.sample = table.sample.map((row) => row.toSpliced(place, 0, null));
+  }
+  match = /^rename column (\S+) to (\S+)$/i.exec(action);
+  if (match) table.fields = before.map((field) => (field === column(match[1]) ? { ...field, name: unquoted(match[2]) } : field));
+  match = /^drop column (\S+)$/i.exec(action);
+  if (match) {
+    if (unquoted(match[1]) === "region") throw new SqlError("column `region` decides the partition of its rows", "`ALTER TABLE shop.item DROP PARTITION FIELD region` first.", null);
+    const place = before.indexOf(column(match[1]));
+    table.fields = before.toSpliced(place, 1);
+    table.sample = table.sample.map((row) => row.toSpliced(place, 1));
+  }
+  match = /^alter column (\S+) type (.+)$/i.exec(action);
+  if (match) table.fields = before.map((field) => (field === column(match[1]) ? { ...field, type: typeOf(match[2]) } : field));
+  match = /^rename to (\S+)$/i.exec(action);
+  if (match) {
+    state.tables.delete(name);
+    table.table = unquoted(match[1]);
+    state.tables.set(`${table.namespace}.${table.table}`, table);
+  }
+  if (table.fields !== before) table.schema_history = [...table.schema_history, { schema_id: table.schema_history.length, at: iso(Date.now()), fields: table.fields }];
+  return done("ALTER TABLE");
+}
+
 const unquoted = (text) => text.replaceAll('"', "");
 
 function find(state, name) {
@@ -117,6 +164,15 @@ export function lakeAnswer(state, sql, { read_only: readOnly } = {}) {
     const table = find(state, unquoted(altered[1]));
     table.properties = { ...table.properties, ...Object.fromEntries([...altered[2].matchAll(/'((?:[^']|'')*)'\s*=\s*'((?:[^']|'')*)'/g)].map(([, name, value]) => [name.replaceAll("''", "'"), value.replaceAll("''", "'")])) };
     return done("ALTER TABLE");
+  }
+  if (/^create schema\b/i.test(words)) return done("CREATE SCHEMA");
+  if (/^create table\s+\S+\s*\(/i.test(words) && !readOnly) return create(state, words);
+  const [, changedName, action] = /^alter table (\S+) (.*)$/is.exec(words) ?? [];
+  if (changedName) return alter(state, unquoted(changedName), action);
+  const [, droppedName] = /^drop table (\S+)/i.exec(words) ?? [];
+  if (droppedName && state.tables.has(unquoted(droppedName))) {
+    state.tables.delete(unquoted(droppedName));
+    return done("DROP TABLE");
   }
   if (/^optimize\b/i.test(words)) return done("OPTIMIZE");
   const [, changed] = /\btable_changes\('([^']+)'/i.exec(words) ?? [];

@@ -40,6 +40,7 @@ export function newState(world = "demo") {
     sources: new Map(),
     tables: new Map(),
     queries: [],
+    imports: [],
     resources: [],
     revisions: [],
     listeners: new Set(),

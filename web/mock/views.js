@@ -95,7 +95,7 @@ export function tableDetail(state, table) {
     partition_spec: table.partition_spec ?? (table.table === "flights" ? [{ name: "scheduled_departure_month", transform: "month", source: "scheduled_departure" }] : []),
     location: `file:///srv/tarn/data/warehouse/${table.namespace}/${table.table}`,
     format_version: 2,
-    properties: table.properties ?? { "write.format.default": "parquet", "write.parquet.compression-codec": "zstd", "tarn.freshness": "1m" },
+    properties: table.properties ?? { "write.format.default": "parquet", "write.parquet.compression-codec": "zstd", "tarn.freshness": "1m", "tarn.schema.changes": JSON.stringify([{ at_ms: state.started_ms, change: "column `air_time` was added (integer)", outcome: "added here" }]) },
     snapshot_list: table.snapshots,
     schema_history: table.schema_history ?? [{ schema_id: 0, at: iso(state.started_ms), fields: schema.slice(0, -1) }, { schema_id: 1, at: iso(state.started_ms + 60_000), fields: schema }],
     topic: table.topic,

@@ -1,7 +1,9 @@
 //! Changes of a table's columns by a person: what the Iceberg specification ("Schema Evolution") allows without rewriting
 //! files. Columns keep their field ids, so files written before stay readable.
 
+mod nested;
 mod partitioning;
+mod required;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -11,12 +13,17 @@ use iceberg::spec::{NestedField, Schema, TableMetadata, UnboundPartitionField};
 use iceberg::{TableRequirement, TableUpdate};
 
 use crate::error::LakehouseError;
+use crate::service::policy::wrong_property;
+use crate::sort::{OrderColumn, sort_order};
 use crate::types::{KEY_PROPERTY, key_of, new_field, widened};
 
+use nested::{ids_of, neighbour, within};
+use partitioning::field_at;
 pub use partitioning::{PartitionChange, PartitionTerm, partition_terms};
 pub(crate) use partitioning::{new_spec, unused as unused_specs};
 
-/// One change of a table.
+/// One change of a table. Columns within structs, lists and maps are named by their paths, such as `address.zip`,
+/// `points.element.x` or `scores.value.n`.
 #[derive(Clone, Debug)]
 pub enum TableAlteration {
     /// A column comes, null in the rows that are there.
@@ -47,11 +54,25 @@ pub enum TableAlteration {
         /// The column with its new Arrow type.
         field: Field,
     },
+    /// A column is never null from now on; no row may have a null there.
+    SetNotNull {
+        /// Its name.
+        name: String,
+    },
+    /// A column takes another place among its neighbours.
+    MoveColumn {
+        /// Its name.
+        name: String,
+        /// Behind this column, or first for an empty name.
+        after: String,
+    },
     /// A column may be null from now on.
     DropNotNull {
         /// Its name.
         name: String,
     },
+    /// Rows come in this order in files from now on; none without columns.
+    SetOrder(Vec<OrderColumn>),
     /// Rows that come from now on are partitioned otherwise.
     Partition(PartitionChange),
     /// What a column means is written down, or no longer.
@@ -120,12 +141,25 @@ impl Alter<'_> {
     }
 
     fn find(&self, name: &str) -> Result<usize, LakehouseError> {
-        let found = self.fields.iter().position(|field| field.name == name);
-        found.ok_or_else(|| {
-            let near = tarn_core::nearest(name, self.fields.iter().map(|field| field.name.as_str()));
-            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            self.refuse(format!("it has no column `{name}`{near}"))
-        })
+        self.fields.iter().position(|field| field.name == name).ok_or_else(|| self.unknown(name))
+    }
+
+    fn unknown(&self, name: &str) -> LakehouseError {
+        let near = tarn_core::nearest(name, self.fields.iter().map(|field| field.name.as_str()));
+        let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        self.refuse(format!("it has no column `{name}`{near}"))
+    }
+
+    /// Edits the fields among which a path ends. Errors: it leads nowhere; what the edit says.
+    fn edit<R>(
+        &mut self,
+        path: &str,
+        edit: &mut dyn FnMut(&mut Vec<NestedField>, &str) -> Result<R, String>,
+    ) -> Result<R, LakehouseError> {
+        match within(&mut self.fields, path, edit) {
+            None => Err(self.unknown(path)),
+            Some(done) => done.map_err(|what| self.refuse(what)),
+        }
     }
 
     fn apply(&mut self, change: &TableAlteration) -> Result<(), LakehouseError> {
@@ -136,15 +170,29 @@ impl Alter<'_> {
             TableAlteration::DropColumn { name, if_exists } => self.drop_column(name, *if_exists),
             TableAlteration::RenameColumn { from, to } => self.rename(from, to),
             TableAlteration::WidenColumn { field } => self.widen(field),
-            TableAlteration::DropNotNull { name } => {
+            TableAlteration::SetNotNull { name } => {
                 let at = self.find(name)?;
+                self.is_changed |= !self.fields[at].required;
+                self.fields[at].required = true;
+                Ok(())
+            }
+            TableAlteration::MoveColumn { name, after } => self.move_column(name, after),
+            TableAlteration::DropNotNull { name } => {
                 if self.key.contains(name) {
                     return Err(
                         self.refuse(format!("column `{name}` is part of the key, which is never null"))
                     );
                 }
-                self.is_changed |= self.fields[at].required;
-                self.fields[at].required = false;
+                self.is_changed |= self.edit(name, &mut |fields, own| {
+                    let at = place_of(fields, own, name)?;
+                    Ok(std::mem::replace(&mut fields[at].required, false))
+                })?;
+                Ok(())
+            }
+            TableAlteration::SetOrder(columns) => {
+                let order = sort_order(self.table, self.metadata.current_schema(), columns)?;
+                self.updates.push(TableUpdate::AddSortOrder { sort_order: order });
+                self.updates.push(TableUpdate::SetDefaultSortOrder { sort_order_id: -1 });
                 Ok(())
             }
             TableAlteration::Partition(change) => self.repartition(change),
@@ -156,6 +204,10 @@ impl Alter<'_> {
                 Ok(())
             }
             TableAlteration::SetProperties(updates) => {
+                let wrong = updates.iter().find_map(|(name, value)| wrong_property(name, value));
+                if let Some(wrong) = wrong {
+                    return Err(self.refuse(wrong));
+                }
                 self.updates.push(TableUpdate::SetProperties { updates: updates.clone() });
                 Ok(())
             }
@@ -167,66 +219,97 @@ impl Alter<'_> {
     }
 
     fn add(&mut self, field: &Field, if_not_exists: bool, after: Option<&str>) -> Result<(), LakehouseError> {
-        let name = field.name();
-        if self.fields.iter().any(|known| known.name == *name) {
-            if if_not_exists {
-                return Ok(());
-            }
-            return Err(self.refuse(format!("it has a column `{name}` already")));
+        let path = field.name().clone();
+        let exists = format!("it has a column `{path}` already");
+        let is_there = |fields: &[NestedField], own: &str| fields.iter().any(|known| known.name == own);
+        if self.edit(&path, &mut |fields, own| Ok(is_there(fields, own)))? {
+            return if if_not_exists { Ok(()) } else { Err(self.refuse(exists)) };
         }
         if !field.is_nullable() {
             return Err(self.refuse(format!(
-                "the rows that are there have no value for `{name}`; add it without NOT NULL"
+                "the rows that are there have no value for `{path}`; add it without NOT NULL"
             )));
         }
-        let at = match after {
-            None => self.fields.len(),
-            Some("") => 0,
-            Some(before) => self.find(before)? + 1,
-        };
-        let added = new_field(self.table, field, &mut self.last_id)?;
-        self.fields.insert(at, added);
+        let mut last_id = self.last_id;
+        let made = new_field(self.table, field, &mut last_id)?;
+        self.edit(&path, &mut |fields, own| {
+            let at = match after {
+                None => fields.len(),
+                Some("") => 0,
+                Some(before) => place_of(fields, neighbour(&path, before), before)? + 1,
+            };
+            fields.insert(at, NestedField { name: own.to_string(), ..made.clone() });
+            Ok(())
+        })?;
+        self.last_id = last_id;
         self.is_changed = true;
         Ok(())
     }
 
-    fn drop_column(&mut self, name: &str, if_exists: bool) -> Result<(), LakehouseError> {
-        let at = match self.find(name) {
-            Ok(at) => at,
-            Err(_) if if_exists => return Ok(()),
+    fn drop_column(&mut self, path: &str, if_exists: bool) -> Result<(), LakehouseError> {
+        let ids = match self.edit(path, &mut |fields, own| {
+            let at = place_of(fields, own, path)?;
+            let is_only = fields.len() == 1;
+            if is_only { Err(format!("`{path}` is the only column there")) } else { Ok(ids_of(&fields[at])) }
+        }) {
+            Ok(ids) => ids,
+            Err(_) if if_exists && field_at(&self.fields, path).is_none() => return Ok(()),
             Err(error) => return Err(error),
         };
-        if self.key.iter().any(|key| key == name) {
-            return Err(self.refuse(format!("column `{name}` is part of its key")));
+        if self.key.iter().any(|key| key == path) {
+            return Err(self.refuse(format!("column `{path}` is part of its key")));
         }
-        let id = self.fields[at].id;
-        if let Some(field) = self.partition.iter().find(|field| field.source_id == id) {
+        if let Some(field) = self.partition.iter().find(|field| ids.contains(&field.source_id)) {
             let field = field.name.clone();
             return Err(self.refuse(format!(
-                "column `{name}` decides the partition of its rows; `ALTER TABLE ... DROP PARTITION FIELD {field}` first"
+                "column `{path}` decides the partition of its rows; `ALTER TABLE ... DROP PARTITION FIELD {field}` first"
             )));
         }
-        self.release_column(name, id)?;
-        if self.metadata.default_sort_order().fields.iter().any(|field| field.source_id == id) {
-            return Err(self.refuse(format!("its rows are sorted by column `{name}`")));
+        for id in &ids {
+            self.release_column(path, *id)?;
         }
-        if self.fields.len() == 1 {
-            return Err(self.refuse(format!("`{name}` is its only column")));
+        if self.metadata.default_sort_order().fields.iter().any(|field| ids.contains(&field.source_id)) {
+            return Err(self.refuse(format!("its rows are sorted by column `{path}`")));
         }
-        self.fields.remove(at);
+        self.edit(path, &mut |fields, own| {
+            fields.retain(|field| field.name != own);
+            Ok(())
+        })?;
         self.is_changed = true;
+        Ok(())
+    }
+
+    fn move_column(&mut self, path: &str, after: &str) -> Result<(), LakehouseError> {
+        let is_moved = self.edit(path, &mut |fields, own| {
+            let from = place_of(fields, own, path)?;
+            if !after.is_empty() && neighbour(path, after) == own {
+                return Err(format!("`{path}` cannot stand behind itself"));
+            }
+            let field = fields.remove(from);
+            let to = match after {
+                "" => 0,
+                before => place_of(fields, neighbour(path, before), before)? + 1,
+            };
+            fields.insert(to, field);
+            Ok(from != to)
+        })?;
+        self.is_changed |= is_moved;
         Ok(())
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), LakehouseError> {
-        let at = self.find(from)?;
-        if from != to && self.fields.iter().any(|field| field.name == to) {
-            return Err(self.refuse(format!("it has a column `{to}` already")));
-        }
-        self.fields[at].name = to.to_string();
-        self.is_changed |= from != to;
+        let new_name = neighbour(from, to).to_string();
+        let is_renamed = self.edit(from, &mut |fields, own| {
+            let at = place_of(fields, own, from)?;
+            if own != new_name && fields.iter().any(|field| field.name == new_name) {
+                return Err(format!("it has a column `{new_name}` already"));
+            }
+            fields[at].name.clone_from(&new_name);
+            Ok(own != new_name)
+        })?;
+        self.is_changed |= is_renamed;
         if let Some(key) = self.key.iter_mut().find(|key| *key == from) {
-            *key = to.to_string();
+            key.clone_from(&new_name);
             if self.metadata.properties().contains_key(KEY_PROPERTY) {
                 let text = serde_json::json!(self.key).to_string();
                 let updates = HashMap::from([(KEY_PROPERTY.to_string(), text)]);
@@ -237,21 +320,24 @@ impl Alter<'_> {
     }
 
     fn widen(&mut self, field: &Field) -> Result<(), LakehouseError> {
-        let at = self.find(field.name())?;
-        let wanted = new_field(self.table, field, &mut 0)?.field_type;
-        let known = &self.fields[at].field_type;
-        if *known == wanted {
-            return Ok(());
-        }
-        let Some(wider) = widened(known, &wanted) else {
-            return Err(self.refuse(format!(
-                "column `{}` is {known}, which cannot become {wanted}; possible are int to long, float to double, and \
-                 decimals of more digits",
-                field.name()
-            )));
-        };
-        *self.fields[at].field_type = wider;
-        self.is_changed = true;
+        let wanted = *new_field(self.table, field, &mut 0)?.field_type;
+        let path = field.name();
+        let is_wider = self.edit(path, &mut |fields, own| {
+            let at = place_of(fields, own, path)?;
+            let known = fields[at].field_type.as_ref();
+            if *known == wanted {
+                return Ok(false);
+            }
+            let wider = widened(known, &wanted).ok_or_else(|| {
+                format!(
+                    "column `{path}` is {known}, which cannot become {wanted}; possible are int to long, float to double, \
+                     and decimals of more digits"
+                )
+            })?;
+            *fields[at].field_type = wider;
+            Ok(true)
+        })?;
+        self.is_changed |= is_wider;
         Ok(())
     }
 
@@ -285,6 +371,15 @@ impl Alter<'_> {
             .build()
             .map_err(|error| LakehouseError::Invalid { what: error.message().to_string() })
     }
+}
+
+/// The place of a field among its neighbours. `path`: how it was named. Errors: there is none.
+fn place_of(fields: &[NestedField], name: &str, path: &str) -> Result<usize, String> {
+    fields.iter().position(|field| field.name == name).ok_or_else(|| {
+        let near = tarn_core::nearest(name, fields.iter().map(|field| field.name.as_str()));
+        let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        format!("it has no column `{path}`{near}")
+    })
 }
 
 /// The columns of a new table as a statement names them: those of `columns`, required where they are not nullable, and

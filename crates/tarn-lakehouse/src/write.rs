@@ -3,7 +3,7 @@
 //! It works on the newest committed state. Rows that only a sink has in memory are committed first; what the sink applies
 //! later comes after the statement, as if it had been sent after it.
 
-mod base;
+mod begin;
 mod mark;
 mod unmade;
 
@@ -17,20 +17,19 @@ use arrow::datatypes::SchemaRef;
 use iceberg::arrow::RecordBatchPartitionSplitter;
 use iceberg::spec::{DataFile, Struct};
 use roaring::RoaringTreemap;
-use tarn_core::{RequestContext, TableName};
+use tarn_core::RequestContext;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::data_file::{DataFileWriter, FileFactory};
 use crate::error::LakehouseError;
 use crate::key_bounds::KeyBounds;
 use crate::key_runs::KeysOf;
-use crate::lakehouse::Lakehouse;
-use crate::sink::{Base, Committer, JobFault, KeyHash, SinkStatus, delete_old_metadata};
+use crate::sink::{Base, Committer, JobFault, KeyHash, delete_old_metadata};
 use crate::snapshot::RowDelta;
-use crate::tidy::Upkeep;
+use crate::tidy::{ALL, Upkeep};
 use crate::types::{arrow_schema, key_of};
 use crate::view::{DataFileView, TableView};
-pub(crate) use base::base_of;
+pub(crate) use begin::base_of;
 use mark::Mark;
 use unmade::{Cleanup, Uncommitted};
 
@@ -95,59 +94,6 @@ pub struct Appended {
 impl std::fmt::Debug for TableWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TableWriter").field("table", &self.base.name).finish_non_exhaustive()
-    }
-}
-
-impl Lakehouse {
-    /// Begins a change of the rows of a table. Errors: `TableNotFound`, those of reading the table.
-    pub async fn write(&self, ctx: &RequestContext, name: &TableName) -> Result<TableWriter, LakehouseError> {
-        let upkeep = self.upkeep(ctx, name);
-        let turn = Arc::clone(&upkeep.turn).lock_owned().await;
-        self.flush(ctx, name, FLUSH_WAIT).await;
-        let base = base_of(&upkeep.committer, ctx, name).await?;
-        let committer = upkeep.committer.clone();
-        // A sink looks after its table itself.
-        let upkeep = self.sink(ctx, name).is_none().then_some(upkeep);
-        TableWriter::new(ctx, committer, base, Some(turn), upkeep)
-    }
-
-    /// Begins to add rows that come slowly: other statements on the table do not wait for them. Call
-    /// [`Lakehouse::settle`] before the commit. Errors: as [`Lakehouse::write`].
-    pub async fn append(
-        &self,
-        ctx: &RequestContext,
-        name: &TableName,
-    ) -> Result<TableWriter, LakehouseError> {
-        let upkeep = self.upkeep(ctx, name);
-        let base = base_of(&upkeep.committer, ctx, name).await?;
-        let committer = upkeep.committer.clone();
-        let upkeep = self.sink(ctx, name).is_none().then_some(upkeep);
-        let mut writer = TableWriter::new(ctx, committer, base, None, upkeep)?;
-        writer.follows = true;
-        Ok(writer)
-    }
-
-    /// Lets a writer of [`Lakehouse::append`] wait for its turn, with all rows of the table in files.
-    pub async fn settle(&self, writer: &mut TableWriter) {
-        if writer.turn.is_some() {
-            return;
-        }
-        let (ctx, name) = (writer.ctx.clone(), writer.base.name.clone());
-        writer.turn = Some(self.turn(&ctx, &name).lock_owned().await);
-        self.flush(&ctx, &name, FLUSH_WAIT).await;
-    }
-
-    /// The upkeep of a table.
-    pub(crate) fn upkeep(&self, ctx: &RequestContext, name: &TableName) -> Upkeep {
-        let committer = Committer {
-            catalog: self.catalog().clone(),
-            loader: Arc::clone(self.loader()),
-            env: self.env().clone(),
-            // A commit that is not a sink's own: it finds its rows anew.
-            status: Arc::new(parking_lot::Mutex::new(SinkStatus::default())),
-            branch: None,
-        };
-        Upkeep { committer, ctx: ctx.clone(), name: name.clone(), turn: self.turn(ctx, name) }
     }
 }
 
@@ -370,7 +316,7 @@ impl TableWriter {
         if let Some(upkeep) = self.upkeep.take()
             && view.metadata.last_sequence_number() % UPKEEP_EVERY == 0
         {
-            upkeep.start();
+            upkeep.start(ALL);
         }
         Ok(Written { added, deleted, snapshot_id })
     }

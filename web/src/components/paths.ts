@@ -16,6 +16,8 @@ export const paths = {
   topics: (view?: { sort?: string; source?: string }) => withView("/topics", view),
   topic: (name: string, tab?: string) => withView(`/topics/${segment(name)}`, { tab }),
   tables: (view?: { sort?: string }) => withView("/tables", view),
+  newTable: "/tables/new",
+  importTable: (view?: { id?: string; into?: string }) => withView("/tables/import", view),
   /** `name` is `namespace.table`. */
   table: (name: string, view?: { tab?: string; snapshot?: string; open?: string; compare?: string }) => {
     const dot = name.indexOf(".");

@@ -14,6 +14,7 @@ use parquet::file::metadata::PageIndexPolicy;
 use super::state::damaged;
 use crate::error::LakehouseError;
 use crate::io::Warehouse;
+use crate::reshape::reshape;
 
 /// Rows to read, as the reader wants them; `rows` ascending.
 pub fn selection_of(rows: &[u32], total: u64) -> RowSelection {
@@ -90,7 +91,10 @@ pub fn conform(
         let from = by_id.get(&id).copied().or_else(|| batch.schema().index_of(field.name()).ok());
         arrays.push(match from {
             None => arrow::array::new_null_array(field.data_type(), batch.num_rows()),
-            Some(from) => arrow::compute::cast(batch.column(from), field.data_type()).map_err(arrow)?,
+            Some(from) => {
+                let old = batch.schema();
+                reshape(batch.column(from), old.field(from), field).map_err(arrow)?
+            }
         });
         fields.push(field.clone().with_nullable(true));
     }

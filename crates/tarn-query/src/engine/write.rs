@@ -5,24 +5,21 @@ use std::sync::Arc;
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::memory::MemorySourceConfig;
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
-use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, Statement};
+use datafusion::sql::sqlparser::ast::{ObjectName, Query, Statement};
 use futures::StreamExt;
 use tarn_core::{Role, TableName};
-use tarn_lakehouse::{LakehouseError, TableView, TableWriter, Written};
+use tarn_lakehouse::{LakehouseError, TableAlteration, TableView, TableWriter, Written};
 
 use super::catalog::QueryCatalog;
+use super::planned::PlannedChange;
 use super::session::{QueryOptions, Session, with_params};
 use super::stream::Command;
 use crate::scan::{LakeTable, PlacedTable, ScanCounters};
-use crate::sql::{Diagnosis, Parsed, ShownNames, WriteStatement, branch_of};
+use crate::sql::{Diagnosis, ORDER_MARK, Parsed, ShownNames, WriteStatement, branch_of};
 use crate::tables::{TableChange, WriteBranch};
-use crate::write::{
-    CreateAs, Definition, Returned, RowsQuery, Target, apply, as_query, definition, table_name, target_of,
-};
+use crate::write::{CreateAs, Definition, Returned, Target, apply, definition, table_name, target_of};
 use crate::{AsOf, QueryError, Tables};
 
 /// How often a statement is run again when another writer changed its table meanwhile.
@@ -81,14 +78,6 @@ impl From<Command> for Done {
     }
 }
 
-/// A statement about rows, planned.
-pub(super) struct PlannedChange {
-    pub(super) rows: RowsQuery,
-    pub(super) plan: LogicalPlan,
-    /// What its `RETURNING` gives.
-    pub(super) returning: Option<(LogicalPlan, ShownNames)>,
-}
-
 /// The result of a statement that changes rows: how many.
 pub(super) fn rows_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("rows", DataType::Int64, false)]))
@@ -139,14 +128,17 @@ impl Session {
             let command = Command { tag: rows_tag(statement), rows: Some(rows), returns: returned.is_some() };
             return Ok(Done { command, returned });
         }
-        let partitioning = (&*change.parsed.partitioned_by, &*change.parsed.partition_changes);
-        let known = definition(statement, partitioning, &self.namespace()).ok_or_else(|| {
-            QueryError::NotPossible {
+        if let Statement::OptimizeTable { name, predicate, zorder, .. } = statement {
+            let done = self.optimize(change, name, predicate.as_ref(), zorder.as_deref());
+            return Box::pin(done).await.map(Done::from);
+        }
+        let beside = (&*change.parsed.partitioned_by, &*change.parsed.alterations);
+        let known =
+            definition(statement, beside, &self.namespace()).ok_or_else(|| QueryError::NotPossible {
                 statement: change.parsed.text.leading_words(2),
                 position: change.parsed.text.start(),
                 hint: "this form of the statement is not possible".into(),
-            }
-        })?;
+            })?;
         match known? {
             Definition::Truncate(name) => {
                 let target = self.branch_target(name);
@@ -155,7 +147,8 @@ impl Session {
                 writer.commit().await.map_err(|error| QueryError::from_fault(&error))?;
                 Ok(Command { tag: "TRUNCATE TABLE", rows: None, returns: false }.into())
             }
-            Definition::Change(definition) => {
+            Definition::Change(mut definition) => {
+                set_order(&mut definition, change.parsed);
                 let tag = tag_of(&definition);
                 self.tables().change(self.context(), definition).await?;
                 Ok(Command { tag, rows: None, returns: false }.into())
@@ -251,71 +244,6 @@ impl Session {
         let placed = (name.clone(), Arc::new(PlacedTable::new(table)));
         let catalog = self.catalog_changing(Arc::clone(counters), placed);
         Ok((catalog, target))
-    }
-
-    async fn plan_rows(
-        &self,
-        catalog: &Arc<QueryCatalog>,
-        query: Query,
-        parsed: &Parsed,
-        diagnosis: &Diagnosis,
-    ) -> Result<(LogicalPlan, ShownNames), Planning> {
-        let state = self.state(catalog);
-        let statement = DfStatement::Statement(Box::new(Statement::Query(Box::new(query))));
-        let planned = Box::pin(self.logical_plan(&state, catalog, statement, parsed, diagnosis)).await;
-        planned.map_err(Planning::of)
-    }
-
-    /// The query behind a statement, and that of its `RETURNING`.
-    pub(super) async fn plan_change(
-        &self,
-        catalog: &Arc<QueryCatalog>,
-        write: &WriteStatement,
-        target: &Target,
-        parsed: &Parsed,
-        diagnosis: &Diagnosis,
-    ) -> Result<PlannedChange, QueryError> {
-        let (rows, plan) = self.plan_change_rows(catalog, write, target, parsed, diagnosis).await?;
-        let returning = match &rows.returning {
-            None => None,
-            Some(query) => {
-                catalog.set_returned(Returned::new(&target.schema, plan.schema().as_arrow()).table()?);
-                Some(self.plan_rows(catalog, query.clone(), parsed, diagnosis).await?)
-            }
-        };
-        Ok(PlannedChange { rows, plan, returning })
-    }
-
-    /// The query behind a statement. A query that gives fewer columns than the table has fills the first ones.
-    async fn plan_change_rows(
-        &self,
-        catalog: &Arc<QueryCatalog>,
-        write: &WriteStatement,
-        target: &Target,
-        parsed: &Parsed,
-        diagnosis: &Diagnosis,
-    ) -> Result<(RowsQuery, LogicalPlan), QueryError> {
-        let rows = as_query(write, target)?;
-        match self.plan_rows(catalog, rows.query.clone(), parsed, diagnosis).await {
-            Ok((plan, _)) => Ok((rows, plan)),
-            Err(Planning::Columns { given, taken }) => {
-                if let Statement::Insert(insert) = &write.statement
-                    && insert.columns.is_empty()
-                    && given < taken
-                {
-                    let mut insert = insert.clone();
-                    let first = target.columns.iter().take(given);
-                    insert.columns =
-                        first.map(|(name, _)| vec![Ident::with_quote('"', name)].into()).collect();
-                    let write = WriteStatement { statement: Statement::Insert(insert), ..write.clone() };
-                    let rows = as_query(&write, target)?;
-                    let plan = self.plan_rows(catalog, rows.query.clone(), parsed, diagnosis).await;
-                    return Ok((rows, plan?.0));
-                }
-                Err(Planning::Columns { given, taken }.into())
-            }
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Runs a statement that changes rows, until no other writer is faster.
@@ -428,49 +356,6 @@ impl Session {
     }
 }
 
-/// Why a statement could not be planned.
-enum Planning {
-    /// Its query gives another number of columns than the table takes.
-    Columns {
-        given: usize,
-        taken: usize,
-    },
-    Other(QueryError),
-}
-
-impl Planning {
-    fn of(error: QueryError) -> Self {
-        // "Source table contains 2 columns but only 3 names given as column alias"
-        let counts = match &error {
-            QueryError::Plan { message, .. } => {
-                message.split_once("ource table contains ").and_then(|(_, rest)| {
-                    let mut numbers =
-                        rest.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok());
-                    Some((numbers.next()?, numbers.next()?))
-                })
-            }
-            _ => None,
-        };
-        match counts {
-            Some((given, taken)) => Self::Columns { given, taken },
-            None => Self::Other(error),
-        }
-    }
-}
-
-impl From<Planning> for QueryError {
-    fn from(planning: Planning) -> Self {
-        match planning {
-            Planning::Other(error) => error,
-            Planning::Columns { given, taken } => Self::plan(
-                format!("the query gives {given} columns for {taken} columns of the table"),
-                None,
-                Some("name the columns that it fills: `INSERT INTO t (a, b) SELECT ...`".into()),
-            ),
-        }
-    }
-}
-
 fn insert_into(name: &TableName, query: Query) -> Result<Statement, QueryError> {
     use datafusion::sql::sqlparser::dialect::GenericDialect;
     use datafusion::sql::sqlparser::parser::Parser;
@@ -482,6 +367,20 @@ fn insert_into(name: &TableName, query: Query) -> Result<Statement, QueryError> 
             Ok(Statement::Insert(insert))
         }
         _ => Err(QueryError::Internal { message: "an insert could not be made".into() }),
+    }
+}
+
+/// The order of rows that stood in the text of `ALTER TABLE`.
+fn set_order(definition: &mut TableChange, parsed: &Parsed) {
+    let (TableChange::AlterTable { changes, .. }, Some(columns)) = (definition, &parsed.ordered_by) else {
+        return;
+    };
+    for change in changes {
+        if let TableAlteration::SetProperties(properties) = change
+            && properties.keys().any(|key| key.trim() == ORDER_MARK)
+        {
+            *change = TableAlteration::SetOrder(columns.clone());
+        }
     }
 }
 
@@ -508,5 +407,6 @@ fn tag_of(change: &TableChange) -> &'static str {
         | TableChange::RollBack { .. }
         | TableChange::AcceptSchemaChange { .. } => "CALL",
         TableChange::Optimize { .. } => "OPTIMIZE",
+        TableChange::Analyze { .. } => "ANALYZE",
     }
 }

@@ -1,11 +1,11 @@
 //! `PARTITIONED BY (day(at), bucket(16, id), region)` of `CREATE TABLE`, and what changes it: `ADD`, `DROP` and `REPLACE
-//! PARTITION FIELD` and `SET PARTITIONED BY` of `ALTER TABLE`.
+//! PARTITION FIELD` and `SET PARTITIONED BY` of `ALTER TABLE`; and `ALTER COLUMN c FIRST` or `AFTER d`.
 //!
 //! The grammar below knows only columns there, so the clause is taken out of the text before parsing, like `AS OF`.
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use iceberg::spec::Transform;
-use tarn_lakehouse::PartitionChange;
+use tarn_lakehouse::{PartitionChange, TableAlteration};
 
 use crate::sql::SqlText;
 use crate::sql::text::{position, word};
@@ -56,7 +56,7 @@ pub(super) fn extract(sql: &str, text: &SqlText) -> Result<(String, Vec<Partitio
 }
 
 /// Parts between commas that stand in no parentheses.
-fn split(tokens: &[TokenWithSpan]) -> Vec<&[TokenWithSpan]> {
+pub(super) fn split(tokens: &[TokenWithSpan]) -> Vec<&[TokenWithSpan]> {
     let (mut depth, mut from, mut parts) = (0, 0, Vec::new());
     for (at, token) in tokens.iter().enumerate() {
         match token.token {
@@ -84,9 +84,9 @@ fn wrong(message: &str, at: Option<&TokenWithSpan>) -> QueryError {
     }
 }
 
-/// Takes what changes the partitioning out of an `ALTER TABLE`. What is left names the table and is no change by itself.
-/// Errors: `Syntax`.
-pub(super) fn changes(sql: String, text: &SqlText) -> Result<(String, Vec<PartitionChange>), QueryError> {
+/// Takes what changes the partitioning or the order of columns out of an `ALTER TABLE`. What is left names the table and is
+/// no change by itself. Errors: `Syntax`.
+pub(super) fn changes(sql: String, text: &SqlText) -> Result<(String, Vec<TableAlteration>), QueryError> {
     let tokens: &[TokenWithSpan] = text.tokens();
     let end = tokens.iter().rposition(|token| !matches!(token.token, Token::EOF | Token::SemiColon));
     let tokens = &tokens[..end.map_or(0, |end| end + 1)];
@@ -97,10 +97,9 @@ pub(super) fn changes(sql: String, text: &SqlText) -> Result<(String, Vec<Partit
         return Ok((sql, Vec::new()));
     };
     if let Some(other) = (2..start).find(|at| tokens[*at].token == Token::Comma) {
-        let message = "a change of the partitioning is a statement of its own";
-        return Err(wrong(message, tokens.get(other)));
+        return Err(wrong(ALONE, tokens.get(other)));
     }
-    let parts = split(&tokens[start..]).into_iter().map(partition_change);
+    let parts = split(&tokens[start..]).into_iter().map(alteration);
     let parts = parts.collect::<Result<Vec<_>, _>>()?;
     let cut = (tokens[start].span.start, tokens[tokens.len() - 1].span.end);
     // The grammar wants some operation.
@@ -111,8 +110,12 @@ fn is_word(tokens: &[TokenWithSpan], at: usize, wanted: &str) -> bool {
     tokens.get(at).and_then(word).is_some_and(|word| word.value.eq_ignore_ascii_case(wanted))
 }
 
+/// What is said where another change stands beside these.
+const ALONE: &str = "a change of the partitioning, or of the order of columns, is a statement of its own";
+
 #[derive(Clone, Copy)]
 enum Operation {
+    Move,
     Add,
     Drop,
     Replace,
@@ -125,6 +128,16 @@ fn operation(tokens: &[TokenWithSpan]) -> Option<Operation> {
     if is(0, "SET") && is(1, "PARTITIONED") && is(2, "BY") {
         return Some(Operation::Set);
     }
+    if is(0, "ALTER") {
+        // `ALTER [COLUMN] a.b FIRST`, or `AFTER a.c` as its end.
+        let parts: Vec<&[TokenWithSpan]> = split(tokens);
+        let words = parts.first().copied().unwrap_or_default();
+        let after = words
+            .iter()
+            .rposition(|token| word(token).is_some_and(|w| w.value.eq_ignore_ascii_case("AFTER")));
+        let is_first = words.len() >= 3 && is_word(words, words.len() - 1, "FIRST");
+        return (is_first || after.is_some_and(|at| at >= 2)).then_some(Operation::Move);
+    }
     if !is(1, "PARTITION") || !is(2, "FIELD") {
         return None;
     }
@@ -132,9 +145,27 @@ fn operation(tokens: &[TokenWithSpan]) -> Option<Operation> {
     known.into_iter().find(|(name, _)| is(0, name)).map(|(_, operation)| operation)
 }
 
-fn partition_change(tokens: &[TokenWithSpan]) -> Result<PartitionChange, QueryError> {
-    let other = || wrong("a change of the partitioning is a statement of its own", tokens.first());
-    let operation = operation(tokens).ok_or_else(other)?;
+fn alteration(tokens: &[TokenWithSpan]) -> Result<TableAlteration, QueryError> {
+    match operation(tokens).ok_or_else(|| wrong(ALONE, tokens.first()))? {
+        Operation::Move => {
+            let bad = || wrong("write ALTER COLUMN c FIRST, or ALTER COLUMN c AFTER d", tokens.first());
+            let from = if is_word(tokens, 1, "COLUMN") { 2 } else { 1 };
+            let place = (from + 1..tokens.len())
+                .find(|at| is_word(tokens, *at, "FIRST") || is_word(tokens, *at, "AFTER"));
+            let place = place.ok_or_else(bad)?;
+            let name = path_of(&tokens[from..place]).ok_or_else(bad)?;
+            let after = match (is_word(tokens, place, "FIRST"), &tokens[place + 1..]) {
+                (true, []) => String::new(),
+                (false, behind) => path_of(behind).ok_or_else(bad)?,
+                (true, _) => return Err(bad()),
+            };
+            Ok(TableAlteration::MoveColumn { name, after })
+        }
+        operation => partition_change(operation, tokens).map(TableAlteration::Partition),
+    }
+}
+
+fn partition_change(operation: Operation, tokens: &[TokenWithSpan]) -> Result<PartitionChange, QueryError> {
     let rest = &tokens[3..];
     let nothing = || wrong("a partition field is missing here", tokens.last());
     let named = |tokens: &[TokenWithSpan]| -> Result<tarn_lakehouse::PartitionTerm, QueryError> {
@@ -150,6 +181,7 @@ fn partition_change(tokens: &[TokenWithSpan]) -> Result<PartitionChange, QueryEr
         Ok(tarn_lakehouse::PartitionTerm { name, ..known.into() })
     };
     Ok(match operation {
+        Operation::Move => return Err(wrong(ALONE, tokens.first())),
         Operation::Add => PartitionChange::Add(named(rest)?),
         Operation::Drop if rest.is_empty() => return Err(nothing()),
         Operation::Drop => PartitionChange::Drop(term(rest)?.into()),
@@ -190,7 +222,7 @@ fn path_of(tokens: &[TokenWithSpan]) -> Option<String> {
 }
 
 /// A name as SQL means it: small unless it is quoted.
-fn name_of(token: &TokenWithSpan) -> Option<String> {
+pub(super) fn name_of(token: &TokenWithSpan) -> Option<String> {
     let word = word(token)?;
     Some(if word.quote_style.is_some() { word.value.clone() } else { word.value.to_lowercase() })
 }
@@ -248,7 +280,28 @@ mod tests {
 
     fn changed(sql: &str) -> Result<Vec<PartitionChange>, QueryError> {
         let text = SqlText::new(sql).expect("tokens");
-        changes(sql.to_string(), &text).map(|(_, changes)| changes)
+        let partitions = |change| match change {
+            TableAlteration::Partition(change) => change,
+            other => panic!("{other:?}"),
+        };
+        changes(sql.to_string(), &text).map(|(_, changes)| changes.into_iter().map(partitions).collect())
+    }
+
+    #[test]
+    fn columns_take_other_places() {
+        let moved = |sql: &str| {
+            let (_, changes) = changes(sql.to_string(), &SqlText::new(sql).expect("tokens")).expect(sql);
+            let moves = changes.into_iter().map(|change| match change {
+                TableAlteration::MoveColumn { name, after } => (name, after),
+                other => panic!("{other:?}"),
+            });
+            moves.collect::<Vec<_>>()
+        };
+        let pair = |name: &str, after: &str| (name.to_string(), after.to_string());
+        assert_eq!(moved("ALTER TABLE t ALTER COLUMN c FIRST"), [pair("c", "")]);
+        let two = moved("ALTER TABLE a.t ALTER COLUMN address.zip AFTER address.\"Town\", ALTER c AFTER d;");
+        assert_eq!(two, [pair("address.zip", "address.Town"), pair("c", "d")]);
+        assert_eq!(moved("ALTER TABLE t ALTER COLUMN c TYPE bigint"), []);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::sql::position;
 const DECIMAL: (u8, i8) = (38, 9);
 
 /// A name as SQL means it: small unless it is quoted.
-pub(super) fn name_of(ident: &Ident) -> String {
+pub(crate) fn name_of(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
@@ -56,7 +56,7 @@ pub(super) fn field(name: &Ident, data_type: &SqlType) -> Result<Field, QueryErr
             position(name.span.start),
             Some(
                 "possible are BOOLEAN, INT, BIGINT, REAL, DOUBLE, DECIMAL(p, s), TEXT, BYTEA, DATE, TIME, TIMESTAMP, \
-                 TIMESTAMPTZ, UUID, arrays of them and STRUCT"
+                 TIMESTAMPTZ, UUID, ARRAY<t> or t[], STRUCT<name t, ...> and MAP<t, t>"
                     .into(),
             ),
         )
@@ -142,7 +142,8 @@ fn nested_type(data_type: &SqlType) -> Option<DataType> {
         S::Struct(fields, _) => {
             let fields = fields.iter().map(|field| {
                 let name = name_of(field.field_name.as_ref()?);
-                Some(Field::new(name, arrow_type(&field.field_type)?, true))
+                let plain = Field::new(name, arrow_type(&field.field_type)?, true);
+                Some(if field.field_type == S::Uuid { plain.with_metadata(uuid()) } else { plain })
             });
             DataType::Struct(fields.collect::<Option<Fields>>()?)
         }

@@ -10,7 +10,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 use iceberg::spec::{Transform, UnboundPartitionSpec};
 use tarn_core::TableName;
-use tarn_lakehouse::{CreateTable, PartitionChange, TableAlteration, table_schema};
+use tarn_lakehouse::service::{CREATED_BY, wrong_property};
+use tarn_lakehouse::{CreateTable, TableAlteration, table_schema};
 
 use super::columns::{defined, field, name_of};
 use super::procedure::called;
@@ -92,11 +93,11 @@ fn namespace_name(name: &ObjectName) -> Result<String, QueryError> {
     }
 }
 
-/// What a statement does; `None` for one that is not known. `partitioning`: of a new table, and changes of it, which the
-/// statement itself does not hold. Errors: what is not possible.
+/// What a statement does; `None` for one that is not known. Beside it: the partitioning of a new table, and changes of a table
+/// that the statement itself does not hold. Errors: what is not possible.
 pub(crate) fn definition(
     statement: &Statement,
-    (terms, partition_changes): (&[PartitionTerm], &[PartitionChange]),
+    (terms, alterations): (&[PartitionTerm], &[TableAlteration]),
     namespace: &str,
 ) -> Option<Result<Definition, QueryError>> {
     Some(match statement {
@@ -112,8 +113,8 @@ pub(crate) fn definition(
         Statement::Drop { object_type, if_exists, names, cascade, purge, .. } => {
             drop_object(*object_type, *if_exists, names, *cascade, *purge, namespace)
         }
-        Statement::AlterTable(alter) if !partition_changes.is_empty() => {
-            let changes = partition_changes.iter().cloned().map(TableAlteration::Partition).collect();
+        Statement::AlterTable(alter) if !alterations.is_empty() => {
+            let changes = alterations.to_vec();
             table_name(&alter.name, namespace).map(|name| {
                 Definition::Change(TableChange::AlterTable { name, changes, if_exists: alter.if_exists })
             })
@@ -130,9 +131,6 @@ pub(crate) fn definition(
             _ => Err(refuse("TRUNCATE empties one table", "write `TRUNCATE TABLE t`")),
         },
         Statement::Call(function) => called(function, namespace).map(Definition::Change),
-        Statement::OptimizeTable { name, .. } => {
-            table_name(name, namespace).map(|name| Definition::Change(TableChange::Optimize { name }))
-        }
         _ => return None,
     })
 }
@@ -248,10 +246,14 @@ fn new_table(
     let made = table_schema(&name.to_string(), columns, key);
     let (schema, mut properties) = made.map_err(|error| QueryError::from_fault(&error))?;
     properties.insert("write.metadata.previous-versions-max".into(), METADATA_FILES_MAX.into());
+    properties.insert(CREATED_BY.into(), "sql".into());
+    if let Some(wrong) = more.iter().find_map(|(name, value)| wrong_property(name, value)) {
+        return Err(refuse(wrong, "see the guide's page about tables"));
+    }
     properties.extend(more);
     let mut spec = UnboundPartitionSpec::builder().with_spec_id(0);
     for term in terms {
-        let Some(id) = schema.field_id_by_name(&term.column) else {
+        let Some(id) = schema.field_by_name(&term.column).map(|field| field.id) else {
             let message = format!("table `{name}` has no column `{}` to partition by", term.column);
             return Err(QueryError::plan(message, term.position, Some("name one of its columns".into())));
         };
@@ -394,13 +396,14 @@ fn alteration(operation: &AlterTableOperation, changes: &mut Vec<TableAlteration
         }
         AlterTableOperation::AlterColumn { column_name, op } => changes.push(match op {
             AlterColumnOperation::DropNotNull => TableAlteration::DropNotNull { name: name_of(column_name) },
+            AlterColumnOperation::SetNotNull => TableAlteration::SetNotNull { name: name_of(column_name) },
             AlterColumnOperation::SetDataType { data_type, using: None, .. } => {
                 TableAlteration::WidenColumn { field: field(column_name, data_type)? }
             }
             other => {
                 return Err(refuse(
                     format!("a column cannot be changed by `{other}`"),
-                    "TYPE and DROP NOT NULL are possible",
+                    "TYPE, SET NOT NULL, DROP NOT NULL, FIRST and AFTER are possible",
                 ));
             }
         }),
@@ -413,7 +416,8 @@ fn alteration(operation: &AlterTableOperation, changes: &mut Vec<TableAlteration
         other => {
             return Err(refuse(
                 format!("tables cannot be changed by `{other}`"),
-                "possible are ADD, DROP, RENAME and ALTER COLUMN, RENAME TO, and SET ('property' = 'value')",
+                "possible are ADD, DROP, RENAME and ALTER COLUMN, ADD, DROP and REPLACE PARTITION FIELD, SET PARTITIONED BY, RENAME TO, and \
+                 SET ('property' = 'value')",
             ));
         }
     }

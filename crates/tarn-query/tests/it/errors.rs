@@ -126,11 +126,8 @@ async fn statements_that_write_are_refused_with_the_way_to_do_it() {
     let cases = [
         ("CREATE ROLE bob", "CREATE ROLE", "tarn apply"),
         ("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'", "CREATE EXTERNAL", "tarn apply"),
-        ("COPY shop.orders TO '/tmp/x.csv'", "COPY", "CREATE TABLE t AS"),
-        ("COPY (SELECT 1) TO '/tmp/x.csv' STORED AS CSV", "COPY", "CREATE TABLE t AS"),
         ("SELECT * INTO t FROM shop.orders", "SELECT INTO", "CREATE TABLE t AS"),
         ("BEGIN", "BEGIN", "committed whole"),
-        ("VACUUM", "VACUUM", "SELECT"),
         ("GRANT SELECT ON shop.orders TO bob", "GRANT SELECT", "SELECT"),
     ];
     for (sql, statement, hint) in cases {
@@ -159,12 +156,36 @@ async fn tables_behind_a_port_that_only_reads_do_not_change() {
         "DELETE FROM shop.orders",
         "MERGE INTO shop.orders USING x ON true WHEN MATCHED THEN DELETE",
         "TRUNCATE shop.orders",
+        "VACUUM",
+        "EXPLAIN ANALYZE DELETE FROM shop.orders",
+        "COMMENT ON TABLE shop.orders IS 'x'",
     ] {
         let error = fails(&session, sql).await;
         assert!(error.to_string().contains("can only be read"), "{sql}: {error}");
     }
-    let explained = fails(&session, "EXPLAIN DELETE FROM shop.orders").await;
-    assert!(explained.to_string().contains("EXPLAIN shows how a query runs"), "{explained}");
+    let (explained, _) = run(&session, "EXPLAIN DELETE FROM shop.orders").await;
+    assert!(rows_of(&explained).join("\n").contains("DELETE shop.orders"), "{explained:?}");
+    let refused = fails(&session, "EXPLAIN DROP TABLE shop.orders").await;
+    assert!(refused.to_string().contains("EXPLAIN shows queries and changes of rows"), "{refused}");
+}
+
+#[tokio::test]
+async fn files_are_written_nowhere_unless_a_folder_is_named() {
+    let session = shop().await;
+    for sql in ["COPY shop.orders TO '/tmp/x.csv'", "COPY (SELECT 1) TO 'x.parquet'"] {
+        match fails(&session, sql).await {
+            QueryError::Coded { code, hint, .. } => {
+                assert_eq!(code, "42501", "{sql}");
+                assert!(hint.unwrap().contains("query.exports"), "{sql}");
+            }
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
+    for sql in
+        ["COPY shop.orders FROM STDIN", "COPY shop.orders TO STDOUT", "COPY shop.orders FROM '/etc/passwd'"]
+    {
+        assert!(matches!(fails(&session, sql).await, QueryError::Coded { code: "0A000", .. }), "{sql}");
+    }
 }
 
 #[tokio::test]

@@ -88,7 +88,7 @@ async fn an_error_has_its_code_place_and_hint() {
         ("SELECT 'é', nope FROM shop.orders", "42703", Some(13)),
         ("INSERT INTO shop.orders (nope) VALUES (4)", "42703", Some(26)),
         ("INSERT INTO shop.ordesr VALUES (4)", "42P01", Some(13)),
-        ("VACUUM shop.orders", "0A000", Some(1)),
+        ("GRANT SELECT ON shop.orders TO bob", "0A000", Some(1)),
         ("SELECT 1 / (id - 1) FROM shop.orders", "22012", None),
     ] {
         let error = told(client.simple_query(sql).await);

@@ -146,29 +146,11 @@ impl Kind {
             }
             Self::Text => Ok(Value::Bytes(Cow::Borrowed(bytes))),
             Self::Bytes => binary(bytes).map(|bytes| Value::Bytes(Cow::Owned(bytes))),
-            Self::Fixed(size) => {
-                let value = match uuid::Uuid::parse_str(trimmed) {
-                    Ok(uuid) if *size == 16 => uuid.as_bytes().to_vec(),
-                    _ if *size == 16 && !text.starts_with("\\x") => return Err(invalid("22P02")),
-                    _ => binary(bytes)?,
-                };
-                match usize::try_from(*size) == Ok(value.len()) {
-                    true => Ok(Value::Bytes(Cow::Owned(value))),
-                    false => Err(CopyFault::value(
-                        "22P02",
-                        format!("{size} bytes are needed, not {}", value.len()),
-                    )),
-                }
-            }
-            Self::List(item) => {
-                let malformed = || CopyFault::value("22P02", format!("malformed array literal: \"{text}\""));
-                let items = items(trimmed).ok_or_else(malformed)?;
-                let read = items.iter().map(|one| match one {
-                    None => Ok(Value::Null),
-                    Some(text) => item.read(text.as_bytes(), zone).map(Value::owned),
-                });
-                read.collect::<Result<_, _>>().map(Value::List)
-            }
+            Self::Fixed(size) => match fixed(*size, trimmed, bytes)? {
+                Some(value) => Ok(Value::Bytes(Cow::Owned(value))),
+                None => Err(invalid("22P02")),
+            },
+            Self::List(item) => list(item, trimmed, zone),
         }
     }
 
@@ -241,6 +223,33 @@ pub(super) fn utf8(bytes: &[u8]) -> Result<&str, CopyFault> {
             Err(wrong(bytes.get(from..from + length).unwrap_or_default()))
         }
     }
+}
+
+/// Bytes of a width; 16 of them are also written as UUID. `None`: they are written as nothing of the kind. Errors: there
+/// are more or fewer.
+fn fixed(size: i32, text: &str, bytes: &[u8]) -> Result<Option<Vec<u8>>, CopyFault> {
+    let value = match uuid::Uuid::parse_str(text) {
+        Ok(uuid) if size == 16 => uuid.as_bytes().to_vec(),
+        _ if size == 16 && !bytes.starts_with(b"\\x") => return Ok(None),
+        _ => binary(bytes)?,
+    };
+    match usize::try_from(size) == Ok(value.len()) {
+        true => Ok(Some(value)),
+        false => {
+            let message = format!("{size} bytes are needed, not {}", value.len());
+            Err(CopyFault::value("22P02", message))
+        }
+    }
+}
+
+fn list(item: &Kind, text: &str, zone: Tz) -> Result<Value<'static>, CopyFault> {
+    let malformed = || CopyFault::value("22P02", format!("malformed array literal: \"{text}\""));
+    let items = items(text).ok_or_else(malformed)?;
+    let read = items.iter().map(|one| match one {
+        None => Ok(Value::Null),
+        Some(text) => item.read(text.as_bytes(), zone).map(Value::owned),
+    });
+    read.collect::<Result<_, _>>().map(Value::List)
 }
 
 fn is_whole(text: &str) -> bool {
@@ -444,7 +453,7 @@ mod tests {
         let bytes = |bytes: &[u8]| Ok(Value::Bytes(Cow::Owned(bytes.to_vec())));
         assert_eq!(read(&Kind::Bytes, "\\x00fF"), bytes(&[0, 255]));
         assert_eq!(read(&Kind::Bytes, "a\\\\b\\001"), bytes(b"a\\b\x01"));
-        assert_eq!(read(&Kind::Fixed(16), "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}").is_ok(), true);
+        assert!(read(&Kind::Fixed(16), "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}").is_ok());
         let list = Kind::List(Box::new(Kind::Int32));
         assert_eq!(
             read(&list, "{1, NULL ,3}"),

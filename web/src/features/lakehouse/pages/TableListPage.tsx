@@ -1,4 +1,5 @@
-import { Button } from "@mantine/core";
+import { Button, Group } from "@mantine/core";
+import { IconFileImport, IconPlus } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { queries } from "~/api/queries";
 import type { TableSummary } from "~/api/types";
@@ -25,7 +26,20 @@ export default function TableListPage() {
   const tables = useQuery(queries.tables);
   return (
     <>
-      <PageHeader title={t("nav.tables")} lead={t("table.lead")} />
+      <PageHeader
+        title={t("nav.tables")}
+        lead={t("table.lead")}
+        actions={
+          <>
+            <Button variant="default" component={AppLink} href={paths.importTable()} leftSection={<IconFileImport size={15} />}>
+              {t("import.title")}
+            </Button>
+            <Button component={AppLink} href={paths.newTable} leftSection={<IconPlus size={15} />}>
+              {t("form.create")}
+            </Button>
+          </>
+        }
+      />
       <Load query={tables}>{(items) => <TableTable tables={items} />}</Load>
     </>
   );
@@ -90,9 +104,17 @@ function TableTable({ tables }: { tables: TableSummary[] }) {
           title={t("table.none")}
           text={t("table.none_hint")}
           action={
-            <Button component={AppLink} href={paths.newSource()}>
-              {t("source.add")}
-            </Button>
+            <Group gap={8} justify="center">
+              <Button component={AppLink} href={paths.newSource()}>
+                {t("source.add")}
+              </Button>
+              <Button variant="default" component={AppLink} href={paths.importTable()}>
+                {t("import.title")}
+              </Button>
+              <Button variant="default" component={AppLink} href={paths.newTable}>
+                {t("form.create")}
+              </Button>
+            </Group>
           }
         />
       </Panel>

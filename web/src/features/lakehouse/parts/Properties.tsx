@@ -1,5 +1,8 @@
-import { Stack } from "@mantine/core";
+import { ActionIcon, Button, Stack } from "@mantine/core";
+import { IconCursorText, IconPencil, IconPlus } from "@tabler/icons-react";
+import { useState } from "react";
 import type { TableDetail } from "~/api/types";
+import { useMay } from "~/components/may";
 import { paths } from "~/components/paths";
 import { TextLink } from "~/components/TextLink";
 import { useT } from "~/i18n";
@@ -7,11 +10,29 @@ import { CodeBlock } from "~/ui/CodeBlock";
 import { CopyIcon } from "~/ui/CopyIcon";
 import { Facts } from "~/ui/Facts";
 import { Panel } from "~/ui/Panel";
+import type { Alteration } from "../forms/alter";
+import { AlterDialog } from "../forms/AlterDialog";
+import { OWN_PROPERTIES } from "../schema/notes";
+import { DropTable } from "../forms/DropTable";
 
 /** Where it lies, what Iceberg knows of it, and how other engines read it. */
 export function Properties({ table }: { table: TableDetail }) {
   const t = useT();
-  const properties = Object.entries(table.properties).map(([label, value]) => ({ label, value: <span className="mono">{value}</span> }));
+  const may = useMay();
+  const [change, setChange] = useState<Alteration | null>(null);
+  const properties = Object.entries(table.properties).filter(([name]) => !OWN_PROPERTIES.includes(name)).map(([name, value]) => ({
+    label: name,
+    value: (
+      <>
+        <span className="mono">{value}</span>
+        {may.edit && name !== "tarn.key" && (
+          <ActionIcon variant="subtle" color="gray" size="sm" ml={6} aria-label={t("form.set_property", { name })} title={t("form.set_property", { name })} onClick={() => setChange({ kind: "property", name, value })}>
+            <IconPencil size={14} />
+          </ActionIcon>
+        )}
+      </>
+    ),
+  }));
   const python = [
     "from pyiceberg.catalog import load_catalog",
     `catalog = load_catalog("tarn", uri="${window.location.origin}/iceberg")`,
@@ -19,7 +40,19 @@ export function Properties({ table }: { table: TableDetail }) {
   ].join("\n");
   return (
     <Stack gap="md">
-      <Panel title={t("table.properties")}>
+      <Panel
+        title={t("table.properties")}
+        actions={
+          <>
+            <Button variant="default" leftSection={<IconCursorText size={15} />} disabled={!may.edit || table.topic !== null} title={may.edit ? (table.topic ? t("form.rename_fed") : undefined) : t("common.not_allowed")} onClick={() => setChange({ kind: "table_name" })}>
+              {t("form.rename_table")}
+            </Button>
+            <Button variant="default" leftSection={<IconPlus size={15} />} disabled={!may.edit} title={may.edit ? undefined : t("common.not_allowed")} onClick={() => setChange({ kind: "property" })}>
+              {t("form.add_property")}
+            </Button>
+          </>
+        }
+      >
         <Facts
           stacked
           items={[
@@ -34,6 +67,8 @@ export function Properties({ table }: { table: TableDetail }) {
       <Panel title={t("table.elsewhere")} note={t("table.elsewhere_note")}>
         <CodeBlock code={python} label={t("table.elsewhere")} />
       </Panel>
+      <DropTable table={table} />
+      {change && <AlterDialog table={table} change={change} onClose={() => setChange(null)} />}
     </Stack>
   );
 }

@@ -1,7 +1,10 @@
-import { Stack } from "@mantine/core";
+import { ActionIcon, Button, Stack } from "@mantine/core";
+import { IconPlus, IconTrash } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
 import { tableQueries } from "~/api/lakehouse";
 import type { TableDetail, TableField } from "~/api/types";
+import { useMay } from "~/components/may";
 import { useView } from "~/components/view";
 import { useT } from "~/i18n";
 import { useFormat } from "~/i18n/format";
@@ -9,8 +12,12 @@ import { type DataColumn, DataTable } from "~/ui/DataTable";
 import { EmptyState } from "~/ui/EmptyState";
 import { Hint } from "~/ui/Hint";
 import { Panel } from "~/ui/Panel";
+import type { Alteration } from "../forms/alter";
+import { AlterDialog } from "../forms/AlterDialog";
+import { ColumnMenu } from "../forms/ColumnMenu";
 import classes from "./Schema.module.css";
 import { SchemaHistory } from "./SchemaHistory";
+import { SourceChanges } from "./SourceChanges";
 import { type ColumnStatistics, statisticsOf, statisticsSql } from "./statistics";
 
 /** Columns now with what the files know of them, how files are partitioned, and how the schema changed. */
@@ -22,13 +29,20 @@ export function Schema({ table }: { table: TableDetail }) {
     enabled: table.snapshot_id !== null,
     select: (result) => statisticsOf(result, table.schema),
   }).data;
-  const columns = useColumns(table, known);
+  const may = useMay();
+  const [change, setChange] = useState<Alteration | null>(null);
+  const columns = useColumns(table, known, setChange);
+  const add = (label: string, onClick: () => void) => (
+    <Button variant="default" leftSection={<IconPlus size={15} />} disabled={!may.edit} title={may.edit ? undefined : t("common.not_allowed")} onClick={onClick}>
+      {label}
+    </Button>
+  );
   return (
     <Stack gap="md">
-      <Panel flush title={t("topic.schema")} note={known && t("schema.from_files")} actions={known && <Hint text={t("schema.from_files_hint")} />}>
+      <Panel flush title={t("topic.schema")} note={known && t("schema.from_files")} actions={<>{known && <Hint text={t("schema.from_files_hint")} />}{add(t("form.add_column"), () => setChange({ kind: "add" }))}</>}>
         <DataTable label={t("topic.schema")} rows={table.schema} rowKey={(field) => String(field.id)} columns={columns} sort={view.sort} onSort={(sort) => setView({ sort })} />
       </Panel>
-      <Panel flush title={t("table.partitioning")}>
+      <Panel flush title={t("table.partitioning")} actions={add(t("form.add_partition"), () => setChange({ kind: "partition" }))}>
         <DataTable
           label={t("table.partitioning")}
           rows={table.partition_spec}
@@ -37,16 +51,27 @@ export function Schema({ table }: { table: TableDetail }) {
             { key: "source", header: t("topic.column"), cell: (one) => <span className="mono">{one.source}</span> },
             { key: "transform", header: t("table.transform"), cell: (one) => <span className="mono">{one.transform}</span> },
             { key: "name", header: t("col.name"), grow: true, cell: (one) => <span className="mono">{one.name}</span> },
+            {
+              key: "drop",
+              header: "",
+              cell: (one) => (
+                <ActionIcon variant="subtle" color="gray" size="sm" disabled={!may.edit} aria-label={t("form.alter.unpartition", { name: one.name })} title={t("form.alter.unpartition", { name: one.name })} onClick={() => setChange({ kind: "unpartition", field: one.name })}>
+                  <IconTrash size={15} />
+                </ActionIcon>
+              ),
+            },
           ]}
           empty={<EmptyState title={t("table.not_partitioned")} text={t("table.not_partitioned_hint")} />}
         />
       </Panel>
+      <SourceChanges properties={table.properties} />
       {table.schema_history.length > 1 && <SchemaHistory table={table} />}
+      {change && <AlterDialog table={table} change={change} onClose={() => setChange(null)} />}
     </Stack>
   );
 }
 
-function useColumns(table: TableDetail, known: Map<number, ColumnStatistics> | undefined): DataColumn<TableField>[] {
+function useColumns(table: TableDetail, known: Map<number, ColumnStatistics> | undefined, onChange: (change: Alteration) => void): DataColumn<TableField>[] {
   const t = useT();
   const format = useFormat();
   const largest = Math.max(1, ...[...(known?.values() ?? [])].map(({ bytes }) => bytes));
@@ -90,6 +115,7 @@ function useColumns(table: TableDetail, known: Map<number, ColumnStatistics> | u
     { key: "type", header: t("col.type"), sort: (field) => field.type, cell: (field) => <span className="mono nowrap">{field.type}</span> },
     { key: "required", header: t("table.required"), cell: (field) => (field.required ? t("common.yes") : t("common.no")) },
     ...statistics,
+    { key: "change", header: "", cell: (field) => <ColumnMenu table={table} field={field} onChoose={onChange} /> },
   ];
 }
 

@@ -8,6 +8,7 @@ import { toast } from "~/components/toasts";
 import { When } from "~/components/When";
 import { useT } from "~/i18n";
 import { CodeBlock } from "~/ui/CodeBlock";
+import { Prose } from "~/ui/Prose";
 import { type Ref, refFault } from "./refs";
 
 interface Props {
@@ -51,7 +52,7 @@ export function RefDialog({ table, snapshot, kind, refs, onClose }: Props) {
             data-autofocus
             value={name}
             onChange={(event) => setName(event.currentTarget.value)}
-            error={tried || fault !== "empty" ? fault && t(`snapshot.name.${fault}`) : undefined}
+            error={tried || fault !== "empty" ? fault && <Prose text={t(`snapshot.name.${fault}`)} /> : undefined}
           />
           {name.trim() !== "" && !fault && <CodeBlock code={createRefSql(table, kind, name.trim(), snapshot.id)} label="SQL" />}
           {create.error && <ErrorNote error={create.error} />}

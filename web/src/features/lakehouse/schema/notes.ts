@@ -1,0 +1,21 @@
+export interface SchemaNote {
+  at_ms: number;
+  change: string;
+  outcome: string;
+}
+
+/** Properties that hold documents of Tarn and are shown elsewhere in words. */
+export const OWN_PROPERTIES = ["tarn.schema.changes", "tarn.schema.accepted"];
+
+const isNote = (value: unknown): value is SchemaNote =>
+  typeof value === "object" && value !== null && "at_ms" in value && typeof value.at_ms === "number" && "change" in value && typeof value.change === "string" && "outcome" in value && typeof value.outcome === "string";
+
+/** What the sink wrote down about changes of the source's columns, the newest first; anything unreadable is dropped. */
+export function notesOf(properties: Record<string, string>): SchemaNote[] {
+  try {
+    const value: unknown = JSON.parse(properties["tarn.schema.changes"] ?? "[]");
+    return Array.isArray(value) ? value.filter(isNote).toReversed() : [];
+  } catch {
+    return [];
+  }
+}
