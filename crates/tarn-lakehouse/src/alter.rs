@@ -13,9 +13,11 @@ use iceberg::spec::{NestedField, Schema, TableMetadata, UnboundPartitionField};
 use iceberg::{TableRequirement, TableUpdate};
 
 use crate::error::LakehouseError;
+use crate::service::policy::wrong_property;
+use crate::sort::{OrderColumn, sort_order};
 use crate::types::{KEY_PROPERTY, key_of, new_field, widened};
 
-use nested::{ids_of, last_name, within};
+use nested::{ids_of, neighbour, within};
 use partitioning::field_at;
 pub use partitioning::{PartitionChange, PartitionTerm, partition_terms};
 pub(crate) use partitioning::{new_spec, unused as unused_specs};
@@ -69,6 +71,8 @@ pub enum TableAlteration {
         /// Its name.
         name: String,
     },
+    /// Rows come in this order in files from now on; none without columns.
+    SetOrder(Vec<OrderColumn>),
     /// Rows that come from now on are partitioned otherwise.
     Partition(PartitionChange),
     /// What a column means is written down, or no longer.
@@ -185,6 +189,12 @@ impl Alter<'_> {
                 })?;
                 Ok(())
             }
+            TableAlteration::SetOrder(columns) => {
+                let order = sort_order(self.table, self.metadata.current_schema(), columns)?;
+                self.updates.push(TableUpdate::AddSortOrder { sort_order: order });
+                self.updates.push(TableUpdate::SetDefaultSortOrder { sort_order_id: -1 });
+                Ok(())
+            }
             TableAlteration::Partition(change) => self.repartition(change),
             TableAlteration::CommentColumn { name, comment } => {
                 let at = self.find(name)?;
@@ -194,6 +204,10 @@ impl Alter<'_> {
                 Ok(())
             }
             TableAlteration::SetProperties(updates) => {
+                let wrong = updates.iter().find_map(|(name, value)| wrong_property(name, value));
+                if let Some(wrong) = wrong {
+                    return Err(self.refuse(wrong));
+                }
                 self.updates.push(TableUpdate::SetProperties { updates: updates.clone() });
                 Ok(())
             }
@@ -222,7 +236,7 @@ impl Alter<'_> {
             let at = match after {
                 None => fields.len(),
                 Some("") => 0,
-                Some(before) => place_of(fields, last_name(before), before)? + 1,
+                Some(before) => place_of(fields, neighbour(&path, before), before)? + 1,
             };
             fields.insert(at, NestedField { name: own.to_string(), ..made.clone() });
             Ok(())
@@ -268,13 +282,13 @@ impl Alter<'_> {
     fn move_column(&mut self, path: &str, after: &str) -> Result<(), LakehouseError> {
         let is_moved = self.edit(path, &mut |fields, own| {
             let from = place_of(fields, own, path)?;
-            if !after.is_empty() && last_name(after) == own {
+            if !after.is_empty() && neighbour(path, after) == own {
                 return Err(format!("`{path}` cannot stand behind itself"));
             }
             let field = fields.remove(from);
             let to = match after {
                 "" => 0,
-                before => place_of(fields, last_name(before), before)? + 1,
+                before => place_of(fields, neighbour(path, before), before)? + 1,
             };
             fields.insert(to, field);
             Ok(from != to)
@@ -284,7 +298,7 @@ impl Alter<'_> {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), LakehouseError> {
-        let new_name = last_name(to).to_string();
+        let new_name = neighbour(from, to).to_string();
         let is_renamed = self.edit(from, &mut |fields, own| {
             let at = place_of(fields, own, from)?;
             if own != new_name && fields.iter().any(|field| field.name == new_name) {

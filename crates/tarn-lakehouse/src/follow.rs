@@ -7,7 +7,7 @@
 //! | column renamed | renamed | renamed | the new name is a new column, the old one stays | goes on under its old name | stands still |
 //! | type widened | widened | widened | widened | stays; values that do not fit become null | stands still |
 //! | any other type | a new column, the old one stays as `NAME_dropped_1` | the same | the same | stays; values that do not fit become null | stands still |
-//! | type of a key column | widened, or stands still | the same | the same | stands still | stands still |
+//! | type of a key column | widened, or stands still | the same | the same | the same | stands still |
 
 use std::collections::BTreeSet;
 use std::fmt;

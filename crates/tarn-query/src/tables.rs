@@ -7,8 +7,10 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use tarn_core::files::Files;
 use tarn_core::{FaultKind, RequestContext, TableName};
+use tarn_lakehouse::service::Trigger;
 use tarn_lakehouse::{
-    CreateTable, Lakehouse, LakehouseError, MetadataKind, RefKind, TableAlteration, TableView, TableWriter,
+    CreateTable, Lakehouse, LakehouseError, MetadataKind, Optimize, RefKind, TableAlteration, TableView,
+    TableWriter,
 };
 
 use crate::QueryError;
@@ -123,10 +125,17 @@ pub enum TableChange {
         /// The state.
         to: AsOf,
     },
+    /// Different values of a table's columns are counted.
+    Analyze {
+        /// Its name.
+        name: TableName,
+    },
     /// Small and worn files of a table are rewritten.
     Optimize {
         /// Its name.
         name: TableName,
+        /// Which files, and in which order their rows come.
+        optimize: Optimize,
     },
 }
 
@@ -385,7 +394,10 @@ impl LakeTables {
                 (lakehouse.fast_forward(ctx, &table, &branch, &to).await, false)
             }
             TableChange::RollBack { table, to } => (self.rolled_back(ctx, &table, to).await, false),
-            TableChange::Optimize { name } => (lakehouse.compact(ctx, &name).await.map(drop), false),
+            TableChange::Analyze { name } => (lakehouse.analyze(ctx, &name, Trigger::Statement).await, false),
+            TableChange::Optimize { name, optimize } => {
+                (lakehouse.optimize(ctx, &name, optimize, Trigger::Statement).await.map(drop), false)
+            }
         };
         match done {
             Ok(()) => Ok(true),

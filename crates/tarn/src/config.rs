@@ -8,6 +8,7 @@ use tarn_access::AccessConfig;
 use tarn_core::ByteSize;
 use tarn_core::config::UnknownVariable;
 use tarn_eventlog::EventLogConfig;
+use tarn_lakehouse::service::ServiceConfig;
 use tarn_lakehouse::{LakehouseMemory, SinkConfig};
 use tarn_observe::LogConfig;
 use tarn_query::QueryConfig;
@@ -56,11 +57,14 @@ pub struct LakehouseConfig {
     /// Memory for rows of all tables that are in no file yet. Above half of it tables commit sooner, above it they wait
     /// with more rows until some are committed.
     pub hot_bytes: ByteSize,
+    /// What services that look after tables may use: compaction, expiry, removal of orphans, manifests, statistics.
+    pub services: ServiceConfig,
 }
 
 impl Default for LakehouseConfig {
     fn default() -> Self {
-        Self { storage: None, sink: SinkConfig::default(), hot_bytes: LakehouseMemory::default().hot_bytes }
+        let LakehouseMemory { hot_bytes, services, .. } = LakehouseMemory::default();
+        Self { storage: None, sink: SinkConfig::default(), hot_bytes, services }
     }
 }
 

@@ -68,9 +68,10 @@ pub(super) fn ids_of(field: &NestedField) -> Vec<i32> {
     ids
 }
 
-/// The last name of a path.
-pub(super) fn last_name(path: &str) -> &str {
-    path.rsplit('.').next().unwrap_or(path)
+/// The name of a neighbour of the field that a path leads to, whether it is given as a name or as a path too.
+pub(super) fn neighbour<'a>(path: &str, other: &'a str) -> &'a str {
+    let within = path.rsplit_once('.').and_then(|(parent, _)| other.strip_prefix(parent)?.strip_prefix('.'));
+    within.unwrap_or(other)
 }
 
 #[cfg(test)]
@@ -110,5 +111,7 @@ mod tests {
         within(&mut fields, "homes.element.zip", &mut |siblings, _| siblings[0].name = "code".into());
         assert!(within(&mut fields, "homes.element.code", &mut |_, _| ()).is_some());
         assert_eq!(ids_of(&fields[1]), [2, 5, 4]);
+        let pairs = [("a.b", "c", "c"), ("a.b", "a.c", "c"), ("b", "x.y", "x.y"), ("a.b", "x.y", "x.y")];
+        pairs.into_iter().for_each(|(path, other, name)| assert_eq!(neighbour(path, other), name));
     }
 }

@@ -19,6 +19,7 @@ use tarn_meta::{MetaStore, PointerInsert, PointerSwap, PropertiesUpdate};
 
 use crate::error::LakehouseError;
 use crate::io::Warehouse;
+use crate::service::policy::may_delete_files;
 
 pub use change::TableCommit;
 
@@ -397,7 +398,11 @@ impl Catalog {
             // A file that may be gone is not answered from memory.
             self.parsed.invalidate(pointer).await;
         }
-        if purge && !shared && self.check_home(ctx, table.metadata.location()).is_ok() {
+        let may_delete = may_delete_files(&table.metadata);
+        if purge && !may_delete {
+            tracing::warn!(table = %name, "its property `gc.enabled` is false, so no file is deleted");
+        }
+        if purge && may_delete && !shared && self.check_home(ctx, table.metadata.location()).is_ok() {
             let deleted = self.warehouse.file_io().delete_prefix(table.metadata.location()).await;
             deleted.map_err(|source| LakehouseError::Format {
                 action: "delete the files",

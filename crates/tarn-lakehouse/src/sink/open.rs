@@ -20,6 +20,7 @@ use crate::alter::{PartitionChange, TableAlteration, altered, new_spec};
 use crate::catalog::{CreateTable, LoadedTable};
 use crate::error::LakehouseError;
 use crate::follow::{SchemaPolicy, SchemaRule, fingerprint, follow, noted};
+use crate::service::{Need, Trigger};
 use crate::types::{Conformer, key_of, new_schema};
 
 /// How long after its opening a table's folder is looked through for the first time.
@@ -56,6 +57,10 @@ pub(super) struct Open {
     pub service_failed: Option<Instant>,
     /// When files that nothing needs are looked for next.
     pub orphans_due: Instant,
+    /// Who asked for that, if somebody did.
+    pub orphans_asked: Option<Trigger>,
+    /// What is due and waits for its turn.
+    pub need: Option<Need>,
     pub job: Option<Running>,
     /// Its part of the memory of all tables.
     pub share: Share,
@@ -110,6 +115,8 @@ impl Sink {
             is_unkept: true,
             service_failed: None,
             orphans_due: self.context.env.clock.instant() + ORPHANS_FIRST,
+            orphans_asked: None,
+            need: None,
             job: None,
             share: Share::new(&self.context.budget),
             source: None,
@@ -220,7 +227,7 @@ impl Sink {
             && open.state.hasher.is_none()
             && takes_rows_away(&self.spec.table.to_string(), &batch.batch)?
         {
-            self.identify_rows(open).await?;
+            Box::pin(self.identify_rows(open)).await?;
         }
         let Some((_, conformer)) = &open.source else { return Ok(()) };
         let applied = open.state.apply(&batch.batch, conformer, self.context.catalog.warehouse()).await?;
@@ -243,14 +250,15 @@ impl Sink {
     /// Lets the table follow the source's columns, as its rule says.
     async fn evolve(&mut self, open: &mut Open, change: &Schema) -> Result<(), LakehouseError> {
         let rule = self.context.config.schema_rule;
-        match self.evolve_by(open, change, rule).await {
+        match Box::pin(self.evolve_by(open, change, rule)).await {
             // What the table cannot take is left out.
             Err(error @ (LakehouseError::Invalid { .. } | LakehouseError::Unmappable { .. }))
                 if rule.policy == SchemaPolicy::Try =>
             {
                 let table = &self.spec.table;
                 tracing::warn!(%table, %error, "the table cannot follow its source; what it cannot take is left out");
-                self.evolve_by(open, change, SchemaRule { policy: SchemaPolicy::Ignore, ..rule }).await
+                let rule = SchemaRule { policy: SchemaPolicy::Ignore, ..rule };
+                Box::pin(self.evolve_by(open, change, rule)).await
             }
             Err(error) => {
                 if matches!(error, LakehouseError::SchemaChange { .. }) {

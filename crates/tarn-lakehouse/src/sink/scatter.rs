@@ -108,7 +108,7 @@ impl Committer {
         scattered: &mut [Scattered],
     ) -> Result<(), LakehouseError> {
         let Lot { parts, rows, owners, .. } = std::mem::take(lot);
-        let (new, places) = self.spread(base, parts, rows).await?;
+        let (new, places) = Box::pin(self.spread(base, parts, rows)).await?;
         let first = row_number(first + files.len())?;
         let mut places = places.into_iter().map(|(file, row)| match (file, row) {
             NOWHERE => NOWHERE,

@@ -10,14 +10,14 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, Statement};
 use futures::StreamExt;
 use tarn_core::{Role, TableName};
-use tarn_lakehouse::{LakehouseError, TableView, TableWriter, Written};
+use tarn_lakehouse::{LakehouseError, TableAlteration, TableView, TableWriter, Written};
 
 use super::catalog::QueryCatalog;
 use super::planned::PlannedChange;
 use super::session::{QueryOptions, Session, with_params};
 use super::stream::Command;
 use crate::scan::{LakeTable, PlacedTable, ScanCounters};
-use crate::sql::{Diagnosis, Parsed, ShownNames, WriteStatement, branch_of};
+use crate::sql::{Diagnosis, ORDER_MARK, Parsed, ShownNames, WriteStatement, branch_of};
 use crate::tables::{TableChange, WriteBranch};
 use crate::write::{CreateAs, Definition, Returned, Target, apply, definition, table_name, target_of};
 use crate::{AsOf, QueryError, Tables};
@@ -128,6 +128,10 @@ impl Session {
             let command = Command { tag: rows_tag(statement), rows: Some(rows), returns: returned.is_some() };
             return Ok(Done { command, returned });
         }
+        if let Statement::OptimizeTable { name, predicate, zorder, .. } = statement {
+            let done = self.optimize(change, name, predicate.as_ref(), zorder.as_deref());
+            return Box::pin(done).await.map(Done::from);
+        }
         let beside = (&*change.parsed.partitioned_by, &*change.parsed.alterations);
         let known =
             definition(statement, beside, &self.namespace()).ok_or_else(|| QueryError::NotPossible {
@@ -143,7 +147,8 @@ impl Session {
                 writer.commit().await.map_err(|error| QueryError::from_fault(&error))?;
                 Ok(Command { tag: "TRUNCATE TABLE", rows: None, returns: false }.into())
             }
-            Definition::Change(definition) => {
+            Definition::Change(mut definition) => {
+                set_order(&mut definition, change.parsed);
                 let tag = tag_of(&definition);
                 self.tables().change(self.context(), definition).await?;
                 Ok(Command { tag, rows: None, returns: false }.into())
@@ -365,6 +370,20 @@ fn insert_into(name: &TableName, query: Query) -> Result<Statement, QueryError> 
     }
 }
 
+/// The order of rows that stood in the text of `ALTER TABLE`.
+fn set_order(definition: &mut TableChange, parsed: &Parsed) {
+    let (TableChange::AlterTable { changes, .. }, Some(columns)) = (definition, &parsed.ordered_by) else {
+        return;
+    };
+    for change in changes {
+        if let TableAlteration::SetProperties(properties) = change
+            && properties.keys().any(|key| key.trim() == ORDER_MARK)
+        {
+            *change = TableAlteration::SetOrder(columns.clone());
+        }
+    }
+}
+
 /// As PostgreSQL names a statement that changes rows.
 pub(super) fn rows_tag(statement: &Statement) -> &'static str {
     match statement {
@@ -388,5 +407,6 @@ fn tag_of(change: &TableChange) -> &'static str {
         | TableChange::RollBack { .. }
         | TableChange::AcceptSchemaChange { .. } => "CALL",
         TableChange::Optimize { .. } => "OPTIMIZE",
+        TableChange::Analyze { .. } => "ANALYZE",
     }
 }

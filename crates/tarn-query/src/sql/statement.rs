@@ -8,13 +8,13 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 
-use tarn_lakehouse::TableAlteration;
+use tarn_lakehouse::{OrderColumn, TableAlteration};
 
 use crate::sql::text::lower_first;
 use crate::sql::{CopyPlace, CopyStatement};
 use crate::sql::{
-    PartitionTerm, SqlText, Upkeep, dml_words, nested_names, parse_copy, partitioning, placeholders,
-    relations, time_travel, upkeep,
+    PartitionTerm, SqlText, Upkeep, dml_words, nested_names, ordering, parse_copy, partitioning,
+    placeholders, relations, time_travel, upkeep,
 };
 use crate::{QueryError, SqlPosition};
 
@@ -76,6 +76,8 @@ pub(crate) struct Parsed {
     pub(crate) text: SqlText,
     /// Of `CREATE TABLE`.
     pub(crate) partitioned_by: Vec<PartitionTerm>,
+    /// Of `OPTIMIZE … ORDER BY` and `ALTER TABLE … WRITE ORDERED BY`; none of `WRITE UNORDERED`.
+    pub(crate) ordered_by: Option<Vec<OrderColumn>>,
     /// Of `ALTER TABLE`, which names nothing but the table then.
     pub(crate) alterations: Vec<TableAlteration>,
     /// It asks the information schema, so all names are needed before planning.
@@ -87,6 +89,7 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     let text = SqlText::new(sql)?;
     let (blanked, travels) = time_travel::extract(sql, &text)?;
     let (blanked, partitioned_by) = partitioning::extract(&blanked, &text)?;
+    let (blanked, ordered_by) = ordering::extract(&blanked, &text)?;
     let (mut blanked, alterations) = partitioning::changes(blanked, &text)?;
     if alterations.is_empty() {
         blanked = nested_names::readable(blanked, &text);
@@ -98,6 +101,7 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
         action,
         text: text.clone(),
         partitioned_by: Vec::new(),
+        ordered_by: None,
         alterations: Vec::new(),
         needs_names: false,
     };
@@ -138,7 +142,7 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     }
     let needs_names =
         matches!(action, Action::Show(_)) || text.find_name(None, "information_schema").is_some();
-    Ok(Parsed { action, text, partitioned_by, alterations, needs_names })
+    Ok(Parsed { action, text, partitioned_by, ordered_by, alterations, needs_names })
 }
 
 /// A `COPY` that is not between a client and a table. Errors: it is; the wire protocol of PostgreSQL reads those itself.
@@ -161,6 +165,7 @@ fn copied(copy: CopyStatement, text: SqlText) -> Result<Parsed, QueryError> {
                 action: Action::Export(Box::new(copy)),
                 text,
                 partitioned_by: Vec::new(),
+                ordered_by: None,
                 alterations: Vec::new(),
                 needs_names,
             })

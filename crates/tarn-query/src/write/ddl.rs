@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use iceberg::spec::{Transform, UnboundPartitionSpec};
 use tarn_core::TableName;
+use tarn_lakehouse::service::{CREATED_BY, wrong_property};
 use tarn_lakehouse::{CreateTable, TableAlteration, table_schema};
 
 use super::columns::{defined, field, name_of};
@@ -130,9 +131,6 @@ pub(crate) fn definition(
             _ => Err(refuse("TRUNCATE empties one table", "write `TRUNCATE TABLE t`")),
         },
         Statement::Call(function) => called(function, namespace).map(Definition::Change),
-        Statement::OptimizeTable { name, .. } => {
-            table_name(name, namespace).map(|name| Definition::Change(TableChange::Optimize { name }))
-        }
         _ => return None,
     })
 }
@@ -248,6 +246,10 @@ fn new_table(
     let made = table_schema(&name.to_string(), columns, key);
     let (schema, mut properties) = made.map_err(|error| QueryError::from_fault(&error))?;
     properties.insert("write.metadata.previous-versions-max".into(), METADATA_FILES_MAX.into());
+    properties.insert(CREATED_BY.into(), "sql".into());
+    if let Some(wrong) = more.iter().find_map(|(name, value)| wrong_property(name, value)) {
+        return Err(refuse(wrong, "see the guide's page about tables"));
+    }
     properties.extend(more);
     let mut spec = UnboundPartitionSpec::builder().with_spec_id(0);
     for term in terms {
