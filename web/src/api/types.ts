@@ -280,8 +280,6 @@ export interface CompactResult {
   files_after: number;
 }
 
-export type { ServiceRun, Services } from "./services";
-
 // SQL
 
 export interface Column {
