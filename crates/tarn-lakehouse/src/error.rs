@@ -16,6 +16,24 @@ pub enum LakehouseError {
         /// The nearest name that exists.
         similar: Option<String>,
     },
+    /// No such view.
+    #[error("view `{view}` not found")]
+    ViewNotFound {
+        /// The name asked for.
+        view: String,
+        /// The nearest name that exists.
+        similar: Option<String>,
+    },
+    /// A view where a table is needed, or the other way round.
+    #[error("`{name}` is a {found}, not a {wanted}")]
+    WrongKind {
+        /// The name asked for.
+        name: String,
+        /// `table` or `view`: what it is.
+        found: &'static str,
+        /// `table` or `view`: what was asked for.
+        wanted: &'static str,
+    },
     /// No such namespace.
     #[error("namespace `{namespace}` not found")]
     NamespaceNotFound {
@@ -37,9 +55,9 @@ pub enum LakehouseError {
         namespace: String,
     },
     /// A requirement of a commit does not hold on the newest state.
-    #[error("commit to table `{table}` failed: {what}")]
+    #[error("commit to `{table}` failed: {what}")]
     CommitFailed {
-        /// The table.
+        /// The table or view.
         table: String,
         /// Which requirement.
         what: String,
@@ -169,15 +187,19 @@ fn store_cause(error: &iceberg::Error) -> Option<FaultKind> {
 impl Fault for LakehouseError {
     fn kind(&self) -> FaultKind {
         match self {
-            Self::TableNotFound { .. } | Self::NamespaceNotFound { .. } | Self::SnapshotNotFound { .. } => {
-                FaultKind::NotFound
-            }
+            Self::TableNotFound { .. }
+            | Self::ViewNotFound { .. }
+            | Self::NamespaceNotFound { .. }
+            | Self::SnapshotNotFound { .. } => FaultKind::NotFound,
             Self::AlreadyExists { .. }
             | Self::NamespaceNotEmpty { .. }
             | Self::CommitFailed { .. }
             | Self::DuplicateKey { .. }
             | Self::CommitConflict { .. } => FaultKind::Conflict,
-            Self::BadLocation { .. } | Self::Unmappable { .. } | Self::Invalid { .. } => FaultKind::Invalid,
+            Self::BadLocation { .. }
+            | Self::Unmappable { .. }
+            | Self::WrongKind { .. }
+            | Self::Invalid { .. } => FaultKind::Invalid,
             // A file that the metadata names must be there.
             Self::Store { source: StorageError::NotFound { .. } } => FaultKind::Corrupt,
             Self::Store { source } => source.kind(),
@@ -194,7 +216,13 @@ impl Fault for LakehouseError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::TableNotFound { similar, .. } => {
+            Self::WrongKind { found: "view", .. } => {
+                Some("write VIEW: `DROP VIEW v`, `ALTER VIEW v RENAME TO w`".to_string())
+            }
+            Self::WrongKind { .. } => {
+                Some("write TABLE: `DROP TABLE t`, `ALTER TABLE t RENAME TO u`".to_string())
+            }
+            Self::TableNotFound { similar, .. } | Self::ViewNotFound { similar, .. } => {
                 similar.as_ref().map(|name| format!("did you mean `{name}`?"))
             }
             Self::DuplicateKey { .. } => Some(
@@ -202,7 +230,7 @@ impl Fault for LakehouseError {
                  rows that occur twice out of the query"
                     .to_string(),
             ),
-            Self::NamespaceNotEmpty { .. } => Some("drop its tables first".to_string()),
+            Self::NamespaceNotEmpty { .. } => Some("drop its tables and views first".to_string()),
             Self::SnapshotNotFound { .. } => {
                 Some("the table's page lists the snapshots that are kept".to_string())
             }

@@ -20,7 +20,7 @@ mod view;
 mod write;
 
 pub use alter::{TableAlteration, table_schema};
-pub use catalog::{Catalog, CreateTable, LoadedTable, TableCommit};
+pub use catalog::{Catalog, CreateTable, CreateView, LoadedTable, LoadedView, TableCommit, ViewRequirement};
 pub use data_file::{DataFileWriter, FileFactory};
 pub use describe::{
     ColumnDetail, FileEntry, PartitionColumn, SchemaVersion, SnapshotEntry, TableDetail, TableState,

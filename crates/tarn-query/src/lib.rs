@@ -10,6 +10,7 @@ mod scan;
 mod sql;
 mod tables;
 pub mod tpch;
+mod views;
 mod write;
 
 pub use engine::{
@@ -20,3 +21,4 @@ pub use engine::{
 pub use error::{QueryError, SqlPosition};
 pub use scan::{LakeTable, ScanStats};
 pub use tables::{AsOf, LakeTables, TableChange, Tables};
+pub use views::{NewView, SqlView};

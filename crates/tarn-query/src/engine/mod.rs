@@ -13,6 +13,7 @@ mod session;
 mod settings;
 mod stream;
 mod threads;
+mod view;
 mod write;
 
 use std::num::NonZeroUsize;
@@ -35,6 +36,7 @@ use crate::scan::ScanShared;
 use crate::{QueryError, Tables};
 pub(crate) use catalog::CATALOG;
 use registry::QueryRegistry;
+pub(crate) use session::plan_statement;
 use settings::Settings;
 use threads::QueryThreads;
 

@@ -16,9 +16,11 @@ use tarn_lakehouse::{LakehouseError, TableView, TableWriter, Written};
 use super::catalog::QueryCatalog;
 use super::session::{QueryOptions, Session, with_params};
 use super::stream::Command;
+use super::view::of_view;
 use crate::scan::{LakeTable, PlacedTable, ScanCounters};
 use crate::sql::{Diagnosis, Parsed};
 use crate::tables::TableChange;
+use crate::views::view_definition;
 use crate::write::{
     CreateAs, Definition, RowsQuery, Target, apply, as_query, definition, table_name, target_of,
 };
@@ -80,6 +82,10 @@ impl Session {
             };
             return Ok(Command { tag, rows: Some(rows) });
         }
+        if let Statement::CreateView(create) = statement {
+            let definition = view_definition(create, change.parsed, &self.namespace())?;
+            return Box::pin(self.create_view(change, definition)).await;
+        }
         let terms = &change.parsed.partitioned_by;
         let known =
             definition(statement, terms, &self.namespace()).ok_or_else(|| QueryError::NotPossible {
@@ -95,6 +101,10 @@ impl Session {
                 Ok(Command { tag: "TRUNCATE TABLE", rows: None })
             }
             Definition::Change(definition) => {
+                let definition = match change.parsed.alters_view {
+                    true => of_view(definition)?,
+                    false => definition,
+                };
                 let tag = tag_of(&definition);
                 self.tables().change(self.context(), definition).await?;
                 Ok(Command { tag, rows: None })
@@ -120,12 +130,20 @@ impl Session {
         Ok(Some(plan))
     }
 
-    fn tables(&self) -> &Arc<dyn Tables> {
+    pub(super) fn tables(&self) -> &Arc<dyn Tables> {
         &self.core().tables
     }
 
     async fn no_such(&self, name: &TableName, diagnosis: &Diagnosis) -> Result<QueryError, QueryError> {
         let catalog = QueryCatalog::pinned(self.core(), self.context(), Arc::default());
+        if self.tables().sql_view(self.context(), name).await?.is_some() {
+            let hint = "change the rows of the tables that it reads; \\d+ in psql shows its query";
+            return Ok(QueryError::plan(
+                format!("`{name}` is a view, whose rows cannot be changed"),
+                None,
+                Some(hint.into()),
+            ));
+        }
         let parts = [name.namespace().to_string(), name.name().to_string()];
         let known = catalog.full_names().await?;
         Ok(diagnosis.no_such_table(&parts, &known, &self.namespace()))
@@ -342,6 +360,10 @@ fn tag_of(change: &TableChange) -> &'static str {
         TableChange::DropTable { .. } => "DROP TABLE",
         TableChange::RenameTable { .. } | TableChange::AlterTable { .. } => "ALTER TABLE",
         TableChange::CreateRef { .. } | TableChange::DropRef { .. } | TableChange::RollBack { .. } => "CALL",
+        TableChange::CreateView { .. } => "CREATE VIEW",
+        TableChange::DropView { .. } => "DROP VIEW",
+        TableChange::RenameView { .. } => "ALTER VIEW",
+        TableChange::CommentView { .. } => "COMMENT",
         TableChange::Optimize { .. } => "OPTIMIZE",
     }
 }

@@ -12,7 +12,7 @@ pub(crate) use diagnose::Diagnosis;
 pub(crate) use equal_names::{ShownNames, complete, tell_apart};
 pub(crate) use partitioning::PartitionTerm;
 pub(crate) use statement::{Action, Parsed, parse};
-pub(crate) use text::{SqlText, position};
+pub(crate) use text::{SqlText, offset, position, word};
 pub(crate) use time_travel::{is_ref, parse_time_ms, split_version};
 
 /// Behind the name of a table in the query of a statement that changes it: its rows with their places.

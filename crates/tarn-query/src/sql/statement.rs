@@ -2,11 +2,14 @@
 
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParserBuilder, ResetStatement, Statement as DfStatement};
-use datafusion::sql::sqlparser::ast::{Expr, ObjectName, Query, Set, SetExpr, Statement, Value};
+use datafusion::sql::sqlparser::ast::{
+    CommentObject, Expr, ObjectName, Query, Set, SetExpr, Statement, Value,
+};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::Token;
 
-use crate::sql::text::lower_first;
+use crate::sql::text::{lower_first, offset};
 use crate::sql::{PartitionTerm, SqlText, partitioning, placeholders, time_travel};
 use crate::{QueryError, SqlPosition};
 
@@ -36,6 +39,10 @@ pub(crate) enum Action {
 pub(crate) struct Parsed {
     pub(crate) action: Action,
     pub(crate) text: SqlText,
+    /// The text as it came.
+    pub(crate) source: String,
+    /// `ALTER VIEW`, which the grammar below knows as `ALTER TABLE`.
+    pub(crate) alters_view: bool,
     /// Of `CREATE TABLE`.
     pub(crate) partitioned_by: Vec<PartitionTerm>,
     /// It asks the information schema, so all names are needed before planning.
@@ -47,6 +54,7 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     let text = SqlText::new(sql)?;
     let (blanked, travels) = time_travel::extract(sql, &text)?;
     let (blanked, partitioned_by) = partitioning::extract(&blanked, &text)?;
+    let (blanked, alters_view) = as_alter_table(blanked, &text);
     let mut statements = DFParserBuilder::new(blanked.as_str())
         .with_dialect(&GenericDialect {})
         .with_recursion_limit(RECURSION_MAX)
@@ -70,7 +78,21 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     let action = classify(statement, &text)?;
     let needs_names =
         matches!(action, Action::Show(_)) || text.find_name(None, "information_schema").is_some();
-    Ok(Parsed { action, text, partitioned_by, needs_names })
+    Ok(Parsed { action, text, source: sql.to_string(), alters_view, partitioned_by, needs_names })
+}
+
+/// The grammar has `ALTER VIEW` only with a query behind it.
+fn as_alter_table(sql: String, text: &SqlText) -> (String, bool) {
+    if text.leading_words(2) != "ALTER VIEW" {
+        return (sql, false);
+    }
+    let Some(view) = text.tokens().iter().filter(|token| token.token != Token::SemiColon).nth(1) else {
+        return (sql, false);
+    };
+    let (from, to) = (offset(&sql, view.span.start), offset(&sql, view.span.end));
+    let before = sql.get(..from).unwrap_or_default();
+    let behind = sql.get(to..).unwrap_or_default();
+    (format!("{before}TABLE{behind}"), true)
 }
 
 fn classify(statement: DfStatement, text: &SqlText) -> Result<Action, QueryError> {
@@ -95,6 +117,8 @@ fn classify(statement: DfStatement, text: &SqlText) -> Result<Action, QueryError
             | Statement::Delete(_)
             | Statement::Merge(_)
             | Statement::CreateTable(_)
+            | Statement::CreateView(_)
+            | Statement::Comment { object_type: CommentObject::View, .. }
             | Statement::CreateSchema { .. }
             | Statement::CreateDatabase { .. }
             | Statement::AlterTable(_)
@@ -207,7 +231,7 @@ fn refuse(text: &SqlText) -> QueryError {
     let first = words.split(' ').next().unwrap_or_default().to_string();
     let (statement, hint) = match first.as_str() {
         "CREATE" | "ALTER" | "DROP" | "TRUNCATE" => {
-            (words, "possible are TABLE and SCHEMA; everything else is a resource (`tarn apply`)")
+            (words, "possible are TABLE, VIEW and SCHEMA; everything else is a resource (`tarn apply`)")
         }
         "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "REPLACE" | "COPY" | "WITH" | "SELECT" => (
             if first == "SELECT" { "SELECT INTO".into() } else { first },
@@ -220,7 +244,7 @@ fn refuse(text: &SqlText) -> QueryError {
         _ => (
             words,
             "possible are SELECT, SHOW, DESCRIBE, EXPLAIN, SET, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, OPTIMIZE, CALL, and \
-             CREATE, ALTER and DROP of tables",
+             CREATE, ALTER and DROP of tables and views",
         ),
     };
     QueryError::NotPossible { statement, position: text.start(), hint: hint.into() }

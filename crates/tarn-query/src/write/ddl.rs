@@ -100,6 +100,12 @@ pub(crate) fn definition(
         Statement::Drop { object_type, if_exists, names, cascade, purge, .. } => {
             drop_object(*object_type, *if_exists, names, *cascade, *purge, namespace)
         }
+        Statement::Comment { object_name, comment, if_exists, .. } => {
+            table_name(object_name, namespace).map(|name| {
+                let (comment, if_exists) = (comment.clone(), *if_exists);
+                Definition::Change(TableChange::CommentView { name, comment, if_exists })
+            })
+        }
         Statement::AlterTable(alter) => alter_table(alter, namespace).map(Definition::Change),
         Statement::Truncate(truncate) => match truncate.table_names.as_slice() {
             [one] if truncate.partitions.is_none() => {
@@ -279,13 +285,19 @@ fn drop_object(
     let [name] = names else { return Err(refuse("DROP takes one name", "drop them one after the other")) };
     Ok(Definition::Change(match kind {
         ObjectType::Table => TableChange::DropTable { name: table_name(name, namespace)?, if_exists, purge },
+        ObjectType::View => TableChange::DropView { name: table_name(name, namespace)?, if_exists },
         ObjectType::Schema | ObjectType::Database if !cascade => {
             TableChange::DropNamespace { name: namespace_name(name)?, if_exists }
         }
         ObjectType::Schema | ObjectType::Database => {
             return Err(refuse("a namespace with tables is not dropped at once", "drop its tables first"));
         }
-        other => return Err(refuse(format!("there is no {other} to drop"), "TABLE and SCHEMA are possible")),
+        other => {
+            return Err(refuse(
+                format!("there is no {other} to drop"),
+                "TABLE, VIEW and SCHEMA are possible",
+            ));
+        }
     }))
 }
 

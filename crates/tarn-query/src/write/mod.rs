@@ -7,5 +7,6 @@ mod procedure;
 mod rewrite;
 
 pub(crate) use apply::apply;
+pub(crate) use columns::name_of;
 pub(crate) use ddl::{CreateAs, Definition, definition, table_name};
 pub(crate) use rewrite::{RowsQuery, Target, as_query, target_of};

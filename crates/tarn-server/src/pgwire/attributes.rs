@@ -26,6 +26,7 @@ use tarn_query::Tables;
 
 use super::catalog::{PgCatalog, external};
 use super::encode::{column_type, type_modifier};
+use super::views::columns_of;
 
 /// Makes the table. `None`: the emulation has none.
 pub(super) fn table(
@@ -83,12 +84,50 @@ struct Attribute {
     pg_type: Type,
 }
 
+/// Tables and views with the numbers that the emulation has given to them.
+pub(super) async fn numbers(
+    catalog: &PgCatalog,
+    task: Arc<TaskContext>,
+) -> Result<Vec<(i32, TableName)>, DataFusionError> {
+    let dynamic = |name: &str| match catalog.build_table_by_name(name)? {
+        Some(PgCatalogTable::Dynamic(table)) => Ok(table),
+        _ => Err(DataFusionError::Internal(format!("no {name} in the catalog"))),
+    };
+    numbered(&dynamic("pg_class")?, &dynamic("pg_namespace")?, task).await
+}
+
+async fn numbered(
+    classes: &Arc<dyn PartitionStream>,
+    of_namespaces: &Arc<dyn PartitionStream>,
+    task: Arc<TaskContext>,
+) -> Result<Vec<(i32, TableName)>, DataFusionError> {
+    let mut namespaces = HashMap::new();
+    for batch in of_namespaces.execute(Arc::clone(&task)).try_collect::<Vec<_>>().await? {
+        let (oids, names) = (integers(&batch, "oid")?, texts(&batch, "nspname")?);
+        for row in 0..batch.num_rows() {
+            namespaces.insert(oids.value(row), names.value(row).to_string());
+        }
+    }
+    let mut found = Vec::new();
+    for batch in classes.execute(task).try_collect::<Vec<_>>().await? {
+        let (oids, names) = (integers(&batch, "oid")?, texts(&batch, "relname")?);
+        let of = integers(&batch, "relnamespace")?;
+        for row in 0..batch.num_rows() {
+            let namespace = namespaces.get(&of.value(row));
+            let name = namespace.and_then(|namespace| TableName::new(namespace, names.value(row)).ok());
+            found.extend(name.map(|name| (oids.value(row), name)));
+        }
+    }
+    Ok(found)
+}
+
 impl Attributes {
     async fn rows(&self, task: Arc<TaskContext>) -> Result<RecordBatch, DataFusionError> {
         let mut attributes = Vec::new();
-        for (table, name) in self.numbers(task).await? {
-            let Some(view) = self.tables.view(&self.ctx, &name).await.map_err(external)? else { continue };
-            attributes.extend(view.schema.fields().iter().zip(1..).map(|(field, number)| Attribute {
+        for (table, name) in numbered(&self.classes, &self.namespaces, task).await? {
+            let columns = columns_of(self.tables.as_ref(), &self.ctx, &name).await.map_err(external)?;
+            let Some(columns) = columns else { continue };
+            attributes.extend(columns.fields().iter().zip(1..).map(|(field, number)| Attribute {
                 table,
                 number,
                 field: Arc::clone(field),
@@ -97,28 +136,6 @@ impl Attributes {
         }
         let columns = self.schema.fields().iter().map(|field| column(field, &attributes));
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns.collect())?)
-    }
-
-    /// The numbers that the emulation has given to tables.
-    async fn numbers(&self, task: Arc<TaskContext>) -> Result<Vec<(i32, TableName)>, DataFusionError> {
-        let mut namespaces = HashMap::new();
-        for batch in self.namespaces.execute(Arc::clone(&task)).try_collect::<Vec<_>>().await? {
-            let (oids, names) = (numbers(&batch, "oid")?, texts(&batch, "nspname")?);
-            for row in 0..batch.num_rows() {
-                namespaces.insert(oids.value(row), names.value(row).to_string());
-            }
-        }
-        let mut found = Vec::new();
-        for batch in self.classes.execute(task).try_collect::<Vec<_>>().await? {
-            let (oids, names) = (numbers(&batch, "oid")?, texts(&batch, "relname")?);
-            let of = numbers(&batch, "relnamespace")?;
-            for row in 0..batch.num_rows() {
-                let namespace = namespaces.get(&of.value(row));
-                let name = namespace.and_then(|namespace| TableName::new(namespace, names.value(row)).ok());
-                found.extend(name.map(|name| (oids.value(row), name)));
-            }
-        }
-        Ok(found)
     }
 }
 
@@ -129,7 +146,7 @@ fn emulated(batch: &RecordBatch, name: &str, data_type: &DataType) -> Result<Arr
     Ok(cast(column, data_type)?)
 }
 
-fn numbers(batch: &RecordBatch, name: &str) -> Result<Int32Array, DataFusionError> {
+fn integers(batch: &RecordBatch, name: &str) -> Result<Int32Array, DataFusionError> {
     Ok(emulated(batch, name, &DataType::Int32)?.as_primitive::<Int32Type>().clone())
 }
 

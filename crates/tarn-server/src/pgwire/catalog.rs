@@ -3,7 +3,7 @@
 //! Statements that speak of it are planned by DataFusion with the catalog tables and functions of
 //! `datafusion-pg-catalog` beside the tables of the lakehouse, so that both can be joined.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use datafusion::catalog::{
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::datasource::TableType;
 use datafusion::execution::context::SQLOptions;
-use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::{ColumnarValue, LogicalPlan, ScalarUDF, Volatility, create_udf};
 use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::parser::Statement as DfStatement;
@@ -42,6 +42,7 @@ use super::error::user_error;
 use super::information;
 use super::settings::SERVER_VERSION;
 use super::split::Piece;
+use super::views;
 
 /// Name of the only database.
 pub(crate) const DATABASE: &str = "tarn";
@@ -110,8 +111,7 @@ impl SystemCatalog {
         if !matches!(statement, Statement::Query(_) | Statement::Explain { .. }) {
             return Err(user_error("42501", "the system catalog can only be read"));
         }
-        let context =
-            self.context(session, piece.words.iter().any(|word| word == INFORMATION_SCHEMA)).await?;
+        let context = self.context(session, piece).await?;
         let plan = context
             .state()
             .statement_to_plan(DfStatement::Statement(Box::new(statement)))
@@ -123,13 +123,14 @@ impl SystemCatalog {
         Ok(Some(CatalogPlan(Sealed::new((context, plan)))))
     }
 
-    async fn context(&self, session: &Session, with_information: bool) -> PgWireResult<SessionContext> {
+    async fn context(&self, session: &Session, piece: &Piece) -> PgWireResult<SessionContext> {
+        let asks = |name: &str| piece.words.iter().any(|word| word == name);
         let ctx = session.context();
         let lake = session.datafusion().await.map_err(|error| super::error::of_fault(&error))?;
         let catalog =
             lake.catalog(DATABASE).ok_or_else(|| user_error("XX000", "the catalog of tables is missing"))?;
         // It lists every column of every table, so it is only made for statements that ask.
-        let information: Arc<dyn SchemaProvider> = match with_information {
+        let information: Arc<dyn SchemaProvider> = match asks(INFORMATION_SCHEMA) {
             true => information::schema(self.tables.as_ref(), ctx)
                 .await
                 .map_err(|error| super::error::of_fault(&error))?,
@@ -137,15 +138,37 @@ impl SystemCatalog {
         };
         let mut state = self.template.clone();
         *state.config_mut() = lake.copied_config().with_information_schema(false);
+        let emulated = self.system(ctx)?;
         let system =
-            System { emulated: self.system(ctx)?, tables: Arc::clone(&self.tables), ctx: ctx.clone() };
-        let database = Database { lake: catalog, system: Arc::new(system), information };
+            System { emulated: Arc::clone(&emulated), tables: Arc::clone(&self.tables), ctx: ctx.clone() };
+        let system = Arc::new(system);
+        let database = Database { lake: catalog, system: Arc::clone(&system), information };
         state.register_catalog_list(Arc::new(OneDatabase(Arc::new(database))));
         let context = SessionContext::new_with_state(state);
         for function in caller_functions(ctx, &session.namespace()) {
             context.register_udf(function);
         }
+        if asks("pg_get_viewdef") {
+            let texts = self.view_texts(ctx, &system, context.task_ctx()).await?;
+            context.register_udf(views::ViewText::function(texts));
+        }
         Ok(context)
+    }
+
+    /// Texts of all views by the numbers that the emulated catalog has for them.
+    async fn view_texts(
+        &self,
+        ctx: &RequestContext,
+        system: &System,
+        task: Arc<TaskContext>,
+    ) -> PgWireResult<HashMap<i32, String>> {
+        let failed = |error: &DataFusionError| planning_error(error);
+        let numbers = attributes::numbers(&system.emulated, task).await.map_err(|error| failed(&error))?;
+        let views = views::all(self.tables.as_ref(), ctx).await;
+        let views = views.map_err(|error| super::error::of_fault(&error))?;
+        let texts: HashMap<&TableName, &String> = views.iter().map(|view| (&view.name, &view.sql)).collect();
+        let found = numbers.iter().filter_map(|(number, name)| Some((*number, (*texts.get(name)?).clone())));
+        Ok(found.collect())
     }
 
     fn system(&self, ctx: &RequestContext) -> PgWireResult<Arc<PgCatalog>> {
@@ -156,6 +179,7 @@ impl SystemCatalog {
         let names = LakeNames {
             tables: Arc::clone(&self.tables),
             ctx: RequestContext::system(ctx.tenant.clone(), ctx.trace),
+            views: Arc::default(),
         };
         let made = PgCatalogSchemaProvider::try_new(names, Arc::clone(&self.constant), EmptyContextProvider)
             .map_err(|error| planning_error(&error))?;
@@ -239,6 +263,8 @@ pub(crate) fn planning_error(error: &DataFusionError) -> pgwire::error::PgWireEr
 pub(crate) struct LakeNames {
     tables: Arc<dyn Tables>,
     ctx: RequestContext,
+    /// Views as they were listed last.
+    views: Arc<Mutex<HashMap<String, HashSet<String>>>>,
 }
 
 pub(super) fn external(error: tarn_query::QueryError) -> DataFusionError {
@@ -262,7 +288,12 @@ impl CatalogInfo for LakeNames {
             return Ok(Some(Vec::new()));
         }
         let tables = self.tables.tables(&self.ctx, schema).await.map_err(external)?;
-        Ok(Some(tables.iter().map(|table| table.name().to_string()).collect()))
+        let views = self.tables.views(&self.ctx, schema).await.map_err(external)?;
+        let names = |of: &[TableName]| of.iter().map(|name| name.name().to_string()).collect::<Vec<_>>();
+        let (mut all, views) = (names(&tables), names(&views));
+        all.extend(views.iter().cloned());
+        self.views.lock().insert(schema.to_string(), views.into_iter().collect());
+        Ok(Some(all))
     }
 
     async fn table_schema(
@@ -272,12 +303,17 @@ impl CatalogInfo for LakeNames {
         table: &str,
     ) -> Result<Option<SchemaRef>, DataFusionError> {
         let Ok(name) = TableName::new(schema, table) else { return Ok(None) };
-        let view = self.tables.view(&self.ctx, &name).await.map_err(external)?;
-        Ok(view.map(|view| Arc::clone(&view.schema)))
+        views::columns_of(self.tables.as_ref(), &self.ctx, &name).await.map_err(external)
     }
 
-    async fn table_type(&self, _: &str, _: &str, _: &str) -> Result<Option<TableType>, DataFusionError> {
-        Ok(Some(TableType::Base))
+    async fn table_type(
+        &self,
+        _: &str,
+        schema: &str,
+        table: &str,
+    ) -> Result<Option<TableType>, DataFusionError> {
+        let is_view = self.views.lock().get(schema).is_some_and(|views| views.contains(table));
+        Ok(Some(if is_view { TableType::View } else { TableType::Base }))
     }
 }
 
@@ -319,9 +355,13 @@ impl SchemaProvider for System {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        match name.eq_ignore_ascii_case("pg_attribute") {
-            true => attributes::table(&self.emulated, &self.tables, &self.ctx),
-            false => self.emulated.table(name).await,
+        match name.to_ascii_lowercase().as_str() {
+            "pg_attribute" => attributes::table(&self.emulated, &self.tables, &self.ctx),
+            "pg_views" => {
+                let all = views::all(self.tables.as_ref(), &self.ctx).await.map_err(external)?;
+                views::pg_views(&all).map(Some)
+            }
+            _ => self.emulated.table(name).await,
         }
     }
 
@@ -396,7 +436,6 @@ fn constant_functions(version: &str) -> Vec<ScalarUDF> {
         no_text("shobj_description", vec![DataType::Int32, DataType::Utf8]),
         no_text("col_description", vec![DataType::Int32, DataType::Int32]),
         no_text("pg_get_indexdef", vec![DataType::Int32]),
-        no_text("pg_get_viewdef", vec![DataType::Int32]),
         no_text("pg_get_function_result", vec![DataType::Int32]),
         no_text("pg_get_function_arguments", vec![DataType::Int32]),
         no_text("pg_get_function_identity_arguments", vec![DataType::Int32]),

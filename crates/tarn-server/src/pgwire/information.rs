@@ -8,7 +8,7 @@ use arrow::error::ArrowError;
 use datafusion::catalog::{MemTable, MemorySchemaProvider, SchemaProvider};
 use datafusion::common::DataFusionError;
 use tarn_core::RequestContext;
-use tarn_query::{QueryError, Tables};
+use tarn_query::{QueryError, SqlView, Tables};
 
 use super::catalog::DATABASE;
 use super::encode::{column_type, is_uuid};
@@ -32,11 +32,23 @@ pub(super) async fn schema(
     let namespaces = tables.namespaces(ctx).await?;
     let mut names = Vec::new();
     let mut rows = Vec::new();
+    let mut views = Vec::new();
     for namespace in &namespaces {
-        for name in tables.tables(ctx, namespace).await? {
-            let Some(view) = tables.view(ctx, &name).await? else { continue };
-            names.push((namespace.clone(), name.name().to_string()));
-            rows.extend(view.schema.fields().iter().zip(1..).map(|(field, position)| Row {
+        let own_views = tables.views(ctx, namespace).await?;
+        for name in tables.tables(ctx, namespace).await?.into_iter().chain(own_views) {
+            let (columns, is_view) = match tables.view(ctx, &name).await? {
+                Some(view) => (Arc::clone(&view.schema), false),
+                None => match tables.sql_view(ctx, &name).await? {
+                    Some(view) => {
+                        views.push(view.clone());
+                        (view.columns, true)
+                    }
+                    // Dropped since it was listed.
+                    None => continue,
+                },
+            };
+            names.push((namespace.clone(), name.name().to_string(), is_view));
+            rows.extend(columns.fields().iter().zip(1..).map(|(field, position)| Row {
                 namespace: namespace.clone(),
                 table: name.name().to_string(),
                 field: Arc::clone(field),
@@ -44,20 +56,22 @@ pub(super) async fn schema(
             }));
         }
     }
-    build(&namespaces, &names, &rows).map_err(|error| QueryError::Internal { message: error.to_string() })
+    build(&namespaces, &names, &rows, &views)
+        .map_err(|error| QueryError::Internal { message: error.to_string() })
 }
 
 fn build(
     namespaces: &[String],
-    names: &[(String, String)],
+    names: &[(String, String, bool)],
     rows: &[Row],
+    of_views: &[SqlView],
 ) -> Result<Arc<dyn SchemaProvider>, DataFusionError> {
     let provider = MemorySchemaProvider::new();
     for (name, batch) in [
         ("schemata", schemata(namespaces)?),
         ("tables", table_list(names)?),
         ("columns", columns(rows)?),
-        ("views", views()?),
+        ("views", views(of_views)?),
         (
             "table_constraints",
             empty(&[
@@ -138,8 +152,16 @@ fn empty(names: &[&str]) -> Result<RecordBatch, ArrowError> {
     batch(names.iter().map(|name| (*name, texts(std::iter::empty()))).collect())
 }
 
-fn views() -> Result<RecordBatch, ArrowError> {
-    empty(&["table_catalog", "table_schema", "table_name", "view_definition", "check_option", "is_updatable"])
+fn views(views: &[SqlView]) -> Result<RecordBatch, ArrowError> {
+    batch(vec![
+        ("table_catalog", same(DATABASE, views.len())),
+        ("table_schema", texts(views.iter().map(|view| Some(view.name.namespace().to_string())))),
+        ("table_name", texts(views.iter().map(|view| Some(view.name.name().to_string())))),
+        ("view_definition", texts(views.iter().map(|view| Some(view.sql.clone())))),
+        ("check_option", same("NONE", views.len())),
+        ("is_updatable", same("NO", views.len())),
+        ("is_insertable_into", same("NO", views.len())),
+    ])
 }
 
 fn schemata(namespaces: &[String]) -> Result<RecordBatch, ArrowError> {
@@ -152,14 +174,18 @@ fn schemata(namespaces: &[String]) -> Result<RecordBatch, ArrowError> {
     ])
 }
 
-fn table_list(names: &[(String, String)]) -> Result<RecordBatch, ArrowError> {
+fn table_list(names: &[(String, String, bool)]) -> Result<RecordBatch, ArrowError> {
     batch(vec![
         ("table_catalog", same(DATABASE, names.len())),
-        ("table_schema", texts(names.iter().map(|(namespace, _)| Some(namespace.clone())))),
-        ("table_name", texts(names.iter().map(|(_, name)| Some(name.clone())))),
-        ("table_type", same("BASE TABLE", names.len())),
+        ("table_schema", texts(names.iter().map(|(namespace, _, _)| Some(namespace.clone())))),
+        ("table_name", texts(names.iter().map(|(_, name, _)| Some(name.clone())))),
+        ("table_type", texts(names.iter().map(|(_, _, is_view)| Some(kind(*is_view).to_string())))),
         ("is_insertable_into", same("NO", names.len())),
     ])
+}
+
+fn kind(is_view: bool) -> &'static str {
+    if is_view { "VIEW" } else { "BASE TABLE" }
 }
 
 fn columns(rows: &[Row]) -> Result<RecordBatch, ArrowError> {
