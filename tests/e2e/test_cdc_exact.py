@@ -19,7 +19,7 @@ import pytest
 from rig.postgres import PASSWORD, Postgres
 from rig.process import wait_until
 from rig.readers import as_float32, assert_same_rows, assert_same_values, readers
-from rig.tarn import Tarn
+from rig.tarn import ApiError, Tarn
 
 SEED = int(os.environ.get("TARN_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
 
@@ -163,7 +163,8 @@ def wait_for_mark(tarn: Tarn, connection: psycopg.Connection, patience_s: float)
     return time.monotonic() - began
 
 
-def run_history(tarn: Tarn, *, rows: int, changes_per_s: float, seconds: float, kill_every_s: float, patience_s: float) -> None:
+def run_history(tarn: Tarn, *, rows: int, changes_per_s: float, seconds: float, kill_every_s: float, patience_s: float,
+                partitioned_by: str = "") -> None:
     print(f"\nTARN_SEED={SEED}: {rows:,} rows, then {changes_per_s:,.0f} changes/s for {seconds:.0f} s")
     # A server of its own, since it is killed.
     postgres = Postgres()
@@ -173,6 +174,9 @@ def run_history(tarn: Tarn, *, rows: int, changes_per_s: float, seconds: float, 
         tarn.start()
         tarn.set_secret("shop_password", PASSWORD)
         tarn.write_resource("shop", source(postgres, "shop", "[public.orders]"))
+        if partitioned_by:
+            tarn.write_resource(
+                "orders", f"kind: table\nname: shop.orders\nspec:\n  freshness: 2s\n  partitioned_by: {partitioned_by}\n")
         tarn.ok("apply", "--yes")
         began = time.monotonic()
         tarn.wait_for_rows("SELECT count(*) FROM shop.orders", rows, patience_s)
@@ -217,6 +221,66 @@ def run_history(tarn: Tarn, *, rows: int, changes_per_s: float, seconds: float, 
 def test_a_table_equals_its_source_after_kills_of_both_sides(make_tarn):
     rows = int(os.environ.get("TARN_E2E_ROWS", "20000"))
     run_history(make_tarn(), rows=rows, changes_per_s=500, seconds=20, kill_every_s=5, patience_s=300)
+
+
+def test_a_partitioned_table_equals_its_source_after_kills_of_both_sides(make_tarn):
+    """Updates of `paid` move rows to other partitions, changes of the key to other buckets."""
+    rows = int(os.environ.get("TARN_E2E_ROWS", "20000"))
+    tarn = make_tarn()
+    partitioned_by = '[paid, "bucket(4, id)"]'
+    run_history(tarn, rows=rows, changes_per_s=500, seconds=20, kill_every_s=5, patience_s=300, partitioned_by=partitioned_by)
+    partitions = tarn.rows("SELECT DISTINCT partition FROM shop.orders.data_files ORDER BY 1")
+    assert partitions == [[f"paid={paid}/id_bucket_4={bucket}"] for paid in ("false", "true") for bucket in range(4)]
+    # Changed settings hold for rows that come from then on.
+    tarn.write_resource("orders", "kind: table\nname: shop.orders\nspec:\n  partitioned_by: [month(at)]\n")
+    tarn.ok("apply", "--yes")
+    wait_until("the partitioning is another one", lambda: [
+        column["name"] for column in tarn.api("GET", "/lakehouse/shop/orders")["partition_spec"]] == ["at_month"], 30, tarn.state)
+    count = tarn.value("SELECT count(*) FROM shop.orders")
+    tarn.query("OPTIMIZE TABLE shop.orders")
+    assert {text.partition("=")[0] for (text,) in tarn.rows("SELECT partition FROM shop.orders.data_files")} == {"at_month"}
+    assert tarn.value("SELECT count(*) FROM shop.orders") == count
+
+
+def test_a_table_that_was_made_by_sql_takes_the_rows_of_a_source(tarn: Tarn, postgres: Postgres, database: str):
+    tarn.query("CREATE SCHEMA shop")
+    tarn.query("CREATE TABLE shop.item (id bigint PRIMARY KEY, kind text, n int) PARTITIONED BY (kind, bucket(2, id))")
+    with postgres.connect(database) as connection:
+        connection.execute("CREATE TABLE item (id bigint PRIMARY KEY, kind text, n int)")
+        connection.execute("INSERT INTO item SELECT n, 'kind ' || n % 3, n FROM generate_series(1, 300) n")
+        tarn.set_secret("shop_password", PASSWORD)
+        tarn.apply(source(postgres, database, "[public.item]"))
+        tarn.wait_for_rows("SELECT count(*) FROM shop.item", 300)
+        connection.execute("UPDATE item SET kind = 'kind 9' WHERE id % 10 = 0")
+        connection.execute("DELETE FROM item WHERE id % 7 = 0")
+        connection.execute("UPDATE item SET id = id + 1000 WHERE id % 11 = 0")
+        connection.execute("INSERT INTO item VALUES (-1, NULL, 0)")
+        tarn.wait_for_rows("SELECT count(*) FROM shop.item WHERE id = -1", 1)
+        expected = connection.execute("SELECT id, kind, n FROM item ORDER BY id").fetchall()
+    for reader, read in readers(tarn).items():
+        found = sorted(tuple(row[name] for name in ("id", "kind", "n")) for row in read("shop.item").to_pylist())
+        assert found == expected, reader
+    tarn.ok("lakehouse", "flush", "shop.item")
+    partitions = {text.partition("/")[0] for (text,) in tarn.rows("SELECT partition FROM shop.item.data_files")}
+    assert partitions == {"kind=kind 0", "kind=kind 1", "kind=kind 2", "kind=kind 9", "kind=null"}
+
+
+@pytest.mark.parametrize("wrong, says", [
+    ("[week(at)]", "form"), ("[day(nope)]", "no such column"), ("[day(paid)]", "partitioned so")])
+def test_a_partitioning_that_cannot_be_says_why(tarn: Tarn, postgres: Postgres, database: str, wrong: str, says: str):
+    with postgres.connect(database) as connection:
+        connection.execute(ORDERS)
+        connection.execute("INSERT INTO orders VALUES (1, 'a', 1, true, now(), NULL)")
+    tarn.set_secret("shop_password", PASSWORD)
+    table = f"kind: table\nname: shop.orders\nspec:\n  partitioned_by: {wrong}\n"
+    if says == "form":
+        with pytest.raises(ApiError, match="does not have the form"):
+            tarn.apply(table)
+        return
+    tarn.apply(table)
+    tarn.apply(source(postgres, database, "[public.orders]"))
+    wait_until("the table says why it stands still", lambda: any(
+        says in fault["message"] for fault in tarn.api("GET", "/overview")["faults"]), 30, tarn.state)
 
 
 @pytest.mark.long

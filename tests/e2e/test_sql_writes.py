@@ -10,10 +10,11 @@ import threading
 
 import psycopg
 import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 from pyiceberg.exceptions import CommitFailedException
 from rig.postgres import Postgres
-from rig.readers import open_pyiceberg, readers
+from rig.readers import open_duckdb, open_pyiceberg, readers
 from rig.tarn import Tarn
 
 SEED = int(os.environ.get("TARN_SEED", random.SystemRandom().randrange(2**31)))
@@ -108,6 +109,17 @@ class History:
                 "WHEN MATCHED AND t.qty IS NOT NULL THEN UPDATE SET price = s.price, name = t.name || '+' "
                 f"WHEN NOT MATCHED AND {self.condition('s')} THEN INSERT (id, name, qty) VALUES (s.id, s.name, s.qty)")
 
+    def repartition(self) -> str:
+        """A change of the partitioning, which PostgreSQL has no word for."""
+        table = self.random.choice(["item", "log"])
+        fields = ["bucket(4, id)", "truncate(1, name)", "day(at)", "month(at)", "bucket(3, name)", "paid", "bucket(2, price)",
+                  "truncate(10, id)", "hour(at)", "qty"]
+        chosen = self.random.sample(fields, self.random.randrange(3))
+        if sum(field.endswith("(at)") for field in chosen) > 1:
+            # Times may be taken one way only.
+            chosen = chosen[:1]
+        return f"ALTER TABLE {table} SET PARTITIONED BY ({', '.join(chosen)})"
+
     def alteration(self) -> list[str]:
         """What changes columns, at some steps of the history."""
         self.added += 1
@@ -136,8 +148,10 @@ def both(statement: str, ours: psycopg.Connection, theirs: psycopg.Connection) -
     assert outcomes[0] == outcomes[1], f"{statement}: PostgreSQL {outcomes[0]}, Tarn {outcomes[1]}"
 
 
+@pytest.mark.parametrize("evolves", [False, True], ids=["", "evolving"])
 @pytest.mark.parametrize("partitioning", ["", "PARTITIONED BY (bucket(4, id), truncate(1, name))"])
-def test_a_random_history_of_statements_equals_postgresql(tarn: Tarn, postgres: Postgres, database: str, partitioning: str):
+def test_a_random_history_of_statements_equals_postgresql(
+        tarn: Tarn, postgres: Postgres, database: str, partitioning: str, evolves: bool):
     print(f"\nTARN_SEED={SEED}")
     history = History(SEED)
     with connect(tarn) as ours, postgres.connect(database) as theirs:
@@ -149,12 +163,22 @@ def test_a_random_history_of_statements_equals_postgresql(tarn: Tarn, postgres: 
         theirs.execute(f"CREATE TABLE item {KEYED}")
         ours.execute(f"CREATE TABLE log {PLAIN} {partitioning}")
         theirs.execute(f"CREATE TABLE log {PLAIN}")
+        # What PostgreSQL had at each snapshot of ours.
+        states: dict[tuple[str, int], list] = {}
         for step in range(STEPS):
+            if evolves and step % 5 == 3:
+                ours.execute(history.repartition())
+            if evolves and history.random.random() < 0.05:
+                ours.execute(f"OPTIMIZE TABLE {history.random.choice(['item', 'log'])}")
             statements = history.alteration() if step % 40 == 20 else [history.statement()]
             for statement in statements:
                 both(statement, ours, theirs)
                 for table in ("item", "log"):
-                    assert rows_of(ours, table) == rows_of(theirs, table), f"step {step}, {table} after {statement}"
+                    rows = rows_of(theirs, table)
+                    assert rows_of(ours, table) == rows, f"step {step}, {table} after {statement}"
+                    head = ours.execute(f"SELECT snapshot_id FROM shop.{table}.refs").fetchone()
+                    if head and (table, head[0]) not in states:
+                        states[table, head[0]] = rows
         for table in ("item", "log"):
             columns = [name for (name,) in theirs.execute(
                 "SELECT column_name FROM information_schema.columns WHERE table_name = %s ORDER BY ordinal_position", [table])]
@@ -164,6 +188,92 @@ def test_a_random_history_of_statements_equals_postgresql(tarn: Tarn, postgres: 
                 found = sorted((tuple(plain(row[name]) for name in columns) for row in found), key=repr)
                 wanted = sorted((tuple(plain(value) for value in row) for row in expected), key=repr)
                 assert found == wanted, f"{reader} reads {table} otherwise"
+            if evolves:
+                specs = ours.execute(f"SELECT count(DISTINCT spec_id) FROM shop.{table}.files").fetchone()
+                print(f"files of {table} have {specs[0]} specifications")
+        assert_states(tarn, ours, states)
+
+
+def assert_states(tarn: Tarn, ours: psycopg.Connection, states: dict[tuple[str, int], list]) -> None:
+    """Three observers see at every snapshot what PostgreSQL had then. `log` changes its columns on the way, and DuckDB
+    gives a past snapshot the columns of today, so it looks at `item` alone."""
+    catalog = open_pyiceberg(tarn)
+    tables = {table: catalog.load_table(f"shop.{table}") for table, _ in states}
+    with open_duckdb(tarn) as duckdb:
+        for (table, snapshot), rows in states.items():
+            wanted = sorted((tuple(plain(value) for value in row) for row in rows), key=repr)
+            seen = {
+                "our SQL": ours.execute(f"SELECT * FROM {table} FOR VERSION AS OF {snapshot}").fetchall(),
+                "PyIceberg": values(tables[table].scan(snapshot_id=snapshot).to_arrow()),
+            }
+            if table == "item":
+                seen["DuckDB"] = values(duckdb.execute(
+                    f"SELECT * FROM lake.shop.{table} AT (VERSION => {snapshot})").to_arrow_table())
+            for reader, found in seen.items():
+                found = sorted((tuple(plain(value) for value in row) for row in found), key=repr)
+                assert found == wanted, f"{reader} sees snapshot {snapshot} of {table} otherwise (seed {SEED})"
+
+
+def values(table: pa.Table) -> list[tuple]:
+    return list(zip(*(column.to_pylist() for column in table.columns)))
+
+
+def test_partitioning_changes_without_rewriting_files(tarn: Tarn):
+    with connect(tarn) as connection:
+        run = connection.execute
+        run("CREATE SCHEMA shop")
+        run("SET search_path TO shop")
+        run("CREATE TABLE visit (id bigint PRIMARY KEY, at timestamptz NOT NULL, town text)")
+
+        def insert(first: int) -> None:
+            rows = ", ".join(f"({n}, '2026-01-{n % 9 + 1:02} 10:00:00+00', 'town {n % 3}')" for n in range(first, first + 30))
+            run(f"INSERT INTO visit VALUES {rows}")
+
+        def specs() -> list:
+            return run("SELECT spec_id, count(*), sum(record_count) FROM shop.visit.data_files GROUP BY 1 ORDER BY 1").fetchall()
+
+        insert(0)
+        before = {path for (path,) in run("SELECT file_path FROM shop.visit.files").fetchall()}
+        assert run("ALTER TABLE visit ADD PARTITION FIELD day(at)").statusmessage == "ALTER TABLE"
+        insert(30)
+        run("ALTER TABLE visit REPLACE PARTITION FIELD at_day WITH month(at) AS at_month, ADD PARTITION FIELD bucket(4, id)")
+        insert(60)
+        assert specs() == [(0, 1, 30), (1, 9, 30), (2, 4, 30)]
+        assert before < {path for (path,) in run("SELECT file_path FROM shop.visit.files").fetchall()}, "no file was rewritten"
+        # Each row is deleted where it lies, by a delete file of the same partition.
+        assert run("DELETE FROM visit WHERE id % 10 = 3").rowcount == 9
+        assert run("UPDATE visit SET at = at + interval '1 day' WHERE town = 'town 1' AND id < 40").rowcount == 12
+        expected = run("SELECT id, at, town FROM visit ORDER BY id").fetchall()
+        assert len(expected) == 81
+        for reader, read in readers(tarn).items():
+            found = sorted((row["id"], row["at"].timestamp(), row["town"]) for row in read("shop.visit").to_pylist())
+            assert found == [(key, at.timestamp(), town) for key, at, town in expected], reader
+        # Files are left out by the partitioning that each was written with.
+        for condition, most in {"at < '2026-01-02'": 6, "id = 61": 3}.items():
+            text = "\n".join(line for (line, *_) in run(f"EXPLAIN SELECT * FROM visit WHERE {condition}").fetchall())
+            assert text.count(".parquet") <= most or "parquet" not in text, text
+        run("ALTER TABLE visit DROP PARTITION FIELD bucket(4, id)")
+        run("OPTIMIZE TABLE visit")
+        spec, files, rows = specs()[0]
+        assert (len(specs()), rows) == (1, 81), "all files are of the partitioning of today"
+        assert run("SELECT id, at, town FROM visit ORDER BY id").fetchall() == expected
+        partition = [field.name for field in open_pyiceberg(tarn).load_table("shop.visit").spec().fields]
+        assert partition == ["at_month"]
+        wrong = {
+            "ALTER TABLE visit ADD PARTITION FIELD day(when_)": ("42000", "no column `when_` to partition by"),
+            "ALTER TABLE visit ADD PARTITION FIELD month(at)": ("42000", "partitioned by `month(at)` already"),
+            "ALTER TABLE visit ADD PARTITION FIELD week(at)": ("42601", "not a way to partition"),
+            "ALTER TABLE visit DROP PARTITION FIELD town": ("42000", "it has `at_month`"),
+            "ALTER TABLE visit ADD PARTITION FIELD truncate(2, at)": ("42000", ""),
+            "ALTER TABLE visit DROP COLUMN at": ("42000", "DROP PARTITION FIELD at_month"),
+            "ALTER TABLE visit DROP COLUMN town, ADD PARTITION FIELD town": ("42601", "a statement of its own"),
+            "ALTER TABLE nope ADD PARTITION FIELD town": ("42P01", "not found"),
+        }
+        for statement, (code, message) in wrong.items():
+            with pytest.raises(psycopg.Error) as raised:
+                run(statement)
+            assert (raised.value.sqlstate, message in raised.value.diag.message_primary) == (code, True), (
+                f"{statement}: {raised.value.sqlstate} {raised.value.diag.message_primary}")
 
 
 def plain(value: object) -> object:
@@ -346,6 +456,12 @@ def test_rows_about_a_table_are_those_that_pyiceberg_shows(tarn: Tarn, partition
                 # There a file occurs once for each manifest of each snapshot that names it.
                 theirs = set(theirs)
             assert sorted(ours, key=repr) == sorted(theirs, key=repr), kind
+        deleted = run("SELECT delete_file_path, file_path, pos FROM shop.item.position_deletes").fetchall()
+        held = []
+        for (path,) in run("SELECT file_path FROM shop.item.delete_files").fetchall():
+            rows = parquet.read_table(path.removeprefix("file://")).to_pylist()
+            held += [(path, row["file_path"], row["pos"]) for row in rows]
+        assert len(deleted) >= 4 and sorted(deleted) == sorted(held)
         # The other spelling, and what does not exist.
         assert run('SELECT count(*) FROM shop."item$snapshots"').fetchone() == (3,)
         with pytest.raises(psycopg.Error, match="no rows `snapshot`") as raised:

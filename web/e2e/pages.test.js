@@ -57,6 +57,15 @@ async function plan(page) {
   await page.locator("pre", { hasText: /Scan|Exec/ }).waitFor();
 }
 
+/** Opens the newest snapshot and compares it with the oldest. */
+async function compareEnds(page) {
+  const boxes = page.getByRole("checkbox", { name: /^Compare snapshot/ });
+  await boxes.first().check();
+  await boxes.last().check();
+  await gridcell(page);
+  await page.getByRole("listitem").first().getByRole("button", { expanded: false }).first().click();
+}
+
 /** name, path, and what only a mock can show (`mock`), what its console may say (`says`), what to wait for or to do. */
 const PAGES = [
   ["overview", "/", { fresh: true }],
@@ -78,8 +87,12 @@ const PAGES = [
   ["tables", "/tables"],
   ["table", "/tables/nyc/flights", { act: gridcell }],
   ["table-snapshots", "/tables/nyc/flights?tab=snapshots"],
+  ["table-item-snapshots", "/tables/shop/item?tab=snapshots", { mock: true, act: compareEnds }],
   ["table-schema", "/tables/nyc/flights?tab=schema"],
+  ["table-item-schema", "/tables/shop/item?tab=schema&open=1", { mock: true, act: (page) => page.getByRole("columnheader", { name: "Smallest" }).waitFor() }],
   ["table-files", "/tables/nyc/flights?tab=files"],
+  ["table-item-files", "/tables/shop/item?tab=files&colour=small", { mock: true, act: (page) => page.locator("main canvas").waitFor() }],
+  ["table-item-services", "/tables/shop/item?tab=services", { mock: true, act: (page) => page.locator("main canvas").waitFor() }],
   ["table-properties", "/tables/nyc/flights?tab=properties"],
   ["sql", "/sql"],
   ["sql-result", `/sql?run=1&q=${QUERY}`, { act: gridcell }],

@@ -1,4 +1,6 @@
 // The routes of the mock's API: `[method, pattern, handler]`; the first that fits answers.
+import { lakeAnswer } from "./lake.js";
+import { analyze, runsOf, servicesOf } from "./services.js";
 import { sourceTypes } from "./source-types.js";
 import * as resources from "./resources.js";
 import { answer, completion, SqlError } from "./sql.js";
@@ -51,7 +53,7 @@ function query(state, body, principal) {
     state.queries.splice(100);
   };
   try {
-    const { columns, rows, plan, command } = answer(body.sql ?? "", body);
+    const { columns, rows, plan, command } = lakeAnswer(state, body.sql ?? "", body) ?? answer(body.sql ?? "", body);
     record({ state: "done", rows: rows.length, elapsed_ms: 14.2 });
     if (body.format === "csv") {
       const cell = (value) => (value === null ? "" : /[",\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
@@ -64,6 +66,15 @@ function query(state, body, principal) {
     record({ state: "failed", message: error.message });
     throw new Refusal(400, "invalid", error.message, { hint: error.hint, position: error.position });
   }
+}
+
+/** Of a table that moves some rows are others each time. */
+function preview(state, table, search) {
+  const result = query({ ...state, queries: [] }, { sql: `SELECT * FROM ${table.namespace}.${table.table} LIMIT 100` }, "local");
+  const moving = (state.topics.get(table.topic)?.rows_per_s ?? 0) > 0 && !search.has("snapshot");
+  if (!moving) return result;
+  const at = Math.floor(Date.now() / 1000);
+  return { ...result, rows: result.rows.map((row, index) => ([at % 10, (at + 3) % 10].includes(index) ? [...row.slice(0, -1), at % 500] : row)) };
 }
 
 function check(body) {
@@ -96,7 +107,14 @@ export const routes = [
   ["GET", "/lakehouse", ({ state }) => items([...state.tables.values()].map((one) => views.tableSummary(state, one)))],
   ["GET", "/lakehouse/:namespace/:table", ({ state, namespace, table }) => views.tableDetail(state, find(state.tables, "table", `${namespace}.${table}`))],
   ["GET", "/lakehouse/:namespace/:table/files", ({ state, namespace, table }) => items(views.tableFiles(find(state.tables, "table", `${namespace}.${table}`)))],
-  ["GET", "/lakehouse/:namespace/:table/preview", ({ state, namespace, table }) => query({ ...state, queries: [] }, { sql: `SELECT * FROM ${namespace}.${table} LIMIT 100` }, "local")],
+  ["GET", "/lakehouse/:namespace/:table/preview", ({ state, namespace, table, search }) => preview(state, find(state.tables, "table", `${namespace}.${table}`), search)],
+  ["GET", "/lakehouse/services", ({ state }) => servicesOf(state)],
+  ["POST", "/lakehouse/services", ({ state, body }) => {
+    state.services_paused = body.paused;
+    return servicesOf(state);
+  }],
+  ["GET", "/lakehouse/:namespace/:table/runs", ({ state, namespace, table }) => items(runsOf(state, find(state.tables, "table", `${namespace}.${table}`)))],
+  ["POST", "/lakehouse/:namespace/:table/analyze", ({ state, namespace, table }) => analyze(state, find(state.tables, "table", `${namespace}.${table}`))],
   ["POST", "/lakehouse/:namespace/:table/compact", ({ state, namespace, table }) => {
     const found = find(state.tables, "table", `${namespace}.${table}`);
     const files_before = found.files;

@@ -1,5 +1,6 @@
 // What the mock server knows, and how it changes with time.
 import { readFileSync } from "node:fs";
+import { addItem } from "./lake.js";
 
 const read = (name) => JSON.parse(readFileSync(new URL(`./fixtures/${name}.json`, import.meta.url), "utf8"));
 export const data = read("tables");
@@ -57,6 +58,7 @@ export function newState(world = "demo") {
   for (const [name, table] of Object.entries(data)) addTopic(state, "nyc", name, table.total * (name === "flights" ? 2.4 : 1));
   addFlights(state);
   addShop(state);
+  addItem(state);
   for (const [index, yaml] of [FLIGHTS_YAML, SHOP_YAML, TABLE_YAML].entries()) {
     const [, kind] = /kind: (\S+)/.exec(yaml);
     const [, name] = /name: (\S+)/.exec(yaml);

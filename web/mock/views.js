@@ -1,4 +1,5 @@
 // The answers of the API, made from the mock's state.
+import { fieldsOf, partitionOf } from "./lake.js";
 import { appliedOffset, data, hotBytes, keysOf } from "./state.js";
 
 const iso = (ms) => new Date(ms).toISOString();
@@ -78,26 +79,25 @@ export function tableSummary(state, table) {
   const moving = (topic?.rows_per_s ?? 0) > 0;
   return {
     name: `${table.namespace}.${table.table}`, namespace: table.namespace, table: table.table, rows: table.rows, files: table.files, delete_files: table.delete_files, bytes: table.bytes,
-    snapshot_id: table.snapshots[0].id, snapshots: table.snapshots.length, last_commit_at: table.snapshots[0].at,
+    snapshot_id: table.current ?? table.snapshots[0]?.id ?? null, snapshots: table.snapshots.length, last_commit_at: table.snapshots[0]?.at ?? null,
     freshness_ms: moving ? 46 + Math.round(Math.random() * 40) : null,
-    hot_rows: table.hot_rows, hot_bytes: hotBytes(table), committed_offset: table.committed_offset,
-    source: table.source, key: keysOf(table.table), state: "ok", message: null,
+    hot_rows: table.hot_rows, hot_bytes: table.hot_rows === null ? null : hotBytes(table), committed_offset: table.committed_offset,
+    source: table.source, key: table.key ?? keysOf(table.table), state: "ok", message: null,
   };
 }
 
 export function tableDetail(state, table) {
   const topic = state.topics.get(table.topic);
-  const icebergType = { int64: "long", float64: "double", utf8: "string", timestamp: "timestamptz" };
-  const schema = columnsOf(table.table).map((column, index) => ({ id: index + 1, name: column.name, type: icebergType[column.type] ?? column.type, required: keysOf(table.table).includes(column.name), key: keysOf(table.table).includes(column.name), doc: null }));
+  const schema = fieldsOf(table);
   return {
     ...tableSummary(state, table),
     schema,
-    partition_spec: table.table === "flights" ? [{ name: "scheduled_departure_month", transform: "month", source: "scheduled_departure" }] : [],
+    partition_spec: table.partition_spec ?? (table.table === "flights" ? [{ name: "scheduled_departure_month", transform: "month", source: "scheduled_departure" }] : []),
     location: `file:///srv/tarn/data/warehouse/${table.namespace}/${table.table}`,
     format_version: 2,
-    properties: { "write.format.default": "parquet", "write.parquet.compression-codec": "zstd", "tarn.freshness": "1m" },
+    properties: table.properties ?? { "write.format.default": "parquet", "write.parquet.compression-codec": "zstd", "tarn.freshness": "1m" },
     snapshot_list: table.snapshots,
-    schema_history: [{ schema_id: 0, at: iso(state.started_ms), fields: schema.slice(0, -1) }, { schema_id: 1, at: iso(state.started_ms + 60_000), fields: schema }],
+    schema_history: table.schema_history ?? [{ schema_id: 0, at: iso(state.started_ms), fields: schema.slice(0, -1) }, { schema_id: 1, at: iso(state.started_ms + 60_000), fields: schema }],
     topic: table.topic,
     applied_offset: topic ? appliedOffset(topic) : null,
     applied_high_offset: topic ? topic.rows : null,
@@ -105,15 +105,21 @@ export function tableDetail(state, table) {
 }
 
 export function tableFiles(table) {
+  const folder = (partition) => (partition ? `${partition}/` : "");
   return Array.from({ length: table.files }, (_, index) => {
     const deletes = index < table.delete_files;
+    const month = `2013-${String((index % 12) + 1).padStart(2, "0")}`;
+    const partition = table.table === "flights" ? `scheduled_departure_month=${month}` : partitionOf(table, index);
+    // Some are large, many small, and the older the more is deleted.
+    const weight = 0.2 + ((index * 37) % 100) / 60;
+    const rows = Math.round((table.rows / table.files) * weight);
     return {
-      path: `data/${table.table === "flights" ? `scheduled_departure_month=2013-${String((index % 12) + 1).padStart(2, "0")}/` : ""}${String(index).padStart(5, "0")}-${deletes ? "deletes" : "data"}.parquet`,
+      path: `data/${folder(partition)}${String(index).padStart(5, "0")}-${deletes ? "deletes" : "data"}.parquet`,
       content: deletes ? "position_deletes" : "data",
-      rows: deletes ? 1840 : Math.round(table.rows / table.files),
-      bytes: deletes ? 14_200 : Math.round(table.bytes / table.files),
-      partition: table.table === "flights" ? `2013-${String((index % 12) + 1).padStart(2, "0")}` : null,
-      deleted_rows: deletes ? 0 : 120,
+      rows: deletes ? 1840 : rows,
+      bytes: deletes ? 14_200 : Math.round((table.bytes / table.files) * weight),
+      partition,
+      deleted_rows: deletes ? 0 : Math.round(rows * (((index * 13) % 50) / 100)),
     };
   });
 }

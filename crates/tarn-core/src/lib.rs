@@ -7,6 +7,7 @@ pub mod change;
 pub mod config;
 mod context;
 mod fault;
+pub mod files;
 mod human;
 mod names;
 mod runtime;

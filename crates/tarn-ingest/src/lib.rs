@@ -1,12 +1,14 @@
 //! Sources of change rows, and the service that keeps them running: nothing skipped, nothing doubled.
 
 mod error;
+mod files;
 mod records;
 mod source;
 pub mod sources;
 mod supervisor;
 
 pub use error::{BoxError, IngestError};
+pub use files::{FileReaders, UPLOAD_SCHEME, upload_folder};
 pub use records::{ColumnConfig, ColumnType};
 pub use source::{
     BuildConnector, CheckReport, CheckStep, Connector, ConnectorContext, DeadLetter, Intake, MissingTable,

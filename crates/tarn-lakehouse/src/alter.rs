@@ -1,15 +1,20 @@
 //! Changes of a table's columns by a person: what the Iceberg specification ("Schema Evolution") allows without rewriting
 //! files. Columns keep their field ids, so files written before stay readable.
 
-use std::collections::HashMap;
+mod partitioning;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema as ArrowSchema};
-use iceberg::spec::{NestedField, Schema, TableMetadata};
+use iceberg::spec::{NestedField, Schema, TableMetadata, UnboundPartitionField};
 use iceberg::{TableRequirement, TableUpdate};
 
 use crate::error::LakehouseError;
 use crate::types::{KEY_PROPERTY, key_of, new_field, widened};
+
+pub use partitioning::{PartitionChange, PartitionTerm, partition_terms};
+pub(crate) use partitioning::{new_spec, unused as unused_specs};
 
 /// One change of a table.
 #[derive(Clone, Debug)]
@@ -47,17 +52,28 @@ pub enum TableAlteration {
         /// Its name.
         name: String,
     },
+    /// Rows that come from now on are partitioned otherwise.
+    Partition(PartitionChange),
+    /// What a column means is written down, or no longer.
+    CommentColumn {
+        /// Its name.
+        name: String,
+        /// The text.
+        comment: Option<String>,
+    },
     /// Table properties are set.
     SetProperties(HashMap<String, String>),
     /// Table properties are removed.
     RemoveProperties(Vec<String>),
 }
 
-/// The commit that changes a table so. Errors: `Invalid` with what stands in the way.
+/// The commit that changes a table so. `unused_specs`: numbers of partition specifications that no file of a snapshot has.
+/// Errors: `Invalid` with what stands in the way.
 pub fn altered(
     table: &str,
     metadata: &TableMetadata,
     changes: &[TableAlteration],
+    unused_specs: &HashSet<i32>,
 ) -> Result<(Vec<TableRequirement>, Vec<TableUpdate>), LakehouseError> {
     let schema = metadata.current_schema();
     let mut alter = Alter {
@@ -66,6 +82,9 @@ pub fn altered(
         fields: schema.as_struct().fields().iter().map(|field| field.as_ref().clone()).collect(),
         last_id: metadata.last_column_id(),
         key: key_of(metadata),
+        partition: metadata.default_partition_spec().as_ref().clone().into_unbound().fields().to_vec(),
+        unused_specs,
+        gone_specs: BTreeSet::new(),
         is_changed: false,
         updates: Vec::new(),
     };
@@ -76,6 +95,7 @@ pub fn altered(
         TableRequirement::UuidMatch { uuid: metadata.uuid() },
         TableRequirement::CurrentSchemaIdMatch { current_schema_id: metadata.current_schema_id() },
         TableRequirement::LastAssignedFieldIdMatch { last_assigned_field_id: metadata.last_column_id() },
+        TableRequirement::DefaultSpecIdMatch { default_spec_id: metadata.default_partition_spec_id() },
     ];
     Ok((requirements, alter.finish()?))
 }
@@ -86,6 +106,10 @@ struct Alter<'a> {
     fields: Vec<NestedField>,
     last_id: i32,
     key: Vec<String>,
+    /// Fields of the partitioning.
+    partition: Vec<UnboundPartitionField>,
+    unused_specs: &'a HashSet<i32>,
+    gone_specs: BTreeSet<i32>,
     is_changed: bool,
     updates: Vec<TableUpdate>,
 }
@@ -121,6 +145,14 @@ impl Alter<'_> {
                 }
                 self.is_changed |= self.fields[at].required;
                 self.fields[at].required = false;
+                Ok(())
+            }
+            TableAlteration::Partition(change) => self.repartition(change),
+            TableAlteration::CommentColumn { name, comment } => {
+                let at = self.find(name)?;
+                let comment = comment.clone().filter(|text| !text.is_empty());
+                self.is_changed |= self.fields[at].doc != comment;
+                self.fields[at].doc = comment;
                 Ok(())
             }
             TableAlteration::SetProperties(updates) => {
@@ -168,10 +200,13 @@ impl Alter<'_> {
             return Err(self.refuse(format!("column `{name}` is part of its key")));
         }
         let id = self.fields[at].id;
-        let spec = self.metadata.default_partition_spec();
-        if spec.fields().iter().any(|field| field.source_id == id) {
-            return Err(self.refuse(format!("column `{name}` decides the partition of its rows")));
+        if let Some(field) = self.partition.iter().find(|field| field.source_id == id) {
+            let field = field.name.clone();
+            return Err(self.refuse(format!(
+                "column `{name}` decides the partition of its rows; `ALTER TABLE ... DROP PARTITION FIELD {field}` first"
+            )));
         }
+        self.release_column(name, id)?;
         if self.metadata.default_sort_order().fields.iter().any(|field| field.source_id == id) {
             return Err(self.refuse(format!("its rows are sorted by column `{name}`")));
         }
@@ -220,21 +255,35 @@ impl Alter<'_> {
         Ok(())
     }
 
-    fn finish(self) -> Result<Vec<TableUpdate>, LakehouseError> {
-        let mut updates = self.updates;
-        if !self.is_changed {
-            return Ok(updates);
+    fn finish(mut self) -> Result<Vec<TableUpdate>, LakehouseError> {
+        let spec = self.changed_spec()?;
+        let mut updates = Vec::new();
+        if !self.gone_specs.is_empty() {
+            let spec_ids = self.gone_specs.iter().copied().collect();
+            updates.push(TableUpdate::RemovePartitionSpecs { spec_ids });
         }
+        if self.is_changed {
+            let schema = self.schema()?;
+            updates.push(TableUpdate::AddSchema { schema });
+            updates.push(TableUpdate::SetCurrentSchema { schema_id: -1 });
+        }
+        updates.append(&mut self.updates);
+        if let Some(spec) = spec {
+            updates.push(TableUpdate::AddSpec { spec });
+            updates.push(TableUpdate::SetDefaultSpec { spec_id: -1 });
+        }
+        Ok(updates)
+    }
+
+    fn schema(&mut self) -> Result<Schema, LakehouseError> {
         let current = self.metadata.current_schema();
-        let schema = Schema::builder()
+        let fields = std::mem::take(&mut self.fields);
+        Schema::builder()
             .with_schema_id(current.schema_id() + 1)
-            .with_fields(self.fields.into_iter().map(Arc::new).collect::<Vec<_>>())
+            .with_fields(fields.into_iter().map(Arc::new).collect::<Vec<_>>())
             .with_identifier_field_ids(current.identifier_field_ids())
             .build()
-            .map_err(|error| LakehouseError::Invalid { what: error.message().to_string() })?;
-        updates.insert(0, TableUpdate::AddSchema { schema });
-        updates.insert(1, TableUpdate::SetCurrentSchema { schema_id: -1 });
-        Ok(updates)
+            .map_err(|error| LakehouseError::Invalid { what: error.message().to_string() })
     }
 }
 

@@ -83,7 +83,9 @@ impl FileFactory {
     /// Starts a data file of the table's current schema and no partition.
     pub async fn data(&self, metadata: &TableMetadata) -> Result<DataFileWriter, LakehouseError> {
         let location = self.location(metadata, "data");
-        self.data_at(location, metadata, Struct::empty()).await
+        // In tables of format 1, fields that were dropped keep their places.
+        let fields = metadata.default_partition_spec().fields().iter();
+        self.data_at(location, metadata, fields.map(|_| None).collect()).await
     }
 
     /// Starts a data file of the table's current schema and a partition of its current specification.

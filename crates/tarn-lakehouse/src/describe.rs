@@ -247,7 +247,16 @@ fn summary(view: &TableView, sink: Option<(String, SinkStatus)>, now_ms: i64) ->
         _ => TableState::Ok,
     };
     let ignored = status.as_ref().map_or(0, |status| status.ignored);
-    let left = || format!("{ignored} updates or deletes were not applied, because the table has no key");
+    let left_out = status.as_ref().map_or(0, |status| status.left_out);
+    let left = || match (ignored, left_out) {
+        (0, 0) => None,
+        (0, _) => {
+            Some(format!("{left_out} values were left out, for which the table has no column of their type"))
+        }
+        _ => Some(format!(
+            "{ignored} updates or deletes were not applied, because the table has no such row to find"
+        )),
+    };
     TableSummary {
         name: view.name.to_string(),
         namespace: view.name.namespace().to_string(),
@@ -263,7 +272,7 @@ fn summary(view: &TableView, sink: Option<(String, SinkStatus)>, now_ms: i64) ->
         topic,
         key: key_of(metadata),
         state,
-        message: fault.as_ref().map(|fault| fault.message.clone()).or_else(|| (ignored > 0).then(left)),
+        message: fault.as_ref().map(|fault| fault.message.clone()).or_else(left),
         hint: fault.and_then(|fault| fault.hint),
         hot_rows: status.as_ref().map(|status| status.hot_rows),
         hot_bytes: status.as_ref().map(|status| status.hot_bytes),

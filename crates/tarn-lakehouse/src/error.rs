@@ -1,5 +1,6 @@
 //! What can go wrong with tables.
 
+use tarn_core::files::FilesFault;
 use tarn_core::{Fault, FaultKind};
 use tarn_eventlog::EventLogError;
 use tarn_meta::MetaError;
@@ -104,11 +105,28 @@ pub enum LakehouseError {
         /// Why.
         what: String,
     },
+    /// The columns of the source changed, and a person is to decide.
+    #[error("table `{table}` stands still before a change at its source: {changes}")]
+    SchemaChange {
+        /// The table.
+        table: String,
+        /// What changed.
+        changes: String,
+    },
     /// A request of a client does not make sense.
     #[error("{what}")]
     Invalid {
         /// Why.
         what: String,
+    },
+    /// Files of others cannot be found or read.
+    #[error(transparent)]
+    Files(#[from] FilesFault),
+    /// No such import.
+    #[error("import `{id}` not found")]
+    ImportNotFound {
+        /// The identifier asked for.
+        id: String,
     },
     /// The object store failed.
     #[error("the warehouse did not answer")]
@@ -190,7 +208,9 @@ impl Fault for LakehouseError {
             Self::TableNotFound { .. }
             | Self::ViewNotFound { .. }
             | Self::NamespaceNotFound { .. }
-            | Self::SnapshotNotFound { .. } => FaultKind::NotFound,
+            | Self::SnapshotNotFound { .. }
+            | Self::ImportNotFound { .. } => FaultKind::NotFound,
+            Self::Files(fault) => fault.kind(),
             Self::AlreadyExists { .. }
             | Self::NamespaceNotEmpty { .. }
             | Self::CommitFailed { .. }
@@ -199,6 +219,7 @@ impl Fault for LakehouseError {
             Self::BadLocation { .. }
             | Self::Unmappable { .. }
             | Self::WrongKind { .. }
+            | Self::SchemaChange { .. }
             | Self::Invalid { .. } => FaultKind::Invalid,
             // A file that the metadata names must be there.
             Self::Store { source: StorageError::NotFound { .. } } => FaultKind::Corrupt,
@@ -230,6 +251,8 @@ impl Fault for LakehouseError {
                  rows that occur twice out of the query"
                     .to_string(),
             ),
+            Self::Files(fault) => fault.hint(),
+            Self::ImportNotFound { .. } => Some("`tarn import list` shows those that are known".to_string()),
             Self::NamespaceNotEmpty { .. } => Some("drop its tables and views first".to_string()),
             Self::SnapshotNotFound { .. } => {
                 Some("the table's page lists the snapshots that are kept".to_string())
@@ -238,6 +261,10 @@ impl Fault for LakehouseError {
             Self::Unmappable { .. } => Some(
                 "rename or cast the column at the source, or leave the table out of the source".to_string(),
             ),
+            Self::SchemaChange { table, .. } => Some(format!(
+                "nothing is lost, rows wait in the topic; follow this change by `CALL accept_schema_change('{table}')`, or set \
+                 `on_schema_change` of the source to evolve, try, lenient or ignore"
+            )),
             Self::Meta { source } => source.hint(),
             Self::Log { source } => source.hint(),
             _ if self.kind() == FaultKind::Exhausted => {

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Int32Array, Int64Array, MapBuilder, RecordBatch, StringArray, StringBuilder,
-    TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Int32Array, Int32Builder, Int64Array, Int64Builder, MapBuilder, RecordBatch,
+    StringArray, StringBuilder, StringViewBuilder, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
@@ -19,6 +19,7 @@ use tarn_core::{RequestContext, TableName};
 
 use crate::error::LakehouseError;
 use crate::lakehouse::Lakehouse;
+use crate::load::DeletesByFile;
 use crate::manifest::ManifestCache;
 use crate::refs::{RefKind, ancestors, refs};
 
@@ -52,6 +53,8 @@ pub enum MetadataKind {
     },
     /// Partitions with what lies in them.
     Partitions,
+    /// Rows that are deleted by position.
+    PositionDeletes,
 }
 
 /// The kinds by name.
@@ -71,6 +74,7 @@ pub const METADATA_KINDS: &[(&str, MetadataKind)] = &[
     ("all_data_files", MetadataKind::Files { all: true, data: Some(true) }),
     ("all_delete_files", MetadataKind::Files { all: true, data: Some(false) }),
     ("partitions", MetadataKind::Partitions),
+    ("position_deletes", MetadataKind::PositionDeletes),
 ];
 
 impl MetadataKind {
@@ -163,6 +167,18 @@ impl Lakehouse {
                 look.file_rows(&entries)
             }
             MetadataKind::Partitions => look.partitions(&look.entries(false).await?),
+            MetadataKind::PositionDeletes => {
+                let mut entries = look.entries(false).await?;
+                entries.retain(|entry| {
+                    entry.file.content_type() == DataContentType::PositionDeletes
+                        && entry.status != ManifestStatus::Deleted
+                });
+                let mut deletes = Vec::with_capacity(entries.len());
+                for entry in &entries {
+                    deletes.push(self.loader().delete_file(&table, &entry.file).await?);
+                }
+                position_deletes(&entries, &deletes)
+            }
         };
         batch.map_err(|source| LakehouseError::Arrow { table, source })
     }
@@ -433,6 +449,33 @@ impl Inspection<'_> {
         columns.long("last_updated_snapshot_id", sums.values().map(|sum| sum.newest));
         columns.batch()
     }
+}
+
+/// One row for each position, in order of the delete files, the files they speak of, and the positions. Paths are held
+/// once.
+fn position_deletes(entries: &[Entry], deletes: &[Arc<DeletesByFile>]) -> Result<RecordBatch, ArrowError> {
+    let view = || StringViewBuilder::new().with_deduplicate_strings();
+    let (mut paths, mut partitions, mut delete_paths) = (view(), view(), view());
+    let (mut positions, mut specs) = (Int64Builder::new(), Int32Builder::new());
+    for (entry, by_file) in entries.iter().zip(deletes) {
+        let sorted: BTreeMap<&String, _> = by_file.iter().collect();
+        for (path, rows) in sorted {
+            for row in rows.iter() {
+                paths.append_value(path);
+                positions.append_value(i64::try_from(row).unwrap_or(i64::MAX));
+                partitions.append_option(Some(&entry.partition).filter(|text| !text.is_empty()));
+                specs.append_value(entry.spec_id);
+                delete_paths.append_value(entry.file.file_path());
+            }
+        }
+    }
+    let mut columns = Columns::default();
+    columns.add("file_path", paths.finish());
+    columns.add("pos", positions.finish());
+    columns.add("partition", partitions.finish());
+    columns.add("spec_id", specs.finish());
+    columns.add("delete_file_path", delete_paths.finish());
+    columns.batch()
 }
 
 fn map_of(

@@ -1,22 +1,23 @@
 //! The lakehouse: tables, their views for queries, and the sinks that keep them up to date.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use iceberg::spec::DataFile;
+use iceberg::spec::{DataFile, TableMetadata};
 use moka::future::Cache;
 use parking_lot::Mutex;
 use tarn_core::{ByteSize, Env, RequestContext, TableName, TenantId, TopicName};
 use tarn_eventlog::EventLog;
 use tarn_meta::MetaStore;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::alter::{TableAlteration, altered};
+use crate::alter::{TableAlteration, altered, unused_specs};
 use crate::catalog::Catalog;
 use crate::error::LakehouseError;
+use crate::follow::ACCEPTED_PROPERTY;
 use crate::io::Warehouse;
 use crate::load::ViewLoader;
 use crate::manifest::ManifestCache;
@@ -44,6 +45,7 @@ struct RunningSink {
     status: Arc<Mutex<SinkStatus>>,
     shown: Arc<Shown>,
     began: Instant,
+    news: Arc<Notify>,
     commands: mpsc::Sender<SinkCommand>,
     stop: CancellationToken,
 }
@@ -89,7 +91,7 @@ impl Lakehouse {
         memory: LakehouseMemory,
     ) -> Arc<Self> {
         let catalog = Catalog::new(meta, warehouse.clone(), env.clone());
-        let loader = Arc::new(ViewLoader::new(ManifestCache::new(warehouse)));
+        let loader = Arc::new(ViewLoader::new(ManifestCache::new(warehouse), memory.runs.as_deref()));
         Arc::new(Self {
             catalog,
             loader,
@@ -256,11 +258,51 @@ impl Lakehouse {
         changes: &[TableAlteration],
     ) -> Result<(), LakehouseError> {
         let table = self.catalog.load_table(ctx, name).await?;
-        let (requirements, updates) = altered(&name.to_string(), &table.metadata, changes)?;
+        let drops = changes.iter().any(|change| matches!(change, TableAlteration::DropColumn { .. }));
+        let unused = match drops && table.metadata.partition_specs_iter().len() > 1 {
+            true => unused_specs(&table.metadata, &self.used_specs(name, &table.metadata).await?),
+            false => HashSet::new(),
+        };
+        let (requirements, updates) = altered(&name.to_string(), &table.metadata, changes, &unused)?;
         if !updates.is_empty() {
             self.catalog.commit_table(ctx, name, requirements, updates).await?;
+            if let Some(sink) = self.sinks.lock().get(&(ctx.tenant.clone(), name.clone())) {
+                sink.news.notify_one();
+            }
         }
         Ok(())
+    }
+
+    /// Lets a table follow the change of its source before which it stands still. Errors: `TableNotFound`; `Invalid`, it does
+    /// not stand still for that.
+    pub async fn accept_schema_change(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+    ) -> Result<(), LakehouseError> {
+        self.catalog.load_table(ctx, name).await?;
+        let undecided = self.sink(ctx, name).and_then(|(_, status)| status.undecided);
+        let Some(columns) = undecided else {
+            let what = format!("table `{name}` does not stand still before a change of its source's columns");
+            return Err(LakehouseError::Invalid { what });
+        };
+        let accepted = HashMap::from([(ACCEPTED_PROPERTY.to_string(), columns.to_string())]);
+        self.alter(ctx, name, &[TableAlteration::SetProperties(accepted)]).await
+    }
+
+    /// Numbers of the partition specifications that files of some snapshot have.
+    async fn used_specs(
+        &self,
+        name: &TableName,
+        metadata: &TableMetadata,
+    ) -> Result<HashSet<i32>, LakehouseError> {
+        let (table, version) = (name.to_string(), metadata.format_version());
+        let mut used = HashSet::new();
+        for snapshot in metadata.snapshots() {
+            let list = self.loader.manifests().list(&table, snapshot.manifest_list(), version).await?;
+            used.extend(list.entries().iter().map(|manifest| manifest.partition_spec_id));
+        }
+        Ok(used)
     }
 
     /// The state of a table at a snapshot. Errors: `TableNotFound`, `SnapshotNotFound`.
@@ -347,11 +389,13 @@ impl Lakehouse {
             config: config.clone(),
             runs: self.runs.clone(),
             budget: Arc::clone(&self.budget),
+            news: Arc::default(),
         };
+        let news = Arc::clone(&context.news);
         let sink = Sink::new(context, spec.clone(), Arc::clone(&status), Arc::clone(&shown), receiver);
         drop(self.env.spawner.spawn(sink.run()));
         let began = self.env.clock.instant();
-        sinks.insert(key, RunningSink { spec, config, status, shown, began, commands, stop });
+        sinks.insert(key, RunningSink { spec, config, status, shown, began, news, commands, stop });
     }
 
     /// Stops applying changes to a table. The table stays.

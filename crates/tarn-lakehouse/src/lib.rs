@@ -5,9 +5,12 @@ mod catalog;
 mod data_file;
 mod describe;
 mod error;
+mod follow;
+pub mod import;
 mod inspect;
 mod io;
 mod key_bounds;
+mod key_runs;
 mod lakehouse;
 mod load;
 mod manifest;
@@ -19,7 +22,7 @@ pub mod types;
 mod view;
 mod write;
 
-pub use alter::{TableAlteration, table_schema};
+pub use alter::{PartitionChange, PartitionTerm, TableAlteration, partition_terms, table_schema};
 pub use catalog::{Catalog, CreateTable, CreateView, LoadedTable, LoadedView, TableCommit, ViewRequirement};
 pub use data_file::{DataFileWriter, FileFactory};
 pub use describe::{
@@ -27,13 +30,14 @@ pub use describe::{
     TableSummary,
 };
 pub use error::LakehouseError;
+pub use follow::{SchemaNote, SchemaPolicy, SchemaRule};
 pub use inspect::{METADATA_KINDS, MetadataKind};
 pub use io::Warehouse;
 pub use lakehouse::{Lakehouse, LakehouseMemory};
 pub use load::ViewLoader;
 pub use manifest::ManifestCache;
 pub use refs::{RefKind, TableRef};
-pub use sink::{Compaction, SinkConfig, SinkSpec, SinkStatus};
+pub use sink::{Compaction, SinkConfig, SinkSpec, SinkStatus, WithoutKey};
 pub use snapshot::{Produced, RowDelta};
 pub use view::{DataFileView, DeadRows, EqualityDeleteView, HotBatch, TableView};
-pub use write::{TableWriter, Written};
+pub use write::{Appended, TableWriter, Written};

@@ -1,6 +1,7 @@
 //! From metadata to the state that a query sees: live files, deletes by file.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use roaring::RoaringTreemap;
 use tarn_core::TableName;
 
 use crate::error::LakehouseError;
+use crate::key_runs::KeyRuns;
 use crate::manifest::ManifestCache;
 use crate::types::shown_schema;
 use crate::view::{DataFileView, EqualityDeleteView, TableView};
@@ -41,6 +43,7 @@ pub struct ViewLoader {
     manifests: ManifestCache,
     deletes: Cache<String, Arc<DeletesByFile>>,
     files: Mutex<SharedFiles>,
+    key_runs: KeyRuns,
     versions: AtomicU64,
 }
 
@@ -85,8 +88,8 @@ struct Live {
 }
 
 impl ViewLoader {
-    /// With empty caches.
-    pub fn new(manifests: ManifestCache) -> Self {
+    /// With empty caches. `runs`: a local folder for keys of data files.
+    pub fn new(manifests: ManifestCache, runs: Option<&Path>) -> Self {
         let deletes = Cache::builder()
             .max_capacity(DELETE_BYTES_MAX)
             .time_to_idle(DELETE_IDLE_MAX)
@@ -99,12 +102,17 @@ impl ViewLoader {
             })
             .build();
         let files = Mutex::new(SharedFiles { known: HashMap::new(), sweep_at: FILES_SWEPT_AT });
-        Self { manifests, deletes, files, versions: AtomicU64::new(1) }
+        Self { manifests, deletes, files, key_runs: KeyRuns::new(runs), versions: AtomicU64::new(1) }
     }
 
     /// The manifest cache behind it.
     pub fn manifests(&self) -> &ManifestCache {
         &self.manifests
+    }
+
+    /// The keys of data files, kept for statements.
+    pub(crate) fn key_runs(&self) -> &KeyRuns {
+        &self.key_runs
     }
 
     /// The state of a table at its current snapshot, or at `snapshot_id`. Errors: `SnapshotNotFound`, damaged files.
@@ -257,7 +265,12 @@ impl ViewLoader {
         live.data.iter().map(view).collect()
     }
 
-    async fn delete_file(&self, table: &str, file: &DataFile) -> Result<Arc<DeletesByFile>, LakehouseError> {
+    /// What a position-delete file holds. Errors: it is damaged, or no Parquet.
+    pub(crate) async fn delete_file(
+        &self,
+        table: &str,
+        file: &DataFile,
+    ) -> Result<Arc<DeletesByFile>, LakehouseError> {
         if let Some(known) = self.deletes.get(file.file_path()).await {
             return Ok(known);
         }

@@ -8,6 +8,7 @@ use tarn_core::{RequestContext, TableName};
 
 use crate::error::LakehouseError;
 use crate::lakehouse::Lakehouse;
+use crate::write::{TableWriter, base_of};
 
 /// What a name of a snapshot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +73,44 @@ pub(crate) fn snapshot_of(
     })
 }
 
+/// How long the snapshots of a branch stay, as it was set; nothing is set for a branch that is new.
+pub(crate) fn retention_of(metadata: &TableMetadata, branch: &str) -> SnapshotRetention {
+    let known = refs(metadata).into_iter().find(|known| known.name == branch);
+    let known = known.filter(|known| known.kind == RefKind::Branch);
+    known.map_or(SnapshotRetention::branch(None, None, None), |known| SnapshotRetention::Branch {
+        min_snapshots_to_keep: known.min_snapshots_to_keep.and_then(|number| i32::try_from(number).ok()),
+        max_snapshot_age_ms: known.max_snapshot_age_ms,
+        max_ref_age_ms: known.max_ref_age_ms,
+    })
+}
+
+/// The metadata as it were if a branch were the table itself: what works on the newest state of a table works on the
+/// branch's. Errors: `SnapshotNotFound`; `Invalid` for a tag.
+pub(crate) fn on_branch(
+    table: &TableName,
+    metadata: &TableMetadata,
+    branch: &str,
+) -> Result<TableMetadata, LakehouseError> {
+    let head = snapshot_of(table, metadata, branch)?;
+    if refs(metadata).iter().any(|known| known.name == branch && known.kind == RefKind::Tag) {
+        let what = format!("`{branch}` of table `{table}` is a tag, which stays as it is; write to a branch");
+        return Err(LakehouseError::Invalid { what });
+    }
+    let failed =
+        |source| LakehouseError::Format { action: "read a branch of", table: table.to_string(), source };
+    let reference = SnapshotReference::new(head, SnapshotRetention::branch(None, None, None));
+    let builder = metadata.clone().into_builder(None).set_ref(MAIN_BRANCH, reference).map_err(failed)?;
+    Ok(builder.build().map_err(failed)?.metadata)
+}
+
 /// Snapshots from which the current one came, itself included.
 pub(crate) fn ancestors(metadata: &TableMetadata) -> HashSet<i64> {
-    let mut next = metadata.current_snapshot_id();
+    ancestors_of(metadata, metadata.current_snapshot_id())
+}
+
+/// Snapshots from which a snapshot came, itself included.
+fn ancestors_of(metadata: &TableMetadata, snapshot: Option<i64>) -> HashSet<i64> {
+    let mut next = snapshot;
     let mut found = HashSet::new();
     while let Some(id) = next.filter(|id| found.insert(*id)) {
         next = metadata.snapshot_by_id(id).and_then(|snapshot| snapshot.parent_snapshot_id());
@@ -83,6 +119,36 @@ pub(crate) fn ancestors(metadata: &TableMetadata) -> HashSet<i64> {
 }
 
 impl Lakehouse {
+    /// Begins a change of the rows of a branch; the table itself stays as it is. `creates`: the branch is made from the
+    /// table's newest state where it is not there. Errors: as [`Lakehouse::write`], `SnapshotNotFound`, `Invalid` for a tag.
+    pub async fn write_branch(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        branch: &str,
+        creates: bool,
+    ) -> Result<TableWriter, LakehouseError> {
+        if branch == MAIN_BRANCH {
+            return self.write(ctx, name).await;
+        }
+        if creates {
+            let metadata = self.catalog().load_table(ctx, name).await?.metadata;
+            if !refs(&metadata).iter().any(|known| known.name == branch) {
+                match self.create_ref(ctx, name, (RefKind::Branch, branch), None).await {
+                    // Somebody else was faster.
+                    Ok(())
+                    | Err(LakehouseError::AlreadyExists { .. } | LakehouseError::CommitFailed { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let mut committer = self.upkeep(ctx, name).committer;
+        committer.branch = Some(branch.into());
+        let turn = self.turn(ctx, name).lock_owned().await;
+        let base = base_of(&committer, ctx, name).await?;
+        TableWriter::new(ctx, committer, base, Some(turn), None)
+    }
+
     /// Gives a snapshot a name; the newest without one named. Errors: `AlreadyExists`, `SnapshotNotFound`.
     pub async fn create_ref(
         &self,
@@ -172,8 +238,50 @@ impl Lakehouse {
                 snapshot_id: metadata.current_snapshot_id(),
             },
         ];
-        let reference = SnapshotReference::new(snapshot_id, SnapshotRetention::branch(None, None, None));
+        let reference = SnapshotReference::new(snapshot_id, retention_of(metadata, MAIN_BRANCH));
         let update = TableUpdate::SetSnapshotRef { ref_name: MAIN_BRANCH.into(), reference };
+        self.catalog().commit_table(ctx, table, requirements, vec![update]).await.map(drop)
+    }
+
+    /// Moves a branch on to where another name points, which came from it: nothing that the branch has is lost. This is how
+    /// what was written to a branch and looked at is published. Errors: `SnapshotNotFound`; `Invalid` where the branch went
+    /// on by itself meanwhile.
+    pub async fn fast_forward(
+        &self,
+        ctx: &RequestContext,
+        table: &TableName,
+        branch: &str,
+        to: &str,
+    ) -> Result<(), LakehouseError> {
+        if branch == MAIN_BRANCH {
+            self.flush(ctx, table, crate::write::FLUSH_WAIT).await;
+        }
+        let turn = self.turn(ctx, table);
+        let _turn = turn.lock().await;
+        let metadata = self.catalog().load_table(ctx, table).await?.metadata;
+        let target = snapshot_of(table, &metadata, to)?;
+        let known = refs(&metadata).into_iter().find(|known| known.name == branch);
+        if known.as_ref().is_some_and(|known| known.kind == RefKind::Tag) {
+            let what = format!("`{branch}` of table `{table}` is a tag, which does not move; name a branch");
+            return Err(LakehouseError::Invalid { what });
+        }
+        let now = known.map(|known| known.snapshot_id);
+        if now == Some(target) {
+            return Ok(());
+        }
+        if now.is_some_and(|now| !ancestors_of(&metadata, Some(target)).contains(&now)) {
+            let what = format!(
+                "branch `{branch}` of table `{table}` cannot go on to `{to}`: it was changed after `{to}` was made from it; \
+                 make a new branch from its newest state and bring the change there again"
+            );
+            return Err(LakehouseError::Invalid { what });
+        }
+        let requirements = vec![
+            TableRequirement::UuidMatch { uuid: metadata.uuid() },
+            TableRequirement::RefSnapshotIdMatch { r#ref: branch.to_string(), snapshot_id: now },
+        ];
+        let reference = SnapshotReference::new(target, retention_of(&metadata, branch));
+        let update = TableUpdate::SetSnapshotRef { ref_name: branch.to_string(), reference };
         self.catalog().commit_table(ctx, table, requirements, vec![update]).await.map(drop)
     }
 }

@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use iceberg::spec::{
     DataFile, FormatVersion, MAIN_BRANCH, Manifest, ManifestContentType, ManifestFile, ManifestListWriter,
     ManifestWriter, ManifestWriterBuilder, Operation, PartitionSpec, SchemaRef, Snapshot, SnapshotReference,
-    SnapshotRetention, SnapshotSummaryCollector, Summary, TableMetadata, UNASSIGNED_SEQUENCE_NUMBER,
+    SnapshotSummaryCollector, Summary, TableMetadata, UNASSIGNED_SEQUENCE_NUMBER,
 };
 use iceberg::{TableRequirement, TableUpdate};
 use tarn_core::Env;
 
 use crate::error::LakehouseError;
 use crate::manifest::ManifestCache;
+use crate::refs::retention_of;
 
 /// Manifests with fewer entries than this are merged once there are many.
 const SMALL_MANIFEST_ENTRIES: u64 = 500;
@@ -56,6 +57,25 @@ pub struct Produced {
     pub written: Vec<String>,
     /// The snapshot's identifier.
     pub snapshot_id: i64,
+}
+
+impl Produced {
+    /// The same for another branch: the metadata that it was produced from had the branch in the place of the table itself
+    /// ([`crate::refs::on_branch`]). `before`: the metadata as it is.
+    pub fn on_branch(mut self, branch: &str, before: &TableMetadata) -> Self {
+        for requirement in &mut self.requirements {
+            if let TableRequirement::RefSnapshotIdMatch { r#ref, .. } = requirement {
+                *r#ref = branch.to_string();
+            }
+        }
+        for update in &mut self.updates {
+            if let TableUpdate::SetSnapshotRef { ref_name, reference } = update {
+                *ref_name = branch.to_string();
+                reference.retention = retention_of(before, branch);
+            }
+        }
+        self
+    }
 }
 
 struct Producer<'a> {
@@ -312,7 +332,7 @@ impl Producer<'_> {
             TableRequirement::UuidMatch { uuid: self.metadata.uuid() },
             TableRequirement::RefSnapshotIdMatch { r#ref: MAIN_BRANCH.into(), snapshot_id: parent },
         ];
-        let reference = SnapshotReference::new(self.snapshot_id, SnapshotRetention::branch(None, None, None));
+        let reference = SnapshotReference::new(self.snapshot_id, retention_of(self.metadata, MAIN_BRANCH));
         let updates = vec![
             TableUpdate::AddSnapshot { snapshot },
             TableUpdate::SetSnapshotRef { ref_name: MAIN_BRANCH.into(), reference },

@@ -47,9 +47,18 @@ impl Upkeep {
             let schema = arrow_schema(&table, base.metadata().current_schema())?;
             // Keys of rows are kept for sinks alone.
             base.hasher = None;
-            let work = Compact::begin(base, schema, &shape, everything);
-            report = work.run(committer, ctx).await.map_err(fault)?.report;
-            base = base_of(committer, ctx, &self.name).await?;
+            let mut work = Compact::begin(base, Arc::clone(&schema), &shape, everything);
+            loop {
+                let done = work.run(committer, ctx).await.map_err(fault)?;
+                report = done.report;
+                base = base_of(committer, ctx, &self.name).await?;
+                if !(everything && done.is_partial) {
+                    break;
+                }
+                let shape = Shape::of_base(&base);
+                base.hasher = None;
+                work = Compact::begin(base, Arc::clone(&schema), &shape, everything);
+            }
         }
         if everything || expiry_is_due(base.metadata(), committer.env.clock.now_ms()) {
             committer.expire(ctx, base).await.map_err(fault)?;

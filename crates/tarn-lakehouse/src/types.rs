@@ -21,10 +21,11 @@
 //! | Struct | struct |
 //! | Map with text keys or others | map |
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef as ArrowSchemaRef};
 use iceberg::arrow::schema_to_arrow_schema;
@@ -39,22 +40,24 @@ use crate::error::LakehouseError;
 pub const COLUMN_ID: &str = "tarn.column_id";
 /// Table property: source column numbers to field ids, JSON.
 pub const COLUMNS_PROPERTY: &str = "tarn.columns";
+/// Table property: field ids of columns that the source has no more, JSON.
+pub const DROPPED_PROPERTY: &str = "tarn.dropped_columns";
 /// Table property: names of the key columns, JSON.
 pub const KEY_PROPERTY: &str = "tarn.key";
 
 const EXTENSION_NAME: &str = "ARROW:extension:name";
 
 /// Gives out field ids.
-struct Ids(i32);
+pub(crate) struct Ids(pub(crate) i32);
 
 impl Ids {
-    fn next(&mut self) -> i32 {
+    pub(crate) fn next(&mut self) -> i32 {
         self.0 += 1;
         self.0
     }
 }
 
-fn iceberg_type(field: &Field, ids: &mut Ids) -> Result<Type, String> {
+pub(crate) fn iceberg_type(field: &Field, ids: &mut Ids) -> Result<Type, String> {
     use DataType as D;
     use PrimitiveType as P;
     let primitive = match field.data_type() {
@@ -110,7 +113,7 @@ fn map_type(entries: &Field, ids: &mut Ids) -> Result<Type, String> {
     }))
 }
 
-fn unmappable(table: &str, column: &str, what: String) -> LakehouseError {
+pub(crate) fn unmappable(table: &str, column: &str, what: String) -> LakehouseError {
     LakehouseError::Unmappable { table: table.into(), column: column.into(), what }
 }
 
@@ -133,11 +136,11 @@ pub struct SourceSchema {
     pub properties: HashMap<String, String>,
 }
 
-fn data_columns(data: &ArrowSchema) -> impl Iterator<Item = &Arc<Field>> {
+pub(crate) fn data_columns(data: &ArrowSchema) -> impl Iterator<Item = &Arc<Field>> {
     data.fields().iter().filter(|field| !META_COLUMNS.contains(&field.name().as_str()))
 }
 
-fn source_properties(columns: &BTreeMap<String, i32>, key: &[String]) -> HashMap<String, String> {
+pub(crate) fn source_properties(columns: &BTreeMap<String, i32>, key: &[String]) -> HashMap<String, String> {
     // Maps of text and numbers always serialise.
     let text = |value: serde_json::Value| value.to_string();
     HashMap::from([
@@ -146,7 +149,7 @@ fn source_properties(columns: &BTreeMap<String, i32>, key: &[String]) -> HashMap
     ])
 }
 
-fn build_schema(
+pub(crate) fn build_schema(
     table: &str,
     fields: Vec<NestedField>,
     key: &[String],
@@ -222,8 +225,14 @@ pub fn key_of(metadata: &TableMetadata) -> Vec<String> {
     })
 }
 
-fn source_columns(metadata: &TableMetadata) -> BTreeMap<String, i32> {
+pub(crate) fn source_columns(metadata: &TableMetadata) -> BTreeMap<String, i32> {
     let text = metadata.properties().get(COLUMNS_PROPERTY);
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// Field ids of the columns that the source of a table has no more.
+pub(crate) fn dropped_columns(metadata: &TableMetadata) -> BTreeSet<i32> {
+    let text = metadata.properties().get(DROPPED_PROPERTY);
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
@@ -241,7 +250,7 @@ pub(crate) fn widened(old: &Type, new: &Type) -> Option<Type> {
 }
 
 /// Whether values of `new` fit a column of `old` as it is.
-fn fits(old: &Type, new: &Type) -> bool {
+pub(crate) fn fits(old: &Type, new: &Type) -> bool {
     use PrimitiveType as P;
     match (old, new) {
         (Type::Primitive(a), Type::Primitive(b)) => {
@@ -263,80 +272,8 @@ fn fits(old: &Type, new: &Type) -> bool {
     }
 }
 
-/// The schema after following a source's change, or `None` if rows of `data` fit the table as it is.
-///
-/// New columns are added as optional, renamed columns (same source number, other name) are renamed, columns that the
-/// source dropped stay and are null from then on, types are widened where Iceberg allows it. After any other change of
-/// a type the column is a new one, and the old one stays as `NAME_dropped_N`. Errors: `Unmappable` for a change of the
-/// type of a key column that is no widening.
-pub fn evolved(
-    table: &str,
-    metadata: &TableMetadata,
-    data: &ArrowSchema,
-    key: &[String],
-) -> Result<Option<SourceSchema>, LakehouseError> {
-    let current = metadata.current_schema();
-    let mut fields: Vec<NestedField> =
-        current.as_struct().fields().iter().map(|f| f.as_ref().clone()).collect();
-    let mut columns = source_columns(metadata);
-    let mut ids = Ids(metadata.last_column_id());
-    let mut changed = false;
-    for field in data_columns(data) {
-        let number = field.metadata().get(COLUMN_ID);
-        let known = number.and_then(|number| columns.get(number)).copied();
-        let at = fields.iter().position(|f| known == Some(f.id)).or_else(|| {
-            // A name that belongs to another column of the source is no match.
-            let taken = |id: i32| number.is_some() && columns.values().any(|own| *own == id);
-            fields.iter().position(|f| known.is_none() && &f.name == field.name() && !taken(f.id))
-        });
-        let mut probe = Ids(ids.0);
-        let incoming =
-            iceberg_type(field, &mut probe).map_err(|what| unmappable(table, field.name(), what))?;
-        let Some(at) = at else {
-            let id = ids.next();
-            let incoming =
-                iceberg_type(field, &mut ids).map_err(|what| unmappable(table, field.name(), what))?;
-            free_name(&mut fields, field.name());
-            fields.push(NestedField::optional(id, field.name(), incoming));
-            number.map(|number| columns.insert(number.clone(), id));
-            changed = true;
-            continue;
-        };
-        if &fields[at].name != field.name() {
-            free_name(&mut fields, field.name());
-            fields[at].name = field.name().clone();
-            changed = true;
-        }
-        if let Some(wider) = widened(&fields[at].field_type, &incoming) {
-            *fields[at].field_type = wider;
-            changed = true;
-        } else if !fits(&fields[at].field_type, &incoming) {
-            if key.contains(field.name()) {
-                let what = format!(
-                    "it is part of the key and its type changed from {} to {incoming}",
-                    fields[at].field_type
-                );
-                return Err(unmappable(table, field.name(), what));
-            }
-            // Old files keep their values under another name; the source reads the table anew for the new ones.
-            free_name(&mut fields, field.name());
-            let id = ids.next();
-            let incoming =
-                iceberg_type(field, &mut ids).map_err(|what| unmappable(table, field.name(), what))?;
-            fields.push(NestedField::optional(id, field.name(), incoming));
-            number.map(|number| columns.insert(number.clone(), id));
-            changed = true;
-        }
-    }
-    if !changed {
-        return Ok(None);
-    }
-    let properties = source_properties(&columns, key);
-    Ok(Some(SourceSchema { schema: build_schema(table, fields, key, current.schema_id() + 1)?, properties }))
-}
-
 /// Renames a column that the source dropped, when another one takes its name.
-fn free_name(fields: &mut [NestedField], name: &str) {
+pub(crate) fn free_name(fields: &mut [NestedField], name: &str) {
     let taken = |fields: &[NestedField], name: &str| fields.iter().position(|field| field.name == name);
     let Some(at) = taken(fields, name) else { return };
     let free = (1..).map(|n| format!("{name}_dropped_{n}")).find(|name| taken(fields, name).is_none());
@@ -354,6 +291,9 @@ pub struct Conformer {
     source: Vec<String>,
     /// For each column of the target, the column of the input.
     mapping: Vec<Option<usize>>,
+    /// Values that do not fit a column, or have none, are left out, and counted.
+    forgives: bool,
+    left_out: AtomicU64,
 }
 
 impl Conformer {
@@ -383,7 +323,19 @@ impl Conformer {
             })
             .collect();
         let source = data.fields().iter().map(|field| field.name().clone()).collect();
-        Ok(Self { table: table.into(), target, source, mapping })
+        let left_out = AtomicU64::new(0);
+        Ok(Self { table: table.into(), target, source, mapping, forgives: false, left_out })
+    }
+
+    /// Values that do not fit their columns become null, but for those of a key, and values without a column are left out.
+    #[must_use]
+    pub fn forgiving(self, forgives: bool) -> Self {
+        Self { forgives, ..self }
+    }
+
+    /// Values left out since this was asked last.
+    pub fn take_left_out(&self) -> u64 {
+        self.left_out.swap(0, Ordering::Relaxed)
     }
 
     /// The table's Arrow schema.
@@ -401,22 +353,42 @@ impl Conformer {
     /// Errors: a value does not fit its column.
     pub fn columns(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, LakehouseError> {
         let rows = batch.num_rows();
+        if self.forgives {
+            let values = |(at, array): (usize, &ArrayRef)| {
+                let is_added = META_COLUMNS.contains(&self.source[at].as_str());
+                let has_place = is_added || self.mapping.contains(&Some(at));
+                if has_place { 0 } else { (array.len() - array.logical_null_count()) as u64 }
+            };
+            let values = batch.columns().iter().enumerate().map(values).sum::<u64>();
+            self.left_out.fetch_add(values, Ordering::Relaxed);
+        }
         let columns = self.mapping.iter().zip(self.target.fields());
         columns
             .map(|(from, field)| match from {
                 None => Ok(new_null_array(field.data_type(), rows)),
-                Some(at) => self.cast(batch.column(*at), field.data_type()),
+                Some(at) => self.cast(batch.column(*at), field),
             })
             .collect()
     }
 
-    fn cast(&self, array: &ArrayRef, target: &DataType) -> Result<ArrayRef, LakehouseError> {
-        if array.data_type() == target {
+    fn cast(&self, array: &ArrayRef, target: &Field) -> Result<ArrayRef, LakehouseError> {
+        if array.data_type() == target.data_type() {
             return Ok(Arc::clone(array));
         }
-        let strict = CastOptions { safe: false, ..Default::default() };
-        cast_with_options(array, target, &strict)
-            .map_err(|source| LakehouseError::Arrow { table: self.table.clone(), source })
+        let arrow = |source| LakehouseError::Arrow { table: self.table.clone(), source };
+        let safe = self.forgives && target.is_nullable();
+        if safe && !arrow::compute::can_cast_types(array.data_type(), target.data_type()) {
+            let values = array.len() - array.logical_null_count();
+            self.left_out.fetch_add(values as u64, Ordering::Relaxed);
+            return Ok(new_null_array(target.data_type(), array.len()));
+        }
+        let options = CastOptions { safe, ..Default::default() };
+        let cast = cast_with_options(array, target.data_type(), &options).map_err(arrow)?;
+        if safe {
+            let lost = cast.logical_null_count().saturating_sub(array.logical_null_count());
+            self.left_out.fetch_add(lost as u64, Ordering::Relaxed);
+        }
+        Ok(cast)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
-use futures::TryStreamExt;
+use iceberg::TableUpdate;
 use iceberg::arrow::RecordBatchPartitionSplitter;
 use iceberg::spec::{DataFile, Struct};
 use roaring::RoaringTreemap;
@@ -21,10 +21,10 @@ use crate::catalog::Catalog;
 use crate::data_file::{DataFileWriter, FileFactory};
 use crate::error::LakehouseError;
 use crate::key_bounds::KeyBounds;
+use crate::key_runs::KeysOf;
 use crate::lakehouse::Lakehouse;
 use crate::sink::{
-    Base, Committer, JobFault, KeyHash, KeyHasher, RunFolder, SinkStatus, conform, delete_old_metadata,
-    read_rows,
+    Base, Committer, JobFault, KeyHash, KeyHasher, RunFolder, SinkStatus, delete_old_metadata,
 };
 use crate::snapshot::RowDelta;
 use crate::tidy::Upkeep;
@@ -59,11 +59,40 @@ pub struct TableWriter {
     /// Rows that go, by place of their file in the view.
     deleted: HashMap<usize, RoaringTreemap>,
     replaces_all: bool,
+    mark: Option<Mark>,
     cleanup: Cleanup,
     /// `None` where a sink looks after the table.
     upkeep: Option<Upkeep>,
+    /// It follows what others did meanwhile: its rows only come.
+    follows: bool,
     /// Statements on one table come one after the other, so that they do not undo each other's work.
-    _turn: OwnedMutexGuard<()>,
+    turn: Option<OwnedMutexGuard<()>>,
+}
+
+/// A property of the table that changes in the same commit, and what it must be before.
+#[derive(Clone, Debug)]
+struct Mark {
+    property: String,
+    before: Option<String>,
+    after: String,
+    /// An entry of the snapshot's summary.
+    summary: (String, String),
+}
+
+impl Mark {
+    /// Errors: somebody else went on from the same place.
+    fn check(&self, table: &str, metadata: &iceberg::spec::TableMetadata) -> Result<(), LakehouseError> {
+        if metadata.properties().get(&self.property) == self.before.as_ref() {
+            return Ok(());
+        }
+        let what = format!("its property `{}` was changed meanwhile", self.property);
+        Err(LakehouseError::CommitFailed { table: table.to_string(), what })
+    }
+
+    fn update(&self) -> TableUpdate {
+        let updates = HashMap::from([(self.property.clone(), self.after.clone())]);
+        TableUpdate::SetProperties { updates }
+    }
 }
 
 /// What a statement did.
@@ -75,6 +104,15 @@ pub struct Written {
     pub deleted: u64,
     /// The new snapshot; `None` where nothing changed.
     pub snapshot_id: Option<i64>,
+}
+
+/// What became of rows that came.
+#[derive(Clone, Debug, Default)]
+pub struct Appended {
+    /// How many of them stay.
+    pub rows: u64,
+    /// Which of them; `None`: all.
+    pub kept: Option<BooleanArray>,
 }
 
 /// Why a change did not come about, or may not have.
@@ -138,7 +176,33 @@ impl Lakehouse {
         let committer = upkeep.committer.clone();
         // A sink looks after its table itself.
         let upkeep = self.sink(ctx, name).is_none().then_some(upkeep);
-        TableWriter::new(ctx, committer, base, turn, upkeep)
+        TableWriter::new(ctx, committer, base, Some(turn), upkeep)
+    }
+
+    /// Begins to add rows that come slowly: other statements on the table do not wait for them. Call
+    /// [`Lakehouse::settle`] before the commit. Errors: as [`Lakehouse::write`].
+    pub async fn append(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+    ) -> Result<TableWriter, LakehouseError> {
+        let upkeep = self.upkeep(ctx, name);
+        let base = base_of(&upkeep.committer, ctx, name).await?;
+        let committer = upkeep.committer.clone();
+        let upkeep = self.sink(ctx, name).is_none().then_some(upkeep);
+        let mut writer = TableWriter::new(ctx, committer, base, None, upkeep)?;
+        writer.follows = true;
+        Ok(writer)
+    }
+
+    /// Lets a writer of [`Lakehouse::append`] wait for its turn, with all rows of the table in files.
+    pub async fn settle(&self, writer: &mut TableWriter) {
+        if writer.turn.is_some() {
+            return;
+        }
+        let (ctx, name) = (writer.ctx.clone(), writer.base.name.clone());
+        writer.turn = Some(self.turn(&ctx, &name).lock_owned().await);
+        self.flush(&ctx, &name, FLUSH_WAIT).await;
     }
 
     /// The upkeep of a table.
@@ -149,6 +213,7 @@ impl Lakehouse {
             env: self.env().clone(),
             // A commit that is not a sink's own: it finds its rows anew.
             status: Arc::new(parking_lot::Mutex::new(SinkStatus::default())),
+            branch: None,
         };
         Upkeep { committer, ctx: ctx.clone(), name: name.clone(), turn: self.turn(ctx, name) }
     }
@@ -162,11 +227,12 @@ pub(crate) async fn base_of(
 ) -> Result<Base, LakehouseError> {
     let table = committer.catalog.load_table(ctx, name).await?;
     let location = table.metadata_location.unwrap_or_default();
+    let metadata = committer.metadata_of(name, table.metadata)?;
     let text = name.to_string();
-    let view = committer.loader.load(name, Arc::clone(&table.metadata), &location, None).await?;
-    let delete_files = committer.loader.position_delete_files(&text, &table.metadata).await?;
-    let key = key_of(&table.metadata);
-    let schema = arrow_schema(&text, table.metadata.current_schema())?;
+    let view = committer.loader.load(name, Arc::clone(&metadata), &location, None).await?;
+    let delete_files = committer.loader.position_delete_files(&text, &metadata).await?;
+    let key = key_of(&metadata);
+    let schema = arrow_schema(&text, metadata.current_schema())?;
     let hasher = match key.is_empty() {
         true => None,
         false => Some(Arc::new(KeyHasher::new(&text, &schema, &key)?)),
@@ -176,11 +242,11 @@ pub(crate) async fn base_of(
 }
 
 impl TableWriter {
-    fn new(
+    pub(crate) fn new(
         ctx: &RequestContext,
         committer: Committer,
         base: Base,
-        turn: OwnedMutexGuard<()>,
+        turn: Option<OwnedMutexGuard<()>>,
         upkeep: Option<Upkeep>,
     ) -> Result<Self, LakehouseError> {
         let table = base.name.to_string();
@@ -212,11 +278,13 @@ impl TableWriter {
             first: None,
             deleted: HashMap::new(),
             replaces_all: false,
+            mark: None,
             cleanup: Cleanup { catalog, env, files: Vec::new() },
             base,
             committer,
             upkeep,
-            _turn: turn,
+            follows: false,
+            turn,
         })
     }
 
@@ -235,6 +303,18 @@ impl TableWriter {
         self.replaces_all = true;
     }
 
+    /// A property of the table changes in the same commit, so that both or none come about. Errors at the commit:
+    /// `CommitFailed` where it is not `before` by then. `summary`: an entry of the snapshot's summary.
+    pub fn mark(
+        &mut self,
+        property: String,
+        before: Option<String>,
+        after: String,
+        summary: (String, String),
+    ) {
+        self.mark = Some(Mark { property, before, after, summary });
+    }
+
     /// A row goes. `file`: its place in [`TableView::files`]. Returns whether it was there until now.
     pub fn delete(&mut self, file: usize, row: u64) -> bool {
         self.deleted.entry(file).or_default().insert(row)
@@ -245,8 +325,9 @@ impl TableWriter {
         self.first = Some(HashSet::new());
     }
 
-    /// Rows come. Returns how many of them stay. Errors: those of writing.
-    pub async fn append(&mut self, mut batch: RecordBatch) -> Result<u64, LakehouseError> {
+    /// Rows come. Returns which of them stay. Errors: those of writing.
+    pub async fn append(&mut self, mut batch: RecordBatch) -> Result<Appended, LakehouseError> {
+        let mut kept = None;
         if let Some(hasher) = &self.base.hasher {
             let mut keys = hasher.hash(self.factory.table(), batch.columns())?;
             if let Some(first) = &mut self.first {
@@ -255,17 +336,18 @@ impl TableWriter {
                 keys.retain(|_| stay.next().unwrap_or(false));
                 batch = filter_record_batch(&batch, &stays)
                     .map_err(|source| LakehouseError::Arrow { table: self.factory.table().into(), source })?;
+                kept = Some(stays);
             }
             self.keys.extend(keys);
         }
         let rows = batch.num_rows() as u64;
         if rows == 0 {
-            return Ok(0);
+            return Ok(Appended { rows, kept });
         }
         let parts = match &self.splitter {
             None => {
                 self.append_to(None, batch).await?;
-                return Ok(rows);
+                return Ok(Appended { rows, kept });
             }
             Some(splitter) => splitter.split(&batch).map_err(|source| LakehouseError::Format {
                 action: "partition rows",
@@ -276,7 +358,7 @@ impl TableWriter {
         for (partition, part) in parts {
             self.append_to(Some(partition), part).await?;
         }
-        Ok(rows)
+        Ok(Appended { rows, kept })
     }
 
     async fn append_to(
@@ -324,7 +406,13 @@ impl TableWriter {
             let rows = |at: usize, file: &DataFileView| (at, (0..file.file.record_count()).collect());
             self.deleted = view.files.iter().enumerate().map(|(at, file)| rows(at, file)).collect();
         }
-        self.check_keys().await?;
+        self.check_own_keys()?;
+        // One that follows others looks at them right before it commits.
+        if !self.follows {
+            let added = std::mem::take(&mut self.added);
+            self.check_keys(&added).await?;
+            self.added = added;
+        }
         let mut delta = RowDelta { add_data: std::mem::take(&mut self.added), ..RowDelta::default() };
         let added = delta.add_data.iter().map(DataFile::record_count).sum();
         let mut deleted = 0;
@@ -350,12 +438,13 @@ impl TableWriter {
         if !touched.is_empty() || !delta.remove_data.is_empty() {
             let gone: HashSet<String> = delta.remove_data.clone();
             let files = self.base.delete_files.clone();
-            let change = self.committer.rewrite_deletes(&self.base, files, touched, &gone).await?;
+            let change = self.committer.rewrite_deletes(&self.base, files, touched, &[], &gone).await?;
             change.put_into(&mut delta);
         }
         if delta.is_empty() {
             return Ok(Written::default());
         }
+        delta.summary.extend(self.mark.iter().map(|mark| mark.summary.clone()));
         // From here on the commit may come about at any moment, also when nobody waits for its end any more: what it names
         // is only taken away again where it certainly did not.
         let mut files = std::mem::take(&mut self.cleanup.files);
@@ -382,26 +471,39 @@ impl TableWriter {
         delta: RowDelta,
         files: &mut Vec<String>,
     ) -> Result<Option<i64>, Uncommitted> {
-        let only_appends = delta.add_deletes.is_empty()
-            && delta.remove_data.is_empty()
-            && delta.remove_deletes.is_empty()
-            && self.base.hasher.is_none();
-        if !only_appends {
-            let committed = self.committer.commit(&self.ctx, &self.base, delta, Vec::new()).await;
+        let only_appends =
+            delta.add_deletes.is_empty() && delta.remove_data.is_empty() && delta.remove_deletes.is_empty();
+        if !only_appends || (self.base.hasher.is_some() && !self.follows) {
+            let mut updates = Vec::new();
+            if let Some(mark) = &self.mark {
+                mark.check(&self.base.name.to_string(), self.base.metadata())?;
+                updates.push(mark.update());
+            }
+            let committed = self.committer.commit(&self.ctx, &self.base, delta, updates).await;
             return match committed {
                 Ok(view) => Ok(view.snapshot_id),
                 Err(JobFault::Before(error)) => Err(error.into()),
                 Err(JobFault::Commit(error)) => Err(Uncommitted::of_commit(error)),
             };
         }
-        // Rows without a key collide with nothing: they can follow whatever others did.
-        let (table, before) = (self.base.name.to_string(), self.base.metadata());
+        // Rows without a key collide with nothing: they can follow whatever others did. Those with one are compared anew.
+        let (table, before) = (self.base.name.to_string(), Arc::clone(self.base.metadata()));
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let delta = RowDelta { add_data: delta.add_data.clone(), ..RowDelta::default() };
-            let (catalog, loader) = (&self.committer.catalog, &self.committer.loader);
-            let metadata = catalog.load_table(&self.ctx, &self.base.name).await?.metadata;
+            let (add_data, summary) = (delta.add_data.clone(), delta.summary.clone());
+            let delta = RowDelta { add_data, summary, ..RowDelta::default() };
+            let is_keyed = self.base.hasher.is_some();
+            let metadata = match is_keyed {
+                false => {
+                    let table = self.committer.catalog.load_table(&self.ctx, &self.base.name).await?;
+                    self.committer.metadata_of(&self.base.name, table.metadata)?
+                }
+                true => {
+                    self.base = base_of(&self.committer, &self.ctx, &self.base.name).await?;
+                    Arc::clone(self.base.metadata())
+                }
+            };
             let is_same = metadata.uuid() == before.uuid()
                 && metadata.current_schema_id() == before.current_schema_id()
                 && metadata.default_partition_spec_id() == before.default_partition_spec_id();
@@ -409,8 +511,17 @@ impl TableWriter {
                 let what = "its columns or partitioning were changed meanwhile".into();
                 return Err(LakehouseError::CommitFailed { table, what }.into());
             }
+            if let Some(mark) = &self.mark {
+                mark.check(&table, &metadata)?;
+            }
+            if is_keyed {
+                self.check_keys(&delta.add_data).await?;
+            }
+            let (catalog, loader) = (&self.committer.catalog, &self.committer.loader);
             let produced = delta.produce(&table, &metadata, loader.manifests(), &self.committer.env).await?;
-            let (requirements, updates) = (produced.requirements, produced.updates);
+            let produced = self.committer.placed(produced, &metadata);
+            let (requirements, mut updates) = (produced.requirements, produced.updates);
+            updates.extend(self.mark.iter().map(Mark::update));
             match catalog.commit_table(&self.ctx, &self.base.name, requirements, updates).await {
                 Ok(table) => {
                     delete_old_metadata(catalog.warehouse(), &metadata, &table.metadata).await;
@@ -427,42 +538,38 @@ impl TableWriter {
         }
     }
 
-    /// Each key of the rows that come occurs once, among them and in the table. Errors: `DuplicateKey`.
-    async fn check_keys(&mut self) -> Result<(), LakehouseError> {
+    fn duplicate(&self) -> LakehouseError {
+        let key = key_of(self.base.metadata()).join(", ");
+        LakehouseError::DuplicateKey { table: self.factory.table().to_string(), key }
+    }
+
+    /// Each key of the rows that come occurs once among them. Errors: `DuplicateKey`.
+    fn check_own_keys(&mut self) -> Result<(), LakehouseError> {
+        self.keys.sort_unstable();
+        match self.keys.windows(2).any(|pair| pair[0] == pair[1]) {
+            true => Err(self.duplicate()),
+            false => Ok(()),
+        }
+    }
+
+    /// No key of the rows that come, which are in `added`, is in the table. Errors: `DuplicateKey`.
+    async fn check_keys(&mut self, added: &[DataFile]) -> Result<(), LakehouseError> {
         let Some(hasher) = self.base.hasher.clone() else { return Ok(()) };
         let table = self.factory.table().to_string();
-        let duplicate = || LakehouseError::DuplicateKey {
-            table: table.clone(),
-            key: key_of(self.base.metadata()).join(", "),
-        };
-        let mut keys = std::mem::take(&mut self.keys);
-        keys.sort_unstable();
-        if keys.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(duplicate());
-        }
+        let keys = &self.keys;
         // Where all rows go, none is left to collide with.
         if keys.is_empty() || self.replaces_all {
             return Ok(());
         }
-        let bounds = KeyBounds::of(&self.added, self.base.metadata().current_schema(), &hasher, &self.schema);
-        let warehouse = self.committer.catalog.warehouse();
-        for (at, file) in self.base.view.files.iter().enumerate() {
-            if !bounds.meets(file) {
-                continue;
-            }
-            let mut rows = read_rows(warehouse, &self.schema, hasher.columns(), &file.file, None).await?;
-            let mut row = 0_u64;
-            let damaged = |source| LakehouseError::Parquet { path: file.file.file_path().into(), source };
-            while let Some(batch) = rows.try_next().await.map_err(damaged)? {
-                let batch = conform(&table, &self.schema, hasher.columns(), &batch)?;
-                for key in hasher.hash_keys(&table, batch.columns())? {
-                    let is_gone = file.deletes.as_ref().is_some_and(|deletes| deletes.contains(row))
-                        || self.deleted.get(&at).is_some_and(|rows| rows.contains(row));
-                    if !is_gone && keys.binary_search(&key).is_ok() {
-                        return Err(duplicate());
-                    }
-                    row += 1;
-                }
+        let bounds = KeyBounds::of(added, self.base.metadata().current_schema(), &hasher, &self.schema);
+        let (warehouse, key_runs) = (self.committer.catalog.warehouse(), self.committer.loader.key_runs());
+        for (at, file) in self.base.view.files.iter().enumerate().filter(|(_, file)| bounds.meets(file)) {
+            let (table, schema, file_of) = (table.as_str(), &self.schema, file.file.as_ref());
+            let of = KeysOf { table, file: file_of, schema, hasher: &hasher, warehouse };
+            let (before, now) = (file.deletes.as_deref(), self.deleted.get(&at));
+            let is_gone = |row: u64| [before, now].into_iter().flatten().any(|rows| rows.contains(row));
+            if key_runs.holds_any(&of, keys, is_gone).await? {
+                return Err(self.duplicate());
             }
         }
         Ok(())

@@ -124,6 +124,18 @@ pub enum QueryError {
         /// What to do.
         hint: Option<String>,
     },
+    /// An error for which SQL has a code of its own.
+    #[error("{message}")]
+    Coded {
+        /// Its SQLSTATE, five characters.
+        code: &'static str,
+        /// What is wrong.
+        message: String,
+        /// Where.
+        position: Option<SqlPosition>,
+        /// What to do.
+        hint: Option<String>,
+    },
     /// A data file could not be read or is damaged, or the catalog failed.
     #[error("{message}")]
     Storage {
@@ -149,11 +161,35 @@ impl QueryError {
         Self::Storage { message: report.message, kind: report.kind, hint: report.hint }
     }
 
+    /// An error with a SQLSTATE. A code of class 40 can be tried again.
+    pub fn coded(code: &'static str, message: impl Into<String>) -> Self {
+        Self::Coded { code, message: message.into(), position: None, hint: None }
+    }
+
+    /// The same error with a hint, where its kind has one.
+    #[must_use]
+    pub fn with_hint(mut self, text: &str) -> Self {
+        if let Self::Coded { hint, .. } | Self::Plan { hint, .. } = &mut self {
+            *hint = Some(text.to_string());
+        }
+        self
+    }
+
+    /// The same error with its place, where its kind has one.
+    #[must_use]
+    pub(crate) fn at(mut self, place: Option<SqlPosition>) -> Self {
+        if let Self::Coded { position, .. } | Self::Plan { position, .. } = &mut self {
+            *position = place;
+        }
+        self
+    }
+
     /// Where in the SQL text the error lies, if that is known.
     pub fn position(&self) -> Option<SqlPosition> {
         match self {
             Self::Syntax { position, .. }
             | Self::Plan { position, .. }
+            | Self::Coded { position, .. }
             | Self::NotPossible { position, .. } => *position,
             Self::Denied { .. }
             | Self::InTransaction { .. }
@@ -188,6 +224,11 @@ impl Fault for QueryError {
             | Self::InTransaction { .. }
             | Self::ReadOnly { .. }
             | Self::Execution { .. } => FaultKind::Invalid,
+            Self::Coded { code, .. } => match code.get(..2) {
+                Some("40") => FaultKind::Conflict,
+                Some("42") if *code == "42501" => FaultKind::Denied,
+                _ => FaultKind::Invalid,
+            },
             Self::Cancelled { .. } | Self::QueryIdInUse { .. } => FaultKind::Conflict,
             Self::TimedOut { .. } | Self::MemoryExhausted { .. } | Self::TooManyQueries { .. } => {
                 FaultKind::Exhausted
@@ -204,6 +245,7 @@ impl Fault for QueryError {
             Self::Syntax { hint, .. }
             | Self::Plan { hint, .. }
             | Self::Execution { hint, .. }
+            | Self::Coded { hint, .. }
             | Self::Storage { hint, .. } => hint.clone(),
             Self::NotPossible { hint, .. } => Some(hint.clone()),
             Self::TimedOut { .. } => Some(

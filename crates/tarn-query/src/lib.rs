@@ -14,11 +14,15 @@ mod views;
 mod write;
 
 pub use engine::{
-    Changes, Command, Completion, CompletionColumn, CompletionFunction, CompletionTable, LatencySummary,
-    Prepared, QueryConfig, QueryEngine, QueryObserver, QueryOptions, QueryOutcome, QueryRecord, QueryState,
-    QueryStats, QueryStream, Session, StatsHandle, parameter_types,
+    Changes, Command, Completion, CompletionColumn, CompletionFunction, CompletionTable, CopyIn,
+    LatencySummary, Prepared, QueryConfig, QueryEngine, QueryObserver, QueryOptions, QueryOutcome,
+    QueryRecord, QueryState, QueryStats, QueryStream, Session, StatsHandle, parameter_types,
 };
 pub use error::{QueryError, SqlPosition};
 pub use scan::{LakeTable, ScanStats};
-pub use tables::{AsOf, LakeTables, TableChange, Tables};
+pub use sql::{
+    ClientCopy, CopyColumns, CopyFormat, CopyHeader, CopyOption, CopyPlace, CopyStatement, CopySubject,
+    CopyValue, parse_copy,
+};
+pub use tables::{AsOf, LakeTables, TableChange, Tables, WriteBranch};
 pub use views::{NewView, SqlView};

@@ -22,6 +22,17 @@ pub enum AsOf {
     TimestampMs(i64),
     /// As the branch or tag of this name has it.
     Ref(Arc<str>),
+    /// As the branch of this name has it, or as it is where the table has no such branch.
+    Branch(Arc<str>),
+}
+
+/// The branch that a statement writes to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WriteBranch {
+    /// Its name.
+    pub name: Arc<str>,
+    /// It is made from the table's newest state where it is not there.
+    pub creates: bool,
 }
 
 /// A change of the catalog or of a table as a whole.
@@ -73,6 +84,11 @@ pub enum TableChange {
         /// Nothing happens where it does not exist.
         if_exists: bool,
     },
+    /// A table that stands still before a change of its source's columns follows it.
+    AcceptSchemaChange {
+        /// The table.
+        table: TableName,
+    },
     /// A snapshot of a table gets a name.
     CreateRef {
         /// The table.
@@ -90,6 +106,15 @@ pub enum TableChange {
         table: TableName,
         /// The name.
         name: String,
+    },
+    /// A branch moves on to where another name points.
+    FastForward {
+        /// The table.
+        table: TableName,
+        /// The branch that moves.
+        branch: String,
+        /// The branch or tag that came from it.
+        to: String,
     },
     /// A table goes back to a state of before.
     RollBack {
@@ -188,15 +213,30 @@ pub trait Tables: Send + Sync + Debug {
         Ok(None)
     }
 
-    /// Begins a change of the rows of a table; `None` where there is no such table. Errors: the tables behind this port
-    /// are only read.
+    /// Begins a change of the rows of a table, or of one of its branches; `None` where there is no such table. Errors: the
+    /// tables behind this port are only read; there is no such branch.
     async fn write(
         &self,
         _ctx: &RequestContext,
         name: &TableName,
+        _branch: Option<&WriteBranch>,
     ) -> Result<Option<TableWriter>, QueryError> {
         Err(only_read(&name.to_string()))
     }
+
+    /// Begins to add rows that come slowly: other statements on the table do not wait for them. `None` where there is no
+    /// such table. Errors: as [`Tables::write`].
+    async fn append(
+        &self,
+        _ctx: &RequestContext,
+        name: &TableName,
+        _branch: Option<&WriteBranch>,
+    ) -> Result<Option<TableWriter>, QueryError> {
+        Err(only_read(&name.to_string()))
+    }
+
+    /// Makes a writer of [`Tables::append`] ready for its commit.
+    async fn settle(&self, _writer: &mut TableWriter) {}
 
     /// Changes the catalog. Returns whether something changed. Errors: the tables behind this port are only read; a name
     /// that is taken or does not exist; what stands in the way.
@@ -269,6 +309,10 @@ impl Tables for LakeTables {
             AsOf::Snapshot(id) => self.lakehouse.view_at_snapshot(ctx, name, id).await,
             AsOf::TimestampMs(ms) => self.lakehouse.view_at_time(ctx, name, ms).await,
             AsOf::Ref(reference) => self.lakehouse.view_at_ref(ctx, name, &reference).await,
+            AsOf::Branch(branch) => match self.lakehouse.view_at_ref(ctx, name, &branch).await {
+                Err(LakehouseError::SnapshotNotFound { .. }) => self.lakehouse.view(ctx, name).await,
+                found => found,
+            },
         })
     }
 
@@ -300,12 +344,47 @@ impl Tables for LakeTables {
         }
     }
 
-    async fn write(&self, ctx: &RequestContext, name: &TableName) -> Result<Option<TableWriter>, QueryError> {
-        match self.lakehouse.write(ctx, name).await {
+    async fn write(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        branch: Option<&WriteBranch>,
+    ) -> Result<Option<TableWriter>, QueryError> {
+        let writer = match branch {
+            None => self.lakehouse.write(ctx, name).await,
+            Some(branch) => {
+                Box::pin(self.lakehouse.write_branch(ctx, name, &branch.name, branch.creates)).await
+            }
+        };
+        match writer {
+            Ok(writer) => Ok(Some(writer)),
+            Err(LakehouseError::TableNotFound { .. } | LakehouseError::WrongKind { .. }) => Ok(None),
+            Err(error @ LakehouseError::SnapshotNotFound { .. }) => {
+                let hint = "`CALL create_branch('namespace.table', 'name')` makes a branch".to_string();
+                Err(QueryError::plan(error.to_string(), None, Some(hint)))
+            }
+            Err(error) => Err(QueryError::from_fault(&error)),
+        }
+    }
+
+    async fn append(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        branch: Option<&WriteBranch>,
+    ) -> Result<Option<TableWriter>, QueryError> {
+        if branch.is_some() {
+            return self.write(ctx, name, branch).await;
+        }
+        match self.lakehouse.append(ctx, name).await {
             Ok(writer) => Ok(Some(writer)),
             Err(LakehouseError::TableNotFound { .. } | LakehouseError::WrongKind { .. }) => Ok(None),
             Err(error) => Err(QueryError::from_fault(&error)),
         }
+    }
+
+    async fn settle(&self, writer: &mut TableWriter) {
+        self.lakehouse.settle(writer).await;
     }
 
     async fn change(&self, ctx: &RequestContext, change: TableChange) -> Result<bool, QueryError> {
@@ -356,10 +435,16 @@ impl LakeTables {
             TableChange::CommentView { name, comment, if_exists } => {
                 (comment_view(catalog, ctx, &name, comment).await, if_exists)
             }
+            TableChange::AcceptSchemaChange { table } => {
+                (lakehouse.accept_schema_change(ctx, &table).await, false)
+            }
             TableChange::CreateRef { table, kind, name, snapshot_id } => {
                 (lakehouse.create_ref(ctx, &table, (kind, &name), snapshot_id).await, false)
             }
             TableChange::DropRef { table, name } => (lakehouse.drop_ref(ctx, &table, &name).await, false),
+            TableChange::FastForward { table, branch, to } => {
+                (lakehouse.fast_forward(ctx, &table, &branch, &to).await, false)
+            }
             TableChange::RollBack { table, to } => (self.rolled_back(ctx, &table, to).await, false),
             TableChange::Optimize { name } => (lakehouse.compact(ctx, &name).await.map(drop), false),
         };
@@ -387,7 +472,7 @@ impl LakeTables {
                 let then = self.lakehouse.view_at_time(ctx, table, ms).await?;
                 then.snapshot_id.unwrap_or_default()
             }
-            AsOf::Ref(name) => {
+            AsOf::Ref(name) | AsOf::Branch(name) => {
                 let named = self.lakehouse.view_at_ref(ctx, table, &name).await?;
                 named.snapshot_id.unwrap_or_default()
             }

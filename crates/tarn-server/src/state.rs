@@ -7,6 +7,7 @@ use tarn_access::Access;
 use tarn_eventlog::EventLog;
 use tarn_ingest::Ingest;
 use tarn_lakehouse::Lakehouse;
+use tarn_lakehouse::import::Imports;
 use tarn_meta::{Resources, Secrets};
 use tarn_observe::{FaultBoard, Metrics, RateHistory};
 use tarn_query::{QueryEngine, Tables};
@@ -26,6 +27,8 @@ pub struct ServerState {
     pub ingest: Ingest,
     /// Tables.
     pub lakehouse: Arc<Lakehouse>,
+    /// Imports.
+    pub imports: Arc<Imports>,
     /// Tables as the engine sees them.
     pub tables: Arc<dyn Tables>,
     /// SQL.

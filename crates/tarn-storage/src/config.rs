@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tarn_component::Secret;
 
 /// A folder or a bucket prefix, and how to reach it.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StorageConfig {
     /// Where the objects lie: a folder (`lake`, `/data/lake`, `file:///data/lake`; a relative one lies in the data

@@ -73,14 +73,6 @@ export const queries = {
       queryFn: ({ signal }) => request<T.TableDetail>(`/lakehouse/${segment(namespace)}/${segment(table)}`, { signal }),
       refetchInterval: LIST_MS,
     }),
-  tableFiles: (namespace: string, table: string) =>
-    queryOptions({
-      queryKey: ["lakehouse", "files", namespace, table] as const,
-      queryFn: ({ signal }) =>
-        request<T.Items<T.TableFile>>(`/lakehouse/${segment(namespace)}/${segment(table)}/files?limit=1000`, {
-          signal,
-        }).then((answer) => answer.items),
-    }),
   tablePreview: (namespace: string, table: string, snapshot: string | undefined) =>
     queryOptions({
       queryKey: ["lakehouse", "preview", namespace, table, snapshot ?? ""] as const,

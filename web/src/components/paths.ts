@@ -17,7 +17,7 @@ export const paths = {
   topic: (name: string, tab?: string) => withView(`/topics/${segment(name)}`, { tab }),
   tables: (view?: { sort?: string }) => withView("/tables", view),
   /** `name` is `namespace.table`. */
-  table: (name: string, view?: { tab?: string; snapshot?: string }) => {
+  table: (name: string, view?: { tab?: string; snapshot?: string; open?: string; compare?: string }) => {
     const dot = name.indexOf(".");
     return withView(`/tables/${segment(name.slice(0, dot))}/${segment(name.slice(dot + 1))}`, view);
   },

@@ -1,5 +1,5 @@
 import { IconArrowDown, IconArrowUp } from "@tabler/icons-react";
-import type { ReactNode } from "react";
+import { type ReactNode, useState } from "react";
 import { useT } from "~/i18n";
 import { sortRows } from "./sort";
 import classes from "./DataTable.module.css";
@@ -26,6 +26,8 @@ interface Props<Row> {
   sort?: string | undefined;
   onSort?: (sort: string) => void;
   empty?: ReactNode;
+  /** Draws so many rows at first, and as many more each time they are asked for. */
+  rowsShown?: number;
 }
 
 function nextSort(key: string, sort: string | undefined, numeric: boolean | undefined): string {
@@ -35,13 +37,15 @@ function nextSort(key: string, sort: string | undefined, numeric: boolean | unde
 }
 
 /** A list. On a phone each row becomes a card. */
-export function DataTable<Row>({ label, columns, rows, rowKey, sort, onSort, empty }: Props<Row>) {
+export function DataTable<Row>({ label, columns, rows, rowKey, sort, onSort, empty, rowsShown }: Props<Row>) {
   const t = useT();
+  const [pages, setPages] = useState(1);
   const descending = sort?.startsWith("-") ?? false;
   const sortKey = descending ? sort?.slice(1) : sort;
   const by = columns.find((column) => column.key === sortKey)?.sort;
   const grows = columns.some((column) => column.grow);
-  const ordered = by ? sortRows(rows, by, descending) : rows;
+  const all = by ? sortRows(rows, by, descending) : rows;
+  const ordered = rowsShown ? all.slice(0, pages * rowsShown) : all;
   if (rows.length === 0 && empty) return <>{empty}</>;
 
   return (
@@ -92,6 +96,14 @@ export function DataTable<Row>({ label, columns, rows, rowKey, sort, onSort, emp
           ))}
         </tbody>
       </table>
+      {ordered.length < all.length && (
+        <div className={classes.more}>
+          <span>{t("grid.shown", { shown: ordered.length, all: all.length })}</span>
+          <button type="button" className={classes.moreButton} onClick={() => setPages(pages + 1)}>
+            {t("grid.more")}
+          </button>
+        </div>
+      )}
     </div>
   );
 }

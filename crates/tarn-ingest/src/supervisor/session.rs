@@ -240,6 +240,9 @@ impl Session {
         let topic = topic_of(&self.ports.append.source, &table)?;
         if !self.appender.is_described(&table) {
             self.ensure_topic(&topic, &table, &key).await?;
+        } else if let Some(info) = self.topics.iter().find(|info| info.spec.name == topic) {
+            // Changes of another key would miss their rows.
+            self.check_topic(info, &key)?;
         }
         let start = self.starts.remove(&table).unwrap_or_default();
         self.appender.describe(table, topic, change_schema(&schema), start);

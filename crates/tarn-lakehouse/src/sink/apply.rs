@@ -18,7 +18,7 @@ use crate::types::Conformer;
 /// What applying a batch came to.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Applied {
-    /// Updates and deletes that could not be applied because the table has no key.
+    /// Updates and deletes of rows that a table without a key has not.
     pub ignored: u64,
     /// Rows of data files that were taken away.
     pub deleted: u64,
@@ -32,6 +32,13 @@ type Borrowed = HashMap<usize, Vec<(usize, Location)>>;
 pub fn truncates(table: &str, batch: &RecordBatch) -> Result<bool, LakehouseError> {
     let changes = ChangeColumns::of(batch).map_err(|source| arrow_error(table, source))?;
     Ok(changes.kind.values().contains(&(ChangeKind::Truncate as i8)))
+}
+
+/// Whether a batch of change rows takes some rows away. Errors: the rows are not change rows.
+pub fn takes_rows_away(table: &str, batch: &RecordBatch) -> Result<bool, LakehouseError> {
+    let changes = ChangeColumns::of(batch).map_err(|source| arrow_error(table, source))?;
+    let goes = [ChangeKind::UpdateBefore as i8, ChangeKind::Delete as i8];
+    Ok(changes.kind.values().iter().any(|kind| goes.contains(kind)))
 }
 
 fn arrow_error(table: &str, source: arrow::error::ArrowError) -> LakehouseError {
@@ -49,6 +56,8 @@ struct Batch<'a> {
     table: String,
     changes: ChangeColumns,
     hashes: Vec<KeyHash>,
+    /// The table's columns of all change rows, in a table without a key.
+    images: Vec<ArrayRef>,
     conformer: &'a Conformer,
     borrowed: Borrowed,
     /// The row that the last change took away.
@@ -75,6 +84,8 @@ impl TableState {
             Some(hasher) => hasher.hash(&table, &columns)?,
             None => vec![0; batch.num_rows()],
         };
+        let is_of_rows = self.hasher.as_ref().is_some_and(|hasher| hasher.is_of_rows());
+        let images = if is_of_rows { columns.clone() } else { Vec::new() };
         let stays = |kind: &ChangeKind| matches!(kind, ChangeKind::Insert | ChangeKind::UpdateAfter);
         if !kinds.iter().all(stays) {
             let rows = kinds.iter().zip(0_u32..).filter(|(kind, _)| stays(kind)).map(|(_, row)| row);
@@ -92,6 +103,7 @@ impl TableState {
             table,
             changes,
             hashes,
+            images,
             conformer,
             borrowed: Borrowed::new(),
             taken: None,
@@ -120,6 +132,9 @@ impl TableState {
         next: &mut u64,
     ) -> Result<(), LakehouseError> {
         let key = batch.hashes[row];
+        if self.hasher.as_ref().is_some_and(|hasher| hasher.is_of_rows()) && kind != ChangeKind::Truncate {
+            return self.apply_whole_row(batch, row, kind, next);
+        }
         match (kind, self.hasher.is_some()) {
             (ChangeKind::Truncate, _) => {
                 // The later rows of this batch are in memory already.
@@ -148,6 +163,36 @@ impl TableState {
                 self.take_away(batch, batch.taken);
             }
         }
+        Ok(())
+    }
+
+    /// A change of a table without a key, whose rows are found by all their values: of several equal ones, one goes.
+    fn apply_whole_row(
+        &mut self,
+        batch: &mut Batch<'_>,
+        row: usize,
+        kind: ChangeKind,
+        next: &mut u64,
+    ) -> Result<(), LakehouseError> {
+        let key = batch.hashes[row];
+        if matches!(kind, ChangeKind::UpdateBefore | ChangeKind::Delete) {
+            let found = match self.locate(key) {
+                Some(found) => Some(found),
+                None => self.locate_older(&batch.images, row)?,
+            };
+            batch.applied.ignored += u64::from(found.is_none());
+            batch.taken = found;
+            self.take_away(batch, found);
+            return Ok(());
+        }
+        if !batch.changes.unchanged.is_null(row)
+            && let Some(image) = batch.taken
+        {
+            self.borrow_unsent(batch, row, *next, image)?;
+        }
+        self.keys.put_another(key, *next);
+        batch.taken = None;
+        *next += 1;
         Ok(())
     }
 

@@ -17,7 +17,8 @@ use tarn_core::RequestContext;
 use super::flush::{Base, Committed, Committer, JobFault, NewFile};
 use super::index::KeyHash;
 use super::read::{conform, read_rows};
-use super::shape::Shape;
+use super::scatter::{Scattered, bounded};
+use super::shape::{Shape, ShapeFile};
 use super::state::{TableState, damaged, row_number};
 use crate::data_file::DataFileWriter;
 use crate::error::LakehouseError;
@@ -94,6 +95,9 @@ impl Moved {
 pub struct Compact {
     base: Base,
     files: Vec<(u32, Arc<DataFile>, Arc<RoaringTreemap>)>,
+    /// Files of older partitionings.
+    older: Vec<ShapeFile>,
+    is_partial: bool,
     schema: SchemaRef,
     fold: bool,
     report: Compaction,
@@ -105,6 +109,9 @@ pub struct Compacted {
     committed: Option<Committed>,
     files: Vec<NewFile>,
     moved: Vec<Moved>,
+    scattered: Vec<Scattered>,
+    /// More than one compaction takes is to be done.
+    pub is_partial: bool,
     /// What it did.
     pub report: Compaction,
 }
@@ -125,9 +132,12 @@ impl Compact {
     /// bytes. `schema`: the table's columns.
     pub fn begin(base: Base, schema: SchemaRef, shape: &Shape, everything: bool) -> Self {
         let report = Compaction::none(&base);
-        let files = shape.chosen(everything);
+        let (files, mut older): (Vec<_>, Vec<_>) =
+            shape.chosen(everything).into_iter().partition(|file| file.is_current);
+        let is_partial = bounded(&mut older);
         let files = files.into_iter().map(|file| (file.number, file.file, file.deleted)).collect();
-        Self { base, files, schema, fold: everything || shape.has_many_deletes(), report }
+        let fold = everything || shape.has_many_deletes();
+        Self { base, files, older, is_partial, schema, fold, report }
     }
 
     /// Rewrites the files and folds delete files, in one commit. Nothing changes for readers but speed.
@@ -147,9 +157,15 @@ impl Compact {
         if let Some((file, _)) = rewritten.writer.take() {
             self.finish_file(committer, file, &mut rewritten).await?;
         }
+        let (base, first) = (&self.base, rewritten.files.len());
+        let (files, scattered) = committer.scatter(base, &self.schema, &self.older, first).await?;
+        rewritten.files.extend(files);
+        let removed = self.older.iter().map(|old| &old.file);
+        self.report.bytes_rewritten += removed.clone().map(|file| file.file_size_in_bytes()).sum::<u64>();
+        let removed = removed.chain(self.files.iter().map(|(_, file, _)| file));
         let mut delta = RowDelta {
             add_data: rewritten.files.iter().map(|new| new.file.as_ref().clone()).collect(),
-            remove_data: self.files.iter().map(|(_, file, _)| file.file_path().to_string()).collect(),
+            remove_data: removed.map(|file| file.file_path().to_string()).collect(),
             is_rewrite: true,
             ..RowDelta::default()
         };
@@ -164,18 +180,20 @@ impl Compact {
             touched.extend(deleted.filter(|(path, _)| shared.get(path.as_str()).is_some_and(|n| *n > 1)));
         }
         let before = self.base.delete_files.clone();
-        let change = committer.rewrite_deletes(&self.base, before, touched, &delta.remove_data).await?;
+        let change = committer.rewrite_deletes(&self.base, before, touched, &[], &delta.remove_data).await?;
         let delete_files = change.put_into(&mut delta);
         let Rewritten { files, moved, .. } = rewritten;
+        let is_partial = self.is_partial;
         if delta.is_empty() {
-            return Ok(Compacted { committed: None, files, moved, report: self.report });
+            let report = self.report;
+            return Ok(Compacted { committed: None, files, moved, scattered, is_partial, report });
         }
         let view = committer.commit(ctx, &self.base, delta, Vec::new()).await?;
         self.report.rows_rewritten = files.iter().map(|new| new.file.record_count()).sum();
         self.report.files_after = view.files.len();
         self.report.delete_files_after = delete_files.len();
         let committed = Some(Committed { view, delete_files });
-        Ok(Compacted { committed, files, moved, report: self.report })
+        Ok(Compacted { committed, files, moved, scattered, is_partial, report: self.report })
     }
 
     /// By how many delete files each data file is covered.
@@ -285,6 +303,15 @@ impl Compacted {
                 }
             }
             state.remove(moved.old);
+        }
+        for scattered in &self.scattered {
+            let Some(file) = state.file(scattered.old) else { continue };
+            for row in (file.deleted.as_ref() - scattered.deleted.as_ref()).iter() {
+                if let Some((file, row)) = u32::try_from(row).ok().and_then(|row| scattered.place(row)) {
+                    deleted[file].insert(u64::from(row));
+                }
+            }
+            state.remove(scattered.old);
         }
         for (new, deleted) in self.files.into_iter().zip(deleted) {
             state.stage(new.file, new.run, deleted)?;

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use tarn_core::{ByteSize, FaultReport, HumanDuration, TableName, TopicName};
 
 use super::compact::Compaction;
+use crate::alter::PartitionTerm;
+use crate::follow::SchemaRule;
 
 /// When changes of a topic become a commit of its table. Our own SQL sees them before, as soon as they are in the topic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +21,27 @@ pub struct SinkConfig {
     pub flush_rows: usize,
     /// A commit comes sooner once rows of this size wait in memory. Reading stops at twice that, until a commit is done.
     pub flush_bytes: ByteSize,
+    /// How the table is partitioned, where the table's own settings say it.
+    #[serde(skip)]
+    pub partitioned_by: Option<Vec<PartitionTerm>>,
+    /// What becomes of the table when the columns of its source change, where the source's settings say it.
+    #[serde(skip)]
+    pub schema_rule: SchemaRule,
+    /// Which row an update or delete means in a table without a key, where the table's own settings say it.
+    #[serde(skip)]
+    pub without_key: WithoutKey,
+}
+
+/// Which row of a table without a key an update or delete means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WithoutKey {
+    /// One that has all the values that the row had, and of several equal ones, one. The source has to send them all, as
+    /// PostgreSQL does with `REPLICA IDENTITY FULL`.
+    #[default]
+    Rows,
+    /// None: rows only come, as in a log.
+    Append,
 }
 
 impl Default for SinkConfig {
@@ -27,6 +50,9 @@ impl Default for SinkConfig {
             freshness: HumanDuration::from_secs(60),
             flush_rows: 1_000_000,
             flush_bytes: ByteSize(256 << 20),
+            partitioned_by: None,
+            schema_rule: SchemaRule::default(),
+            without_key: WithoutKey::default(),
         }
     }
 }
@@ -61,8 +87,12 @@ pub struct SinkStatus {
     pub work: Option<&'static str>,
     /// Why it stands still, if it does.
     pub fault: Option<FaultReport>,
-    /// Updates and deletes that a table without a key could not take.
+    /// Updates and deletes of rows that a table without a key has not.
     pub ignored: u64,
+    /// Values that the table has no place for, left out as the policy for changes of the source's columns says.
+    pub left_out: u64,
+    /// Stands for the columns of the source that wait for a decision.
+    pub undecided: Option<Arc<str>>,
     /// Rows in memory that are in no file yet.
     pub hot_rows: u64,
     /// Bytes of them.

@@ -13,22 +13,21 @@ use tarn_core::{Env, RequestContext, TableName, TopicName};
 
 use super::config::SinkStatus;
 use super::index::{KeyHash, KeyHasher};
-use super::lane::{Lane, lanes};
-use super::order::ordered;
+use super::order::live_parts;
 use super::rows::HotSlot;
 use super::run::Run;
-use super::state::{RunFolder, TableState, row_number};
+use super::spread::NOWHERE;
+use super::state::{RunFolder, TableState};
 use crate::catalog::{Catalog, LoadedTable};
 use crate::data_file::FileFactory;
 use crate::error::LakehouseError;
 use crate::load::{DeleteFileState, ViewLoader};
-use crate::snapshot::RowDelta;
+use crate::refs::on_branch;
+use crate::snapshot::{Produced, RowDelta};
 use crate::view::{DataFileView, TableView};
 
 /// Data files with deletes of a commit that get a delete file each; of more, all deletes go into one file.
 const OWN_DELETE_FILES_MAX: usize = 64;
-/// The place of a row that was gone when its flush began.
-const NOWHERE: (u32, u32) = (u32::MAX, u32::MAX);
 
 /// Table property: the next offset of a topic partition that the table has not applied.
 pub fn offset_property(topic: &TopicName) -> String {
@@ -46,6 +45,9 @@ pub struct Committer {
     pub env: Env,
     /// Where the sink says which commit is its own.
     pub status: Arc<Mutex<SinkStatus>>,
+    /// The branch that is written; `None` for the table itself. The metadata of a [`Base`] has it in the place of the table
+    /// itself.
+    pub branch: Option<Arc<str>>,
 }
 
 /// A table at a commit of ours, and its name: what a commit goes on from.
@@ -189,7 +191,9 @@ impl Flush {
         ctx: &RequestContext,
         topic: &TopicName,
     ) -> Result<Flushed, JobFault> {
-        let (files, places) = committer.write_rows(&self.base, &self.slots).await?;
+        let parts = live_parts(&self.base.name.to_string(), &self.slots)?;
+        let rows = self.slots.iter().map(|slot| slot.rows.num_rows()).sum();
+        let (files, places) = committer.spread(&self.base, parts, rows).await?;
         let written = files.iter().map(|new| new.file.record_count()).sum();
         let truncated = self.truncated;
         let Some(offset) = self.offset else {
@@ -212,8 +216,9 @@ impl Flush {
         }
         if !self.dirty.is_empty() {
             let touched = self.dirty.values().map(|(path, rows)| (path.clone(), Arc::clone(rows))).collect();
-            let change =
-                committer.rewrite_deletes(&self.base, delete_files, touched, &HashSet::new()).await?;
+            let change = committer
+                .rewrite_deletes(&self.base, delete_files, touched, &self.staged, &HashSet::new())
+                .await?;
             delete_files = change.put_into(&mut delta);
         }
         let properties = HashMap::from([(offset_property(topic), offset.to_string())]);
@@ -264,70 +269,16 @@ impl Committer {
         Some(Arc::new(base.runs.keep(file, keys, hasher.fingerprint())))
     }
 
-    /// Writes the rows that are left of some batches. Returns the files and where each row is in them.
-    async fn write_rows(
-        &self,
-        base: &Base,
-        slots: &[HotSlot],
-    ) -> Result<(Vec<NewFile>, Vec<(u32, u32)>), LakehouseError> {
-        let table = base.name.to_string();
-        let live: usize = slots.iter().map(HotSlot::live_rows).sum();
-        let total: usize = slots.iter().map(|slot| slot.rows.num_rows()).sum();
-        let mut places = vec![NOWHERE; total];
-        let mut files = Vec::new();
-        if live == 0 {
-            return Ok((files, places));
-        }
-        let factory = self.factory(base);
-        let lanes = lanes(live);
-        let mut open: Vec<Lane> = Vec::with_capacity(lanes);
-        // By lane, the frozen rows that went into it and their keys.
-        let mut contents: Vec<(Vec<usize>, Vec<KeyHash>)> = Vec::with_capacity(lanes);
-        let mut written = 0;
-        for part in ordered(&table, base.metadata(), slots)? {
-            // A lane takes whole parts until it has its share.
-            if open.is_empty() || written * lanes >= live * open.len() {
-                open.push(Lane::open(&factory, base.metadata(), &self.env));
-                contents.push((Vec::new(), Vec::new()));
-            }
-            let at = open.len() - 1;
-            written += part.rows.len();
-            contents[at].0.extend(part.rows);
-            if let Some(hasher) = &base.hasher {
-                contents[at].1.extend(hasher.hash(&table, part.batch.columns())?);
-            }
-            if !open[at].write(part.batch).await {
-                open.swap_remove(at).close().await?;
-                let what = format!("files of table `{table}` ended early");
-                return Err(LakehouseError::Invalid { what });
-            }
-        }
-        for (lane, (rows, keys)) in open.into_iter().zip(contents) {
-            let (mut rows, mut keys) = (rows.into_iter(), keys.into_iter());
-            for file in lane.close().await? {
-                let number = row_number(files.len())?;
-                let count = u32::try_from(file.record_count()).unwrap_or(u32::MAX);
-                for at in 0..count {
-                    if let Some(row) = rows.next() {
-                        places[row] = (number, at);
-                    }
-                }
-                let run = self.run_of(base, &file, keys.by_ref().take(count as usize).zip(0..).collect());
-                files.push(NewFile { file: Arc::new(file), run });
-            }
-        }
-        Ok((files, places))
-    }
-
     /// Position deletes of a commit to a table with `delete_files`: each data file of `touched` (by location, with all its
     /// deleted rows) is afterwards covered by one delete file. Delete files that cover it now go, and what else they cover
-    /// is written again, unless its data file goes too (`gone`). Delete files that cover nothing, as other engines leave
+    /// is written again, unless its data file goes too (`gone`). `staged`: data files that come with the commit. Delete files that cover nothing, as other engines leave
     /// them when they rewrite data files, go as well.
     pub async fn rewrite_deletes(
         &self,
         base: &Base,
         delete_files: Vec<DeleteFileState>,
         mut touched: BTreeMap<String, Arc<RoaringTreemap>>,
+        staged: &[Arc<DataFile>],
         gone: &HashSet<String>,
     ) -> Result<DeleteChange, LakehouseError> {
         let files: HashMap<&str, &DataFileView> =
@@ -354,12 +305,15 @@ impl Committer {
         }
         let touched: Vec<_> = touched.into_iter().filter(|(_, rows)| !rows.is_empty()).collect();
         let are_many = touched.len() > OWN_DELETE_FILES_MAX;
-        // A file that is in no commit yet is of the current specification, without a partition.
+        // A file that is in no commit yet is of the current specification.
+        let staged: HashMap<&str, &Struct> =
+            staged.iter().map(|file| (file.file_path(), file.partition())).collect();
         let (no_partition, current) = (Struct::empty(), base.metadata().default_partition_spec_id());
         let mut partitions: HashMap<(&Struct, i32), Vec<(String, Arc<RoaringTreemap>)>> = HashMap::new();
         for (path, rows) in touched {
             let file = files.get(path.as_str());
-            let of = file.map_or((&no_partition, current), |file| (file.partition(), file.partition_spec_id));
+            let new = || (staged.get(path.as_str()).copied().unwrap_or(&no_partition), current);
+            let of = file.map_or_else(new, |file| (file.partition(), file.partition_spec_id));
             partitions.entry(of).or_default().push((path, rows));
         }
         let factory = self.factory(base);
@@ -400,6 +354,7 @@ impl Committer {
             (vec![iceberg::TableRequirement::UuidMatch { uuid: metadata.uuid() }], Vec::new(), Vec::new())
         } else {
             let produced = delta.produce(&table, metadata, self.loader.manifests(), &self.env).await?;
+            let produced = self.placed(produced, metadata);
             (produced.requirements, produced.updates, produced.written)
         };
         updates.extend(more);
@@ -419,9 +374,30 @@ impl Committer {
         }
     }
 
+    /// What was produced, for the branch that is written.
+    pub fn placed(&self, produced: Produced, metadata: &TableMetadata) -> Produced {
+        match &self.branch {
+            None => produced,
+            Some(branch) => produced.on_branch(branch, metadata),
+        }
+    }
+
+    /// The metadata in which the branch that is written stands for the table itself. Errors: `SnapshotNotFound`.
+    pub fn metadata_of(
+        &self,
+        name: &TableName,
+        metadata: Arc<TableMetadata>,
+    ) -> Result<Arc<TableMetadata>, LakehouseError> {
+        match &self.branch {
+            None => Ok(metadata),
+            Some(branch) => on_branch(name, &metadata, branch).map(Arc::new),
+        }
+    }
+
     async fn view_of(&self, base: &Base, table: LoadedTable) -> Result<Arc<TableView>, LakehouseError> {
         let location = table.metadata_location.unwrap_or_default();
-        Ok(Arc::new(self.loader.load(&base.name, table.metadata, &location, None).await?))
+        let metadata = self.metadata_of(&base.name, table.metadata)?;
+        Ok(Arc::new(self.loader.load(&base.name, metadata, &location, None).await?))
     }
 
     /// Deletes files of a commit that was refused.

@@ -36,26 +36,53 @@ pub enum Location {
 /// the frozen rows is letting go of a map.
 #[derive(Debug, Default)]
 pub struct HotKeys {
-    newest: FxHashMap<KeyHash, HotRow>,
+    newest: Keys,
     /// Keys of the rows that are being flushed.
-    frozen: FxHashMap<KeyHash, HotRow>,
+    frozen: Keys,
+}
+
+/// Rows by key.
+#[derive(Debug, Default)]
+struct Keys {
+    /// The newest row of each.
+    rows: FxHashMap<KeyHash, HotRow>,
+    /// By row, the one of the same key before it; where keys are not unique.
+    before: FxHashMap<HotRow, HotRow>,
+}
+
+impl Keys {
+    fn get(&self, key: KeyHash, is_live: impl Fn(HotRow) -> bool) -> Option<HotRow> {
+        let mut row = self.rows.get(&key).copied();
+        while let Some(at) = row
+            && !is_live(at)
+        {
+            row = self.before.get(&at).copied();
+        }
+        row
+    }
 }
 
 impl HotKeys {
-    /// The row of a key that `is_live`.
+    /// A row of a key that `is_live`, the newest one.
     pub fn get(&self, key: KeyHash, is_live: impl Fn(HotRow) -> bool) -> Option<HotRow> {
-        let found = |rows: &FxHashMap<KeyHash, HotRow>| rows.get(&key).copied().filter(|row| is_live(*row));
-        found(&self.newest).or_else(|| found(&self.frozen))
+        self.newest.get(key, &is_live).or_else(|| self.frozen.get(key, &is_live))
     }
 
     /// Sets where a key's row lies.
     pub fn put(&mut self, key: KeyHash, row: HotRow) {
-        self.newest.insert(key, row);
+        self.newest.rows.insert(key, row);
+    }
+
+    /// Adds a row to those of a key.
+    pub fn put_another(&mut self, key: KeyHash, row: HotRow) {
+        if let Some(before) = self.newest.rows.insert(key, row) {
+            self.newest.before.insert(row, before);
+        }
     }
 
     /// Makes room for `more` keys.
     pub fn reserve(&mut self, more: usize) {
-        self.newest.reserve(more);
+        self.newest.rows.reserve(more);
     }
 
     /// Forgets all keys.
@@ -65,19 +92,27 @@ impl HotKeys {
 
     /// Sets the keys so far apart as those of the rows being flushed.
     pub fn freeze(&mut self) {
-        debug_assert!(self.frozen.is_empty(), "one flush at a time");
+        debug_assert!(self.frozen.rows.is_empty(), "one flush at a time");
         self.frozen = std::mem::take(&mut self.newest);
     }
 
     /// The flush did not come about: its keys are as others again.
     pub fn thaw(&mut self) {
         let newer = std::mem::replace(&mut self.newest, std::mem::take(&mut self.frozen));
-        self.newest.extend(newer);
+        self.newest.before.extend(newer.before.iter().map(|(row, before)| (*row, *before)));
+        for (key, row) in newer.rows {
+            let Some(older) = self.newest.rows.insert(key, row) else { continue };
+            let mut oldest = row;
+            while let Some(before) = newer.before.get(&oldest) {
+                oldest = *before;
+            }
+            self.newest.before.insert(oldest, older);
+        }
     }
 
     /// Forgets the keys of the rows that were flushed.
     pub fn drop_frozen(&mut self) {
-        self.frozen = FxHashMap::default();
+        self.frozen = Keys::default();
     }
 }
 
@@ -88,9 +123,24 @@ pub struct KeyHasher {
     /// The key columns among the table's columns, in key order.
     columns: Vec<usize>,
     fingerprint: u64,
+    /// They are no key: several rows may have the same values.
+    of_rows: bool,
 }
 
 impl KeyHasher {
+    /// For tables without a key: hashes all columns but those at `left_out`. Numbers are taken bit by bit, so `-0.0` is not
+    /// `0.0`, and `NaN` is `NaN`. Errors: a column has a type without an order.
+    pub fn of_rows(table: &str, schema: &SchemaRef, left_out: &[usize]) -> Result<Self, LakehouseError> {
+        let all = schema.fields().iter().enumerate().filter(|(at, _)| !left_out.contains(at));
+        let names: Vec<String> = all.map(|(_, field)| field.name().clone()).collect();
+        Ok(Self { of_rows: true, ..Self::new(table, schema, &names)? })
+    }
+
+    /// Whether several rows may have the same hash, since it stands for all their values.
+    pub fn is_of_rows(&self) -> bool {
+        self.of_rows
+    }
+
     /// For the key columns named `key` of the table's Arrow schema. Errors: a column is missing or has a type
     /// without an order.
     pub fn new(table: &str, schema: &SchemaRef, key: &[String]) -> Result<Self, LakehouseError> {
@@ -109,7 +159,7 @@ impl KeyHasher {
             .map_err(|source| LakehouseError::Arrow { table: table.into(), source })?;
         let named: Vec<String> = columns.iter().map(|at| format!("{:?}", schema.field(*at))).collect();
         let fingerprint = XxHash3_128::oneshot(named.join("\n").as_bytes()) as u64;
-        Ok(Self { converter, columns, fingerprint })
+        Ok(Self { converter, columns, fingerprint, of_rows: false })
     }
 
     /// Stands for the key columns: keys hashed under another one cannot be compared.
@@ -135,5 +185,34 @@ impl KeyHasher {
             .convert_columns(keys)
             .map_err(|source| LakehouseError::Arrow { table: table.into(), source })?;
         Ok(rows.iter().map(|row| XxHash3_128::oneshot(row.as_ref())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_one_key_are_found_one_after_the_other_also_when_a_flush_fails() {
+        let mut keys = HotKeys::default();
+        let live = std::cell::RefCell::new(std::collections::BTreeSet::new());
+        let put = |keys: &mut HotKeys, key, row| {
+            keys.put_another(key, row);
+            live.borrow_mut().insert(row);
+        };
+        (0..3).for_each(|row| put(&mut keys, 7, row));
+        put(&mut keys, 8, 3);
+        keys.freeze();
+        (4..6).for_each(|row| put(&mut keys, 7, row));
+        let take = |keys: &HotKeys, key| {
+            let found = keys.get(key, |row| live.borrow().contains(&row));
+            found.inspect(|row| assert!(live.borrow_mut().remove(row)))
+        };
+        assert_eq!(take(&keys, 7), Some(5));
+        keys.thaw();
+        put(&mut keys, 7, 6);
+        let found: Vec<_> = std::iter::from_fn(|| take(&keys, 7)).collect();
+        assert_eq!(found, [6, 4, 2, 1, 0]);
+        assert_eq!((take(&keys, 8), take(&keys, 8), take(&keys, 9)), (Some(3), None, None));
     }
 }

@@ -222,6 +222,7 @@ impl Sink {
                 if compacted.is_empty() {
                     open.service_failed = Some(now);
                 }
+                let is_partial = compacted.is_partial;
                 let report = compacted.adopt(&mut open.state)?;
                 let mut status = self.status.lock();
                 status.compactions += 1;
@@ -231,7 +232,9 @@ impl Sink {
                 if !self.compact_asked.is_empty() {
                     open.orphans_due = now;
                 }
-                self.answer_compact(&Ok(report));
+                if !is_partial {
+                    self.answer_compact(&Ok(report));
+                }
             }
             Done::Expire(Ok(Some(committed))) => open.state.adopt(committed.view, committed.delete_files)?,
             Done::Expire(Ok(None)) => open.service_failed = Some(now),

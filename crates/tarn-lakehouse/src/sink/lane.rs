@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use iceberg::spec::{DataFile, TableMetadata};
+use iceberg::spec::{DataFile, PartitionKey, TableMetadata};
 use tarn_core::Env;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -34,10 +34,15 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Starts the task.
-    pub fn open(factory: &FileFactory, metadata: &Arc<TableMetadata>, env: &Env) -> Self {
+    /// Starts the task. `partition`: of all rows that come, in a table with partitions.
+    pub fn open(
+        factory: &FileFactory,
+        metadata: &Arc<TableMetadata>,
+        partition: Option<PartitionKey>,
+        env: &Env,
+    ) -> Self {
         let (to, batches) = mpsc::channel(WAITING_MAX);
-        let task = env.spawner.spawn(write(factory.clone(), Arc::clone(metadata), batches));
+        let task = env.spawner.spawn(write(factory.clone(), Arc::clone(metadata), partition, batches));
         Self { to, task: AbortOnDropHandle::new(task), table: factory.table().into() }
     }
 
@@ -60,6 +65,7 @@ impl Lane {
 async fn write(
     factory: FileFactory,
     metadata: Arc<TableMetadata>,
+    partition: Option<PartitionKey>,
     mut batches: mpsc::Receiver<RecordBatch>,
 ) -> Result<Vec<DataFile>, LakehouseError> {
     let mut files = Vec::new();
@@ -67,7 +73,10 @@ async fn write(
     while let Some(batch) = batches.recv().await {
         let mut file = match writer.take() {
             Some(file) => file,
-            None => factory.data(&metadata).await?,
+            None => match &partition {
+                None => factory.data(&metadata).await?,
+                Some(partition) => factory.data_in(&metadata, partition).await?,
+            },
         };
         file.write(&batch).await?;
         if file.rows() >= FILE_ROWS_MAX {

@@ -20,7 +20,9 @@ mod orphans;
 mod read;
 mod rows;
 mod run;
+mod scatter;
 mod shape;
+mod spread;
 mod state;
 
 use std::path::PathBuf;
@@ -29,7 +31,7 @@ use std::time::{Duration, Instant};
 
 use tarn_core::{Env, Fault, FaultReport, RequestContext};
 use tarn_eventlog::{EventLog, ReadBatches, ReadLimits};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::catalog::Catalog;
 use crate::error::LakehouseError;
@@ -41,11 +43,12 @@ use open::Open;
 pub(crate) use budget::HotBudget;
 pub(crate) use compact::Compact;
 pub use compact::Compaction;
-pub use config::{SinkConfig, SinkSpec, SinkStatus};
+pub use config::{SinkConfig, SinkSpec, SinkStatus, WithoutKey};
 pub(crate) use expire::{delete_old_metadata, is_due as expiry_is_due};
 pub(crate) use flush::{Base, Committer, JobFault};
 pub(crate) use index::{KeyHash, KeyHasher};
 pub(crate) use read::{conform, read_rows};
+pub(crate) use run::Run;
 pub(crate) use shape::Shape;
 pub(crate) use state::RunFolder;
 
@@ -72,6 +75,8 @@ pub(crate) struct SinkContext {
     pub runs: Option<PathBuf>,
     /// Memory of the rows of all tables.
     pub budget: Arc<HotBudget>,
+    /// A person changed the table: what stood still may go on.
+    pub news: Arc<Notify>,
 }
 
 /// The newest state of a table that queries may see, and the next offset of the topic that is not in it.
@@ -132,6 +137,7 @@ impl Sink {
             loader: Arc::clone(&context.loader),
             env: context.env.clone(),
             status: Arc::clone(&status),
+            branch: None,
         };
         Self {
             context,
@@ -164,6 +170,7 @@ impl Sink {
             let wait = if lost_race { Duration::from_millis(1) } else { pause };
             tokio::select! {
                 () = self.context.env.clock.sleep(wait) => {}
+                () = self.context.news.notified() => {}
                 () = stop.cancelled() => {}
             }
             pause = (pause * 2).min(BACK_OFF.1);

@@ -1,5 +1,6 @@
 //! A table that is open for changes: made where it is missing, following the schema of its source.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,15 +9,18 @@ use iceberg::{TableRequirement, TableUpdate};
 use tarn_core::change::data_schema;
 use tarn_eventlog::{LogBatch, ReadLimits};
 
-use super::apply::truncates;
+use super::apply::{takes_rows_away, truncates};
 use super::budget::Share;
+use super::config::WithoutKey;
 use super::flush::offset_property;
 use super::job::Running;
 use super::state::{RunFolder, TableState};
 use super::{CATCH_UP_MAX, Sink, TAIL_WAIT};
+use crate::alter::{PartitionChange, TableAlteration, altered, new_spec};
 use crate::catalog::{CreateTable, LoadedTable};
 use crate::error::LakehouseError;
-use crate::types::{Conformer, evolved, key_of, new_schema};
+use crate::follow::{SchemaPolicy, SchemaRule, fingerprint, follow, noted};
+use crate::types::{Conformer, key_of, new_schema};
 
 /// How long after its opening a table's folder is looked through for the first time.
 const ORPHANS_FIRST: Duration = Duration::from_secs(600);
@@ -56,6 +60,8 @@ pub(super) struct Open {
     /// Its part of the memory of all tables.
     pub share: Share,
     pub source: Option<(SchemaRef, Conformer)>,
+    /// Rows cannot be told apart by their values.
+    pub rows_only_come: bool,
 }
 
 impl Open {
@@ -69,6 +75,7 @@ impl Sink {
     /// Opens the table, making it from the topic's schema if needed. `None` if asked to stop before there is one.
     pub(super) async fn open(&mut self) -> Result<Option<Open>, LakehouseError> {
         let Some(table) = self.table().await? else { return Ok(None) };
+        let table = self.partitioned(table).await?;
         let is_other = self
             .shown
             .borrow()
@@ -106,6 +113,7 @@ impl Sink {
             job: None,
             share: Share::new(&self.context.budget),
             source: None,
+            rows_only_come: false,
         }))
     }
 
@@ -141,6 +149,19 @@ impl Sink {
         }
     }
 
+    /// The table, partitioned as its settings say; rows from now on are. Errors: `Invalid`, a column that it has not.
+    async fn partitioned(&self, table: LoadedTable) -> Result<LoadedTable, LakehouseError> {
+        let Some(terms) = self.context.config.partitioned_by.clone() else { return Ok(table) };
+        let name = &self.spec.table;
+        let change = [TableAlteration::Partition(PartitionChange::Set(terms))];
+        let (requirements, updates) = altered(&name.to_string(), &table.metadata, &change, &HashSet::new())?;
+        if updates.is_empty() {
+            return Ok(table);
+        }
+        tracing::info!(table = %name, "partitioning rows as the table's settings say");
+        self.context.catalog.commit_table(&self.context.ctx, name, requirements, updates).await
+    }
+
     async fn create(&self, change: &Schema, key: &[String]) -> Result<LoadedTable, LakehouseError> {
         let ctx = &self.context.ctx;
         let name = &self.spec.table;
@@ -150,10 +171,15 @@ impl Sink {
         properties.insert("tarn.topic".into(), self.spec.topic.to_string());
         // The default of 100 would keep tens of megabytes of metadata that nobody reads.
         properties.insert("write.metadata.previous-versions-max".into(), METADATA_FILES_MAX.into());
+        let terms = self.context.config.partitioned_by.as_deref().unwrap_or_default();
+        let partition_spec = match terms {
+            [] => None,
+            terms => Some(new_spec(&name.to_string(), &source.schema, terms)?),
+        };
         let create = CreateTable {
             name: name.clone(),
             schema: source.schema,
-            partition_spec: None,
+            partition_spec,
             write_order: None,
             location: None,
             properties,
@@ -170,7 +196,12 @@ impl Sink {
         let schema = batch.batch.schema();
         if open.source.as_ref().is_none_or(|(known, _)| *known != schema) {
             let followed = match self.evolve(open, &schema).await {
-                Ok(()) => Conformer::new(&self.spec.table.to_string(), &open.state.metadata, &schema),
+                Ok(()) => {
+                    let policy = self.context.config.schema_rule.policy;
+                    let forgives = matches!(policy, SchemaPolicy::Ignore | SchemaPolicy::Try);
+                    let made = Conformer::new(&self.spec.table.to_string(), &open.state.metadata, &schema);
+                    made.map(|conformer| conformer.forgiving(forgives))
+                }
                 Err(error) => Err(error),
             };
             match followed {
@@ -184,8 +215,16 @@ impl Sink {
         if open.job.is_some() && truncates(&self.spec.table.to_string(), &batch.batch)? {
             self.wait_for_job(open).await?;
         }
+        let finds_rows = self.context.config.without_key == WithoutKey::Rows && !open.rows_only_come;
+        if finds_rows
+            && open.state.hasher.is_none()
+            && takes_rows_away(&self.spec.table.to_string(), &batch.batch)?
+        {
+            self.identify_rows(open).await?;
+        }
         let Some((_, conformer)) = &open.source else { return Ok(()) };
         let applied = open.state.apply(&batch.batch, conformer, self.context.catalog.warehouse()).await?;
+        let left_out = conformer.take_left_out();
         open.offset = batch.first_offset + batch.batch.num_rows() as u64;
         let now = self.context.env.clock.instant();
         open.since.get_or_insert(now);
@@ -196,26 +235,68 @@ impl Sink {
         open.share.set(open.state.rows.bytes() as u64);
         let mut status = self.status.lock();
         status.ignored += applied.ignored;
+        status.left_out += left_out;
         status.deleted += applied.deleted;
         Ok(())
     }
 
+    /// Lets the table follow the source's columns, as its rule says.
     async fn evolve(&mut self, open: &mut Open, change: &Schema) -> Result<(), LakehouseError> {
+        let rule = self.context.config.schema_rule;
+        match self.evolve_by(open, change, rule).await {
+            // What the table cannot take is left out.
+            Err(error @ (LakehouseError::Invalid { .. } | LakehouseError::Unmappable { .. }))
+                if rule.policy == SchemaPolicy::Try =>
+            {
+                let table = &self.spec.table;
+                tracing::warn!(%table, %error, "the table cannot follow its source; what it cannot take is left out");
+                self.evolve_by(open, change, SchemaRule { policy: SchemaPolicy::Ignore, ..rule }).await
+            }
+            Err(error) => {
+                if matches!(error, LakehouseError::SchemaChange { .. }) {
+                    self.status.lock().undecided = Some(fingerprint(&data_schema(change)).into());
+                }
+                Err(error)
+            }
+            Ok(()) => {
+                self.status.lock().undecided = None;
+                Ok(())
+            }
+        }
+    }
+
+    async fn evolve_by(
+        &mut self,
+        open: &mut Open,
+        change: &Schema,
+        rule: SchemaRule,
+    ) -> Result<(), LakehouseError> {
         let key = key_of(&open.state.metadata);
         let table = self.spec.table.to_string();
         let data = data_schema(change);
-        if evolved(&table, &open.state.metadata, &data, &key)?.is_none() {
+        let now_ms = self.context.env.clock.now_ms();
+        let first = follow(&table, &open.state.metadata, &data, &key, rule)?;
+        if first.schema.is_none() && noted(&open.state.metadata, &first.changes, now_ms).is_none() {
             return Ok(());
         }
         // Rows of the old schema go first; a commit under way may have brought another one.
         self.flush_now(open).await?;
-        let Some(next) = evolved(&table, &open.state.metadata, &data, &key)? else { return Ok(()) };
-        tracing::info!(%table, "following a schema change of the source");
-        let updates = vec![
-            TableUpdate::AddSchema { schema: next.schema },
-            TableUpdate::SetCurrentSchema { schema_id: -1 },
-            TableUpdate::SetProperties { updates: next.properties },
-        ];
+        let next = follow(&table, &open.state.metadata, &data, &key, rule)?;
+        let mut updates = Vec::new();
+        let mut properties: HashMap<String, String> =
+            noted(&open.state.metadata, &next.changes, now_ms).into_iter().collect();
+        for (change, outcome) in &next.changes {
+            tracing::info!(%table, %change, outcome, "the source changed its columns");
+        }
+        if let Some(schema) = next.schema {
+            updates.push(TableUpdate::AddSchema { schema: schema.schema });
+            updates.push(TableUpdate::SetCurrentSchema { schema_id: -1 });
+            properties.extend(schema.properties);
+        }
+        if properties.is_empty() {
+            return Ok(());
+        }
+        updates.push(TableUpdate::SetProperties { updates: properties });
         let requirements = vec![TableRequirement::CurrentSchemaIdMatch {
             current_schema_id: open.state.metadata.current_schema_id(),
         }];
@@ -226,5 +307,20 @@ impl Sink {
         open.state = TableState::open(name, &loaded, &self.context.loader, runs).await?;
         open.is_changed = true;
         Ok(())
+    }
+
+    /// From now on rows of a table without a key are found by all their values.
+    async fn identify_rows(&mut self, open: &mut Open) -> Result<(), LakehouseError> {
+        self.wait_for_job(open).await?;
+        match open.state.identify_rows(self.context.catalog.warehouse()).await {
+            // Some type has no order: rows only come.
+            Err(error @ LakehouseError::Arrow { .. }) => {
+                let table = &self.spec.table;
+                tracing::warn!(%table, error = tarn_core::chain_text(&error), "rows cannot be told apart by their values");
+                open.rows_only_come = true;
+                Ok(())
+            }
+            done => done,
+        }
     }
 }

@@ -10,9 +10,9 @@ use crate::error::LakehouseError;
 use crate::types::key_of;
 
 /// Larger commits keep the order in which their rows came: sorting them would take as much memory again.
-const SORTED_BYTES_MAX: usize = 96 << 20;
+pub const SORTED_BYTES_MAX: usize = 96 << 20;
 /// Rows handed to a writer at a time.
-const CHUNK_ROWS: usize = 32 * 1024;
+pub const CHUNK_ROWS: usize = 32 * 1024;
 
 /// Rows for a file, and for each its number among all rows that are flushed.
 pub struct Part {
@@ -22,23 +22,25 @@ pub struct Part {
     pub rows: Vec<usize>,
 }
 
-/// The rows that are left of some batches, in the order in which they go into files. Errors: those of Arrow.
-pub fn ordered(
-    table: &str,
-    metadata: &TableMetadata,
-    slots: &[HotSlot],
-) -> Result<Vec<Part>, LakehouseError> {
-    let arrow = |source| LakehouseError::Arrow { table: table.into(), source };
+/// The rows that are left of some batches, in the order in which they came. Errors: those of Arrow.
+pub fn live_parts(table: &str, slots: &[HotSlot]) -> Result<Vec<Part>, LakehouseError> {
     let (mut parts, mut first) = (Vec::with_capacity(slots.len()), 0);
     for slot in slots {
         let columns: Vec<usize> = (0..slot.rows.num_columns()).collect();
-        let batch = slot.batch().live(&columns).map_err(arrow)?;
+        let batch = slot.batch().live(&columns);
+        let batch = batch.map_err(|source| LakehouseError::Arrow { table: table.into(), source })?;
         let rows = (0..slot.rows.num_rows()).filter(|at| !slot.dead.contains(*at)).map(|at| first + at);
         if batch.num_rows() > 0 {
             parts.push(Part { batch, rows: rows.collect() });
         }
         first += slot.rows.num_rows();
     }
+    Ok(parts)
+}
+
+/// Rows in the order in which they go into a file. Errors: those of Arrow.
+pub fn ordered(table: &str, metadata: &TableMetadata, parts: Vec<Part>) -> Result<Vec<Part>, LakehouseError> {
+    let arrow = |source| LakehouseError::Arrow { table: table.into(), source };
     let bytes: usize = parts.iter().map(|part| part.batch.get_array_memory_size()).sum();
     let order = order_of(metadata);
     let Some(schema) = parts.first().map(|part| part.batch.schema()) else { return Ok(parts) };

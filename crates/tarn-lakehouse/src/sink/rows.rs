@@ -127,6 +127,11 @@ impl HotRows {
         &self.slots[at]
     }
 
+    /// All batches.
+    pub fn slots(&self) -> &[HotSlot] {
+        &self.slots
+    }
+
     /// Whether a row is held and not gone.
     pub fn is_live(&self, row: HotRow) -> bool {
         self.place(row).is_some_and(|(slot, at)| !self.slots[slot].dead.contains(at))

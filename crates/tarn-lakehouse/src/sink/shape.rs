@@ -33,6 +33,8 @@ pub struct ShapeFile {
     pub file: Arc<DataFile>,
     /// Deleted rows of the last commit.
     pub deleted: Arc<RoaringTreemap>,
+    /// It is of the table's partitioning of today.
+    pub is_current: bool,
 }
 
 /// The data files that may be rewritten, and the delete files.
@@ -46,6 +48,11 @@ pub struct Shape {
 impl ShapeFile {
     fn is_small(&self) -> bool {
         self.file.file_size_in_bytes() < SMALL_BYTES
+    }
+
+    /// Its rows go together with those of other files of the same partition; those of older partitionings are parted anew.
+    fn partition(&self) -> Option<&Struct> {
+        self.is_current.then(|| self.file.partition())
     }
 
     /// Whether its deleted rows alone make it worth rewriting.
@@ -73,20 +80,25 @@ fn together(files: impl Iterator<Item = (u64, u32)>) -> Vec<u32> {
 impl Shape {
     /// Of a sink's table.
     pub fn of(state: &TableState) -> Self {
+        let (files, current) = (&state.base.files, state.metadata.default_partition_spec_id());
+        let spec_of = |place: Option<usize>| files.get(place?).map(|file| file.partition_spec_id);
         let files = state.committed_files().map(|(number, file)| ShapeFile {
             number,
             file: Arc::clone(&file.file),
             deleted: Arc::clone(&file.committed),
+            is_current: spec_of(file.position) == Some(current),
         });
         Self::new(&state.base, state.delete_files.len(), state.live.len(), files)
     }
 
     /// Of a table at a commit; files are numbered by their place in its view.
     pub fn of_base(base: &Base) -> Self {
+        let current = base.metadata().default_partition_spec_id();
         let files = base.view.files.iter().zip(0..).map(|(file, number)| ShapeFile {
             number,
             file: Arc::clone(&file.file),
             deleted: file.deletes.clone().unwrap_or_default(),
+            is_current: file.partition_spec_id == current,
         });
         Self::new(&base.view, base.delete_files.len(), base.view.files.len(), files)
     }
@@ -97,20 +109,17 @@ impl Shape {
         live: usize,
         files: impl Iterator<Item = ShapeFile>,
     ) -> Self {
-        let current = view.metadata.default_partition_spec_id();
-        // Rows of another partitioning would have to be parted anew, and equality deletes speak of older files.
-        let is_current = view.files.iter().all(|file| file.partition_spec_id == current);
-        let may_rewrite = is_current && view.equality_deletes.is_empty();
-        let files = if may_rewrite { files.collect() } else { Vec::new() };
+        // Equality deletes speak of older files.
+        let files = if view.equality_deletes.is_empty() { files.collect() } else { Vec::new() };
         Self { files, live, delete_files }
     }
 
     /// Small files of each partition that go well into one.
     fn mergeable(&self) -> Vec<Vec<u32>> {
-        let mut partitions: HashMap<&Struct, Vec<(u64, u32)>> = HashMap::new();
+        let mut partitions: HashMap<Option<&Struct>, Vec<(u64, u32)>> = HashMap::new();
         for file in self.files.iter().filter(|file| file.is_small()) {
             let size = file.file.file_size_in_bytes();
-            partitions.entry(file.file.partition()).or_default().push((size, file.number));
+            partitions.entry(file.partition()).or_default().push((size, file.number));
         }
         partitions.into_values().map(|files| together(files.into_iter())).collect()
     }
@@ -127,7 +136,8 @@ impl Shape {
         self.delete_files > DELETE_FILES_MAX.max(self.live)
     }
 
-    /// The files to rewrite, partition by partition. `everything`: all small files and all with a deleted row.
+    /// The files to rewrite, partition by partition. `everything`: all small files, all with a deleted row and all of an older
+    /// partitioning.
     pub fn chosen(&self, everything: bool) -> Vec<ShapeFile> {
         let mut merged: Vec<u32> = Vec::new();
         if !everything {
@@ -136,16 +146,16 @@ impl Shape {
             merged.sort_unstable();
         }
         let is_chosen = |file: &&ShapeFile| match everything {
-            true => file.is_small() || !file.deleted.is_empty(),
+            true => file.is_small() || !file.deleted.is_empty() || !file.is_current,
             false => file.is_worn() || merged.binary_search(&file.number).is_ok(),
         };
-        let mut partitions: HashMap<&Struct, Vec<&ShapeFile>> = HashMap::new();
+        let mut partitions: HashMap<Option<&Struct>, Vec<&ShapeFile>> = HashMap::new();
         for file in self.files.iter().filter(is_chosen) {
-            partitions.entry(file.file.partition()).or_default().push(file);
+            partitions.entry(file.partition()).or_default().push(file);
         }
         // One small file alone gains nothing.
-        let is_worth =
-            |files: &Vec<&ShapeFile>| files.len() > 1 || files.iter().any(|file| !file.deleted.is_empty());
+        let gains = |file: &&ShapeFile| !file.deleted.is_empty() || !file.is_current;
+        let is_worth = |files: &Vec<&ShapeFile>| files.len() > 1 || files.iter().any(gains);
         let mut bytes = 0;
         let fits = |file: &&ShapeFile| {
             let fits = everything || bytes < REWRITE_BYTES_MAX;

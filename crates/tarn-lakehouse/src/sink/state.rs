@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 use iceberg::spec::{DataFile, TableMetadata};
@@ -19,7 +19,7 @@ use crate::catalog::LoadedTable;
 use crate::error::LakehouseError;
 use crate::io::Warehouse;
 use crate::load::{DeleteFileState, ViewLoader};
-use crate::types::{arrow_schema, key_of};
+use crate::types::{arrow_schema, dropped_columns, key_of};
 use crate::view::TableView;
 
 /// A live data file.
@@ -105,8 +105,10 @@ pub struct TableState {
     pub rows: HotRows,
     /// Their keys.
     pub keys: HotKeys,
-    /// Hashes keys; `None` for a table without a key.
+    /// Hashes keys, or whole rows; `None` for a table without a key whose rows only come.
     pub hasher: Option<Arc<KeyHasher>>,
+    /// Columns that came later than the table, by their places, for each of its earlier schemas; where whole rows are hashed.
+    later_columns: Vec<Vec<usize>>,
     /// Arrow schema of the table.
     pub schema: SchemaRef,
     /// Whether other engines left equality deletes, which the key runs do not know.
@@ -144,6 +146,7 @@ impl TableState {
             rows: HotRows::default(),
             keys: HotKeys::default(),
             hasher,
+            later_columns: Vec::new(),
             schema,
             has_equality_deletes: !base.equality_deletes.is_empty(),
             metadata,
@@ -185,7 +188,61 @@ impl TableState {
         Ok(Some(Arc::new(self.runs.keep(file, keys, hasher.fingerprint()))))
     }
 
-    /// Where the live row of a key lies.
+    /// From now on rows of a table without a key are found by all their values. Nothing may be under way beside the sink.
+    /// Errors: a column has a type without an order; those of reading files.
+    pub async fn identify_rows(&mut self, warehouse: &Warehouse) -> Result<(), LakehouseError> {
+        let (table, dropped) = (self.name.to_string(), dropped_columns(&self.metadata));
+        let ids: Vec<i32> =
+            self.metadata.current_schema().as_struct().fields().iter().map(|field| field.id).collect();
+        // Old rows of the source have no values there any more.
+        let left_out: Vec<usize> = (0..ids.len()).filter(|at| dropped.contains(&ids[*at])).collect();
+        let hasher = Arc::new(KeyHasher::of_rows(&table, &self.schema, &left_out)?);
+        self.hasher = Some(Arc::clone(&hasher));
+        for number in self.live.clone() {
+            let Some(file) = self.file(number).map(|file| Arc::clone(&file.file)) else { continue };
+            let run = self.run_of(&file, warehouse).await?;
+            if let Some(Some(file)) = self.files.get_mut(number as usize) {
+                file.run = run;
+            }
+        }
+        self.keys.clear();
+        for slot in self.rows.slots() {
+            let hashes = hasher.hash(&table, slot.rows.columns())?;
+            for (hash, row) in hashes.into_iter().zip(slot.first..) {
+                self.keys.put_another(hash, row);
+            }
+        }
+        let known = self.metadata.schemas_iter().map(|schema| {
+            (0..ids.len()).filter(|at| schema.field_by_id(ids[*at]).is_none()).collect::<Vec<usize>>()
+        });
+        self.later_columns = known.filter(|later| !later.is_empty()).collect();
+        self.later_columns.sort_by_key(Vec::len);
+        self.later_columns.dedup();
+        Ok(())
+    }
+
+    /// Where a row lies that was written before some columns came, which have values at the source (a default) but not here.
+    /// `image`: rows as all columns of the table.
+    pub fn locate_older(&self, image: &[ArrayRef], row: usize) -> Result<Option<Location>, LakehouseError> {
+        let Some(hasher) = &self.hasher else { return Ok(None) };
+        for later in &self.later_columns {
+            let columns: Vec<ArrayRef> = image
+                .iter()
+                .enumerate()
+                .map(|(at, column)| match later.contains(&at) {
+                    true => new_null_array(column.data_type(), 1),
+                    false => column.slice(row, 1),
+                })
+                .collect();
+            let hash = hasher.hash(&self.name.to_string(), &columns)?;
+            if let Some(found) = hash.first().and_then(|hash| self.locate(*hash)) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where a live row of a key lies.
     pub fn locate(&self, key: KeyHash) -> Option<Location> {
         if let Some(row) = self.keys.get(key, |row| self.rows.is_live(row)) {
             return Some(Location::Hot(row));
@@ -286,8 +343,8 @@ impl TableState {
         self.truncated || self.is_staged() || !self.dirty.is_empty() || self.rows.live_rows() > 0
     }
 
-    /// Takes over a new commit of ours. Errors: `CommitFailed` if the table is another one in it: its schema was changed
-    /// by another writer, or a file is missing.
+    /// Takes over a new commit of ours. Errors: `CommitFailed` if the table is another one in it: its schema or partitioning
+    /// was changed by another writer, or a file is missing.
     pub fn adopt(
         &mut self,
         base: Arc<TableView>,
@@ -296,6 +353,9 @@ impl TableState {
         let changed = |what: String| LakehouseError::CommitFailed { table: self.name.to_string(), what };
         if base.metadata.current_schema_id() != self.metadata.current_schema_id() {
             return Err(changed("another writer changed the schema".into()));
+        }
+        if base.metadata.default_partition_spec_id() != self.metadata.default_partition_spec_id() {
+            return Err(changed("another writer changed the partitioning".into()));
         }
         let places: HashMap<&str, usize> =
             base.files.iter().enumerate().map(|(at, file)| (file.file.file_path(), at)).collect();

@@ -12,9 +12,10 @@ use arrow::record_batch::RecordBatch;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tarn_core::change::{ChangeColumns, positions_array};
-use tarn_core::{ByteSize, ChangeKind, HumanDuration, Position};
-use tarn_lakehouse::SinkConfig;
+use tarn_core::{ByteSize, ChangeKind, Fault, FaultKind, HumanDuration, Position};
+use tarn_lakehouse::{PartitionChange, PartitionTerm, SinkConfig, TableAlteration};
 
+use crate::partitions::check_partitions;
 use crate::world::{TOPIC, World, contents, table};
 
 type Model = BTreeMap<i64, Vec<Option<String>>>;
@@ -117,6 +118,8 @@ struct History {
     width: usize,
     /// A source transaction is unfinished.
     open: bool,
+    /// The table is partitioned, now so and now otherwise.
+    partitioned: bool,
 }
 
 impl History {
@@ -191,22 +194,57 @@ impl History {
         assert!(view.is_flushed());
         assert_eq!(contents(&view, &COLUMNS).await, Self::padded(model), "committed at offset {offset}");
         assert_eq!(view.live_rows(), model.len() as u64);
+        check_partitions(&other, &view).await;
         offset
     }
-}
 
-/// Sinks that keep rows in memory for long, for short, and that flush at a few rows or bytes.
-fn random_config(rng: &mut StdRng) -> SinkConfig {
-    SinkConfig {
-        freshness: HumanDuration::from_millis([3_600_000, 5, 50][rng.random_range(0..3)]),
-        flush_rows: [1_000_000, 40][rng.random_range(0..2)],
-        // Source transactions that do not fit in memory.
-        flush_bytes: ByteSize([256 << 20, 20_000][rng.random_range(0..2)]),
+    /// Sinks that keep rows in memory for long, for short, and that flush at a few rows or bytes.
+    fn config(&mut self) -> SinkConfig {
+        let rng = &mut self.rng;
+        let config = SinkConfig {
+            freshness: HumanDuration::from_millis([3_600_000, 5, 50][rng.random_range(0..3)]),
+            flush_rows: [1_000_000, 40][rng.random_range(0..2)],
+            // Source transactions that do not fit in memory.
+            flush_bytes: ByteSize([256 << 20, 20_000][rng.random_range(0..2)]),
+            ..SinkConfig::default()
+        };
+        let says = self.partitioned && self.rng.random_bool(0.5);
+        SinkConfig { partitioned_by: says.then(|| self.terms()), ..config }
+    }
+
+    fn terms(&mut self) -> Vec<PartitionTerm> {
+        let all: [&[&str]; 5] = [
+            &[],
+            &["truncate(2, name)"],
+            &["bucket(4, id)"],
+            &["bucket(2, id)", "truncate(1, name)"],
+            &["truncate(1, note)", "bucket(3, name)"],
+        ];
+        all[self.rng.random_range(0..all.len())].iter().map(|term| term.parse().unwrap()).collect()
+    }
+
+    /// A person changes the partitioning while rows come.
+    async fn repartition(&mut self, world: &World) {
+        let change = TableAlteration::Partition(PartitionChange::Set(self.terms()));
+        let changed = world.lake.alter(&world.ctx, &table(), &[change]).await;
+        if let Err(error) = changed {
+            // There is no table yet, or the sink committed in the same moment.
+            assert!(matches!(error.kind(), FaultKind::NotFound | FaultKind::Conflict), "{error}");
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_random_history_with_crashes_equals_the_model() {
+    run(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_random_history_of_a_table_whose_partitioning_changes_equals_the_model() {
+    run(true).await;
+}
+
+async fn run(partitioned: bool) {
     let seed = std::env::var("TARN_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random);
     println!("TARN_SEED={seed}");
     let steps_min = std::env::var("TARN_STEPS").ok().and_then(|s| s.parse().ok()).unwrap_or(10_000);
@@ -220,8 +258,9 @@ async fn a_random_history_with_crashes_equals_the_model() {
         offset: 0,
         width: 2,
         open: false,
+        partitioned,
     };
-    world.attach_with(random_config(&mut history.rng));
+    world.attach_with(history.config());
     let mut steps = 0;
     while steps < steps_min {
         steps += history.append(&world).await;
@@ -229,9 +268,9 @@ async fn a_random_history_with_crashes_equals_the_model() {
             0 => {
                 world.crash().await;
                 world = World::open(folder.path()).await;
-                world.attach_with(random_config(&mut history.rng));
+                world.attach_with(history.config());
             }
-            1 => world.attach_with(random_config(&mut history.rng)),
+            1 => world.attach_with(history.config()),
             2 => {
                 // Changes go on meanwhile.
                 let (lake, ctx) = (Arc::clone(&world.lake), world.ctx.clone());
@@ -247,6 +286,7 @@ async fn a_random_history_with_crashes_equals_the_model() {
             }
             6..=8 => history.check_seen(&world).await,
             9 | 10 => drop(history.check_committed(&world, folder.path()).await),
+            11 if partitioned => history.repartition(&world).await,
             _ => {}
         }
         if steps > steps_min / 2 && history.width == 2 {

@@ -1,6 +1,6 @@
 //! Rows changed by statements: one commit or none, keys that occur once, files that stay in shape.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,8 +10,11 @@ use iceberg::spec::{Transform, UnboundPartitionSpec};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tarn_core::TableName;
-use tarn_lakehouse::{CreateTable, LakehouseError, TableWriter, table_schema};
+use tarn_lakehouse::{
+    CreateTable, LakehouseError, PartitionChange, TableAlteration, TableWriter, table_schema,
+};
 
+use crate::partitions::check_partitions;
 use crate::world::{World, contents};
 
 fn name() -> TableName {
@@ -111,13 +114,16 @@ async fn many_statements_leave_few_files_and_the_right_rows() {
     let seed: u64 =
         std::env::var("TARN_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
     println!("TARN_SEED={seed}");
-    for buckets in [None, Some(3)] {
+    for (buckets, evolves) in [(None, false), (Some(3), false), (Some(3), true), (None, true)] {
         let folder = tempfile::tempdir().unwrap();
         let world = World::open(folder.path()).await;
         create(&world, buckets).await;
         let mut random = StdRng::seed_from_u64(seed);
         let mut expected: BTreeMap<i64, String> = BTreeMap::new();
-        for step in 0..60 {
+        for step in 0..if evolves { 30 } else { 60 } {
+            if evolves && step % 7 == 6 {
+                repartition(&world, &mut random).await;
+            }
             let mut change = writer(&world).await;
             let view = Arc::clone(change.view());
             let mut coming: Vec<(i64, String)> = Vec::new();
@@ -144,17 +150,117 @@ async fn many_statements_leave_few_files_and_the_right_rows() {
             change.append(batch).await.unwrap();
             expected.extend(coming);
             change.commit().await.unwrap();
+            if evolves && random.random_bool(0.1) {
+                world.lake.compact(&world.ctx, &name()).await.unwrap();
+            }
+            if evolves {
+                let view = world.lake.view(&world.ctx, &name()).await.unwrap();
+                check_partitions(&world.lake, &view).await;
+            }
+        }
+        if evolves {
+            let end = PartitionChange::Set(vec!["bucket(3, id)".parse().unwrap()]);
+            world.lake.alter(&world.ctx, &name(), &[TableAlteration::Partition(end)]).await.unwrap();
         }
         // The last upkeep may still run; asked for, it waits for its turn.
         let report = world.lake.compact(&world.ctx, &name()).await.unwrap();
-        let partitions = buckets.unwrap_or(1) as usize;
-        assert!(report.files_before <= 40 * partitions, "TARN_SEED={seed}: {report:?}");
+        let partitions = if evolves { 3 } else { buckets.unwrap_or(1) as usize };
+        assert!(evolves || report.files_before <= 40 * partitions, "TARN_SEED={seed}: {report:?}");
         let view = world.lake.view(&world.ctx, &name()).await.unwrap();
+        let current = view.metadata.default_partition_spec_id();
+        assert!(view.files.iter().all(|file| file.partition_spec_id == current), "TARN_SEED={seed}");
         assert!(view.files.len() <= partitions, "TARN_SEED={seed}: {} files", view.files.len());
         let found: BTreeMap<i64, String> =
             stored(&world).await.into_iter().map(|(id, row)| (id, row[0].clone().unwrap())).collect();
         assert_eq!(found, expected, "TARN_SEED={seed}, buckets {buckets:?}");
     }
+}
+
+async fn repartition(world: &World, random: &mut StdRng) {
+    let all: [&[&str]; 5] =
+        [&[], &["bucket(3, id)"], &["truncate(4, id)"], &["truncate(2, text)", "bucket(2, id)"], &["text"]];
+    let terms = all[random.random_range(0..all.len())].iter().map(|term| term.parse().unwrap()).collect();
+    let change = TableAlteration::Partition(PartitionChange::Set(terms));
+    world.lake.alter(&world.ctx, &name(), &[change]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partition_fields_come_go_and_come_back_with_their_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::open(folder.path()).await;
+    create(&world, Some(3)).await;
+    let alter = async |change: PartitionChange| {
+        world.lake.alter(&world.ctx, &name(), &[TableAlteration::Partition(change)]).await
+    };
+    let fields = async || -> Vec<(i32, String)> {
+        let table = world.lake.catalog().load_table(&world.ctx, &name()).await.unwrap();
+        let fields = table.metadata.default_partition_spec().fields().to_vec();
+        fields.into_iter().map(|field| (field.field_id, field.name)).collect()
+    };
+    let term = |text: &str| text.parse().unwrap();
+    let named = |fields: &[(i32, &str)]| -> Vec<(i32, String)> {
+        fields.iter().map(|(id, name)| (*id, name.to_string())).collect()
+    };
+    assert_eq!(fields().await, named(&[(1000, "id_bucket")]));
+    alter(PartitionChange::Add(term("truncate(2, text) AS head"))).await.unwrap();
+    assert_eq!(fields().await, named(&[(1000, "id_bucket"), (1001, "head")]));
+    let (field, with) = (term("bucket(3, id)"), term("bucket(8, id)"));
+    alter(PartitionChange::Replace { field, with }).await.unwrap();
+    assert_eq!(fields().await, named(&[(1001, "head"), (1002, "id_bucket_8")]));
+    alter(PartitionChange::Drop(term("head"))).await.unwrap();
+    // What was there before comes back as it was, under its own number and name.
+    alter(PartitionChange::Set(vec![term("truncate(2, text)"), term("bucket(3, id)")])).await.unwrap();
+    let found = fields().await;
+    assert_eq!(found, named(&[(1001, "head"), (1000, "id_bucket")]));
+    for (change, why) in [
+        (
+            PartitionChange::Add(term("bucket(3, id)")),
+            "partitioned by `bucket(3, id)` already, as `id_bucket`",
+        ),
+        (PartitionChange::Add(term("bucket(3, ix)")), "no column `ix` to partition by; did you mean `id`?"),
+        (PartitionChange::Add(term("day(id)")), "for transform"),
+        (PartitionChange::Add(term("bucket(5, id) AS id_bucket_8")), "AS id_bucket_8_2"),
+        (PartitionChange::Add(term("bucket(5, id) AS text")), "conflicts with schema field"),
+        (PartitionChange::Drop(term("id")), "no partition field `id`; it has `head`, `id_bucket`"),
+    ] {
+        let said = alter(change.clone()).await.unwrap_err().to_string();
+        assert!(said.contains(why), "{change:?}: {said}");
+    }
+    assert_eq!(fields().await, found, "what was refused changed nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_column_that_partitioned_rows_goes_once_no_file_needs_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::open(folder.path()).await;
+    create(&world, None).await;
+    let alter = async |change: TableAlteration| world.lake.alter(&world.ctx, &name(), &[change]).await;
+    let drop_text = || TableAlteration::DropColumn { name: "text".into(), if_exists: false };
+    let keep_little = HashMap::from([
+        ("history.expire.min-snapshots-to-keep".to_string(), "1".to_string()),
+        ("history.expire.max-snapshot-age-ms".to_string(), "0".to_string()),
+    ]);
+    alter(TableAlteration::SetProperties(keep_little)).await.unwrap();
+    alter(TableAlteration::Partition(PartitionChange::Set(vec!["text".parse().unwrap()]))).await.unwrap();
+    let mut change = writer(&world).await;
+    let batch = rows(&change, &[(1, "a"), (2, "b")]);
+    change.append(batch).await.unwrap();
+    change.commit().await.unwrap();
+    let said = alter(drop_text()).await.unwrap_err().to_string();
+    assert!(said.contains("DROP PARTITION FIELD text"), "{said}");
+    alter(TableAlteration::Partition(PartitionChange::Set(Vec::new()))).await.unwrap();
+    let said = alter(drop_text()).await.unwrap_err().to_string();
+    assert!(said.contains("OPTIMIZE"), "{said}");
+    world.lake.compact(&world.ctx, &name()).await.unwrap();
+    // That commit still names the files that it took away.
+    let mut change = writer(&world).await;
+    let batch = rows(&change, &[(3, "c")]);
+    change.append(batch).await.unwrap();
+    change.commit().await.unwrap();
+    world.lake.compact(&world.ctx, &name()).await.unwrap();
+    alter(drop_text()).await.unwrap();
+    let view = world.lake.view(&world.ctx, &name()).await.unwrap();
+    assert_eq!((view.schema.fields().len(), view.live_rows()), (1, 3));
 }
 
 /// The key of a row, which its file tells.

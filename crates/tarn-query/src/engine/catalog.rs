@@ -10,13 +10,14 @@ use datafusion::error::Result as DfResult;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::TableType;
 use datafusion::prelude::SessionConfig;
+use iceberg::spec::MAIN_BRANCH;
 use tarn_core::{RequestContext, Sealed, TableName};
 use tarn_lakehouse::{METADATA_KINDS, MetadataKind};
 use tokio::sync::Mutex;
 
 use crate::engine::EngineCore;
-use crate::scan::{LakeTable, PlacedTable, ScanCounters};
-use crate::sql::{ROWS_MARK, split_version};
+use crate::scan::{ChangesTable, LakeTable, PlacedTable, ScanCounters, States, snapshot_before};
+use crate::sql::{AskedChanges, RETURNED_MARK, ROWS_MARK, changes_of, split_version};
 use crate::views::ViewPlans;
 use crate::{AsOf, QueryError};
 
@@ -40,8 +41,12 @@ pub(crate) struct QueryCatalog {
     names: OnceLock<Vec<Names>>,
     /// `None` looks tables up anew each time.
     pins: Option<Arc<Mutex<Pins>>>,
+    /// The branch that tables are read at which have it.
+    branch: Option<Arc<str>>,
     /// The table that the statement changes.
     target: Option<(TableName, Arc<PlacedTable>)>,
+    /// The rows of the target that the statement changed.
+    returned: parking_lot::Mutex<Option<Arc<MemTable>>>,
     views: ViewPlans,
     /// The settings of the session, under which views are planned.
     settings: OnceLock<SessionConfig>,
@@ -59,8 +64,9 @@ impl QueryCatalog {
         core: &Sealed<EngineCore>,
         ctx: &RequestContext,
         counters: Arc<ScanCounters>,
+        branch: Option<Arc<str>>,
     ) -> Arc<Self> {
-        Arc::new(Self::new(core, ctx, counters, Some(Arc::default())))
+        Arc::new(Self::new(core, ctx, counters, Some(Arc::default()), branch))
     }
 
     /// For a statement that changes `target`, whose rows it also finds with their places.
@@ -68,15 +74,21 @@ impl QueryCatalog {
         core: &Sealed<EngineCore>,
         ctx: &RequestContext,
         counters: Arc<ScanCounters>,
+        branch: Option<Arc<str>>,
         target: (TableName, Arc<PlacedTable>),
     ) -> Arc<Self> {
-        let catalog = Self::new(core, ctx, counters, Some(Arc::default()));
+        let catalog = Self::new(core, ctx, counters, Some(Arc::default()), branch);
         Arc::new(Self { target: Some(target), ..catalog })
+    }
+
+    /// Lets queries find the rows that the statement changed.
+    pub(crate) fn set_returned(&self, rows: Arc<MemTable>) {
+        *self.returned.lock() = Some(rows);
     }
 
     /// For a connection that plans by itself: every statement sees the newest state.
     pub(crate) fn live(core: &Sealed<EngineCore>, ctx: &RequestContext) -> Arc<Self> {
-        Arc::new(Self::new(core, ctx, Arc::default(), None))
+        Arc::new(Self::new(core, ctx, Arc::default(), None, None))
     }
 
     fn new(
@@ -84,6 +96,7 @@ impl QueryCatalog {
         ctx: &RequestContext,
         counters: Arc<ScanCounters>,
         pins: Option<Arc<Mutex<Pins>>>,
+        branch: Option<Arc<str>>,
     ) -> Self {
         Self {
             core: core.clone(),
@@ -91,7 +104,9 @@ impl QueryCatalog {
             counters,
             names: OnceLock::new(),
             pins,
+            branch,
             target: None,
+            returned: Default::default(),
             views: ViewPlans::default(),
             settings: OnceLock::new(),
         }
@@ -99,7 +114,7 @@ impl QueryCatalog {
 
     /// For a query that becomes the view `name`, which it must not read.
     pub(crate) fn defining(core: &Sealed<EngineCore>, ctx: &RequestContext, name: &TableName) -> Arc<Self> {
-        let catalog = Self::new(core, ctx, Arc::default(), Some(Arc::default()));
+        let catalog = Self::new(core, ctx, Arc::default(), Some(Arc::default()), None);
         let views = catalog.views.within(name);
         Arc::new(Self { views, ..catalog })
     }
@@ -191,7 +206,13 @@ impl QueryCatalog {
 
     /// The state in which the query of a view is planned.
     fn state_within(&self, views: ViewPlans, namespace: String) -> SessionState {
-        let inner = Self::new(&self.core, &self.ctx, Arc::clone(&self.counters), self.pins.clone());
+        let inner = Self::new(
+            &self.core,
+            &self.ctx,
+            Arc::clone(&self.counters),
+            self.pins.clone(),
+            self.branch.clone(),
+        );
         let inner = Arc::new(Self { views, settings: self.settings.clone(), ..inner });
         let mut state = self.core.base.clone();
         if let Some(settings) = self.settings.get() {
@@ -200,6 +221,33 @@ impl QueryCatalog {
         state.config_mut().options_mut().catalog.default_schema = namespace;
         state.register_catalog_list(Arc::new(LakeCatalogs(inner)));
         state
+    }
+
+    /// The rows that changed between two states of a table.
+    async fn changes(
+        &self,
+        namespace: &str,
+        table: &str,
+        asked: AskedChanges,
+    ) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        let Ok(name) = TableName::new(namespace, table) else { return Ok(None) };
+        let end = asked
+            .to
+            .clone()
+            .unwrap_or_else(|| AsOf::Branch(self.branch.clone().unwrap_or_else(|| MAIN_BRANCH.into())));
+        let tables = &self.core.tables;
+        let Some(view) = tables.view_at(&self.ctx, &name, end).await? else { return Ok(None) };
+        let start = match &asked.from {
+            None => None,
+            Some(AsOf::TimestampMs(ms)) => snapshot_before(&view, *ms),
+            Some(from) => {
+                let then = tables.view_at(&self.ctx, &name, from.clone()).await?;
+                then.and_then(|view| view.snapshot_id)
+            }
+        };
+        let table = LakeTable::new(view, Arc::clone(&self.core.scan), Arc::clone(&self.counters))?;
+        let states = States { tables: Arc::clone(tables), ctx: self.ctx.clone() };
+        Ok(Some(Arc::new(ChangesTable::new(table, start, asked.net, states)?)))
     }
 
     async fn look_up(
@@ -327,9 +375,20 @@ impl SchemaProvider for LakeSchema {
             let own = target.filter(|(known, _)| known.namespace() == self.namespace && known.name() == base);
             return Ok(own.map(|(_, table)| Arc::clone(table) as Arc<dyn TableProvider>));
         }
+        if let Some(base) = name.strip_suffix(RETURNED_MARK) {
+            let target = self.catalog.target.as_ref();
+            let is_own =
+                target.is_some_and(|(known, _)| known.namespace() == self.namespace && known.name() == base);
+            let rows = self.catalog.returned.lock().clone().filter(|_| is_own);
+            return Ok(rows.map(|rows| rows as Arc<dyn TableProvider>));
+        }
+        if let Some((table, asked)) = changes_of(name) {
+            return self.catalog.changes(&self.namespace, table, asked).await;
+        }
         let (name, as_of) = split_version(name);
-        let Ok(name) = TableName::new(&self.namespace, name) else { return Ok(None) };
         let is_now = as_of.is_none();
+        let as_of = as_of.or_else(|| self.catalog.branch.clone().map(AsOf::Branch));
+        let Ok(name) = TableName::new(&self.namespace, name) else { return Ok(None) };
         let found = self.catalog.table(name.clone(), as_of).await?;
         match found {
             Some(table) => Ok(Some(table)),

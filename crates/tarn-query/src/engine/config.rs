@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tarn_core::{ByteSize, HumanDuration};
+use tarn_storage::StorageConfig;
 
 /// What SQL queries may use of the machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -27,6 +28,9 @@ pub struct QueryConfig {
     pub queue_timeout: HumanDuration,
     /// Namespace of table names written without one.
     pub default_namespace: String,
+    /// Folders and buckets into which `COPY ... TO 'file'` may write. None: it may not write anywhere. A relative folder
+    /// lies in the project folder, and a relative path of a statement in the first of these.
+    pub exports: Vec<StorageConfig>,
     /// Time zone in which timestamps with zone are shown and parsed.
     pub time_zone: String,
 }
@@ -43,6 +47,7 @@ impl Default for QueryConfig {
             concurrent_max: 64,
             queue_timeout: HumanDuration(Duration::from_secs(10)),
             default_namespace: "main".into(),
+            exports: Vec::new(),
             time_zone: "UTC".into(),
         }
     }

@@ -3,6 +3,9 @@
 mod catalog;
 mod completion;
 mod config;
+mod copy;
+mod explain;
+mod export;
 mod output;
 mod paced;
 mod parameters;
@@ -12,7 +15,9 @@ mod safe_joins;
 mod session;
 mod settings;
 mod stream;
+mod tags;
 mod threads;
+mod upkeep;
 mod view;
 mod write;
 
@@ -27,6 +32,7 @@ use tokio::sync::Semaphore;
 
 pub use completion::{Completion, CompletionColumn, CompletionFunction, CompletionTable};
 pub use config::QueryConfig;
+pub use copy::CopyIn;
 pub use parameters::parameter_types;
 pub use registry::{LatencySummary, QueryObserver, QueryOutcome, QueryRecord, QueryState};
 pub use session::{Changes, Prepared, QueryOptions, Session};

@@ -14,25 +14,26 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::RwLock;
-use tarn_core::{RequestContext, Sealed};
+use tarn_core::{RequestContext, Sealed, TableName};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use crate::QueryError;
 use crate::engine::EngineCore;
 use crate::engine::catalog::{LakeCatalogs, QueryCatalog};
+use crate::engine::explain::explain_schema;
 use crate::engine::output::OutputTypes;
 use crate::engine::parameters::parameter_types;
 use crate::engine::registry::QueryTicket;
 use crate::engine::settings::Settings;
 use crate::engine::stream::{Command, Execution, QueryStream, StatsHandle};
-use crate::engine::write::{Change, result_of, rows_schema};
-use crate::scan::ScanCounters;
-use crate::sql::{Action, Diagnosis, Parsed, ShownNames, complete, parse, tell_apart};
+use crate::engine::upkeep::show_create_schema;
+use crate::engine::write::{Change, Done, held, result_of, rows_schema};
+use crate::scan::{PlacedTable, ScanCounters};
+use crate::sql::{Action, Diagnosis, Parsed, ShownNames, WriteStatement, complete, parse, tell_apart};
 
 const QUERY_ID_CHARS_MAX: usize = 128;
 
@@ -72,7 +73,7 @@ pub struct Prepared {
     pub schema: SchemaRef,
     /// Parameters such as `$1`, in order, with the type that the statement tells.
     pub parameters: Vec<(String, Option<DataType>)>,
-    /// It changes something: its rows say what it did, which wire protocols tell in another way.
+    /// It changes something and has no `RETURNING`: its rows say what it did, which wire protocols tell in another way.
     pub is_command: bool,
 }
 
@@ -86,9 +87,9 @@ pub struct Session {
 
 /// A time limit as it was given and when it ends.
 #[derive(Clone, Copy)]
-struct Deadline {
-    at: Instant,
-    limit: Duration,
+pub(super) struct Deadline {
+    pub(super) at: Instant,
+    pub(super) limit: Duration,
 }
 
 /// What must hold while a statement is planned.
@@ -158,13 +159,25 @@ impl Session {
         let parsed = parse(sql)?;
         let statement = match parsed.action.clone() {
             Action::Query(statement) | Action::Show(statement) => statement,
-            Action::Write(statement) => return self.described_change(&statement, &parsed).await,
+            Action::Write(write) => return self.described_change(&write, &parsed, false).await,
+            Action::ExplainWrite { write, .. } => return self.described_change(&write, &parsed, true).await,
+            Action::Upkeep(_) => {
+                let schema = Arc::new(Schema::empty());
+                return Ok(Prepared { schema, parameters: Vec::new(), is_command: true });
+            }
+            Action::ShowCreate(_) => {
+                let schema = show_create_schema();
+                return Ok(Prepared { schema, parameters: Vec::new(), is_command: false });
+            }
+            Action::Export(_) => {
+                return Ok(Prepared { schema: rows_schema(), parameters: Vec::new(), is_command: true });
+            }
             Action::Set { .. } => {
                 let schema = Arc::new(Schema::empty());
                 return Ok(Prepared { schema, parameters: Vec::new(), is_command: false });
             }
         };
-        let catalog = QueryCatalog::pinned(&self.core, &self.ctx, Arc::default());
+        let catalog = self.catalog(Arc::default());
         let state = self.state(&catalog);
         let diagnosis = Diagnosis::new(parsed.text.clone(), "prepare");
         let planning = self.logical_plan(&state, &catalog, statement, &parsed, &diagnosis);
@@ -177,17 +190,51 @@ impl Session {
 
     async fn described_change(
         &self,
-        statement: &ast::Statement,
+        write: &WriteStatement,
         parsed: &Parsed,
+        is_explained: bool,
     ) -> Result<Prepared, QueryError> {
         let diagnosis = Diagnosis::new(parsed.text.clone(), "prepare");
-        let planned = Box::pin(self.planned_change(statement, parsed, &diagnosis)).await?;
-        let Some(plan) = planned else {
-            let schema = Arc::new(Schema::empty());
-            return Ok(Prepared { schema, parameters: Vec::new(), is_command: true });
+        let planned = Box::pin(self.planned_change(write, parsed, &diagnosis)).await?;
+        let Some(planned) = planned else {
+            let schema = if is_explained { explain_schema() } else { Arc::new(Schema::empty()) };
+            return Ok(Prepared { schema, parameters: Vec::new(), is_command: !is_explained });
         };
-        let parameters = parameter_types(&plan).map_err(|error| diagnosis.explain(error))?;
-        Ok(Prepared { schema: rows_schema(), parameters, is_command: true })
+        let explain = |error| diagnosis.explain(error);
+        let mut parameters = parameter_types(&planned.plan).map_err(explain)?;
+        if is_explained {
+            return Ok(Prepared { schema: explain_schema(), parameters, is_command: false });
+        }
+        let Some((returning, names)) = planned.returning else {
+            return Ok(Prepared { schema: rows_schema(), parameters, is_command: true });
+        };
+        for parameter in parameter_types(&returning).map_err(explain)? {
+            if !parameters.iter().any(|(name, _)| *name == parameter.0) {
+                parameters.push(parameter);
+            }
+        }
+        let zone = self.settings.read().config.options().execution.time_zone.clone();
+        let schema = OutputTypes::of(returning.schema().as_arrow(), zone.as_deref(), &names).schema();
+        Ok(Prepared { schema, parameters, is_command: false })
+    }
+
+    /// The tables that one statement sees.
+    pub(super) fn catalog(&self, counters: Arc<ScanCounters>) -> Arc<QueryCatalog> {
+        QueryCatalog::pinned(&self.core, &self.ctx, counters, self.branch())
+    }
+
+    /// The tables that a statement sees which changes `target`.
+    pub(super) fn catalog_changing(
+        &self,
+        counters: Arc<ScanCounters>,
+        target: (TableName, Arc<PlacedTable>),
+    ) -> Arc<QueryCatalog> {
+        QueryCatalog::changing(&self.core, &self.ctx, counters, self.branch(), target)
+    }
+
+    /// The branch that this session reads and writes.
+    pub(super) fn branch(&self) -> Option<Arc<str>> {
+        self.settings.read().branch.clone()
     }
 
     pub(super) fn core(&self) -> &Sealed<EngineCore> {
@@ -205,7 +252,7 @@ impl Session {
         planned.boxed()
     }
 
-    fn query_id(&self, wanted: Option<String>) -> Result<String, QueryError> {
+    pub(super) fn query_id(&self, wanted: Option<String>) -> Result<String, QueryError> {
         let Some(id) = wanted else { return Ok(self.core.env.entropy.uuid().to_string()) };
         let fits = !id.is_empty() && id.chars().count() <= QUERY_ID_CHARS_MAX;
         if fits && id.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':')) {
@@ -215,7 +262,7 @@ impl Session {
         Err(QueryError::plan("the query id is not valid", None, Some(hint)))
     }
 
-    fn deadline(&self, started: Instant, asked: Option<Duration>) -> Deadline {
+    pub(super) fn deadline(&self, started: Instant, asked: Option<Duration>) -> Deadline {
         let own = self.core.config.timeout.0;
         let limit = own.min(asked.unwrap_or(own)).min(self.settings.read().timeout.unwrap_or(own));
         let limit = self.ctx.remaining(started).map_or(limit, |remaining| limit.min(remaining));
@@ -247,43 +294,61 @@ impl Session {
             Action::Set { name, value } => {
                 self.settings.write().set(&name, value.as_deref(), parsed.text.start())?;
                 let plan = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
-                return Ok(Planned {
-                    plan,
-                    state: self.core.base.clone(),
-                    counters,
-                    diagnosis,
-                    permit: None,
-                    names: ShownNames::new(),
-                    command: None,
-                });
+                return Ok(self.told(plan, &counters, &diagnosis));
             }
-            Action::Write(_) if options.changes != Changes::Allowed => {
+            Action::Write(_) | Action::Upkeep(_) | Action::ExplainWrite { analyze: true, .. }
+                if options.changes != Changes::Allowed =>
+            {
                 let statement = parsed.text.leading_words(1);
                 return Err(match options.changes {
                     Changes::ReadOnly => QueryError::ReadOnly { statement },
                     _ => QueryError::InTransaction { statement },
                 });
             }
-            Action::Write(statement) => {
+            // What an export writes is no table: a ROLLBACK has nothing to undo.
+            Action::Export(_) if options.changes == Changes::ReadOnly => {
+                return Err(QueryError::ReadOnly { statement: parsed.text.leading_words(1) });
+            }
+            Action::Write(write) => {
                 let permit = guard.queue().await?;
                 let (parsed, diagnosis) = (&parsed, &diagnosis);
-                let change =
-                    Change { statement: &statement, parsed, options, counters: &counters, diagnosis };
-                let command = Box::pin(self.change(&change)).await?;
-                return Ok(Planned {
-                    plan: result_of(&command)?,
-                    state: self.core.base.clone(),
-                    counters: Arc::clone(&counters),
-                    diagnosis: diagnosis.clone(),
-                    permit: Some(permit),
-                    names: ShownNames::new(),
-                    command: Some(command),
-                });
+                let change = Change { write: &write, parsed, options, counters: &counters, diagnosis };
+                let mut done = Box::pin(self.change(&change)).await?;
+                let plan = result_of(&done)?;
+                let names = done.returned.take().map(|returned| returned.names).unwrap_or_default();
+                let planned = self.told(plan, &counters, diagnosis);
+                return Ok(Planned { permit: Some(permit), names, command: Some(done.command), ..planned });
+            }
+            Action::ExplainWrite { write, analyze } => {
+                let permit = guard.queue().await?;
+                let (parsed, diagnosis) = (&parsed, &diagnosis);
+                let change = Change { write: &write, parsed, options, counters: &counters, diagnosis };
+                let rows = Box::pin(self.explain_change(&change, analyze)).await?;
+                let plan = held(&rows.schema(), vec![rows])?;
+                return Ok(Planned { permit: Some(permit), ..self.told(plan, &counters, diagnosis) });
+            }
+            Action::Upkeep(upkeep) => {
+                let permit = guard.queue().await?;
+                let done = Box::pin(self.look_after(&upkeep, &parsed, &diagnosis)).await?;
+                let planned = self.told(result_of(&done.into())?, &counters, &diagnosis);
+                return Ok(Planned { permit: Some(permit), command: Some(done), ..planned });
+            }
+            Action::ShowCreate(name) => {
+                let rows = self.show_create(&name, &diagnosis).await?;
+                return Ok(self.told(held(&rows.schema(), vec![rows])?, &counters, &diagnosis));
+            }
+            Action::Export(copy) => {
+                let permit = guard.queue().await?;
+                self.check_editor(&parsed)?;
+                let rows = Box::pin(self.export(&copy, &parsed, &counters, &diagnosis)).await?;
+                let done = Done::from(Command { tag: "COPY", rows: Some(rows), returns: false });
+                let planned = self.told(result_of(&done)?, &counters, &diagnosis);
+                return Ok(Planned { permit: Some(permit), command: Some(done.command), ..planned });
             }
             Action::Query(statement) | Action::Show(statement) => statement,
         };
         let permit = guard.queue().await?;
-        let catalog = QueryCatalog::pinned(&self.core, &self.ctx, Arc::clone(&counters));
+        let catalog = self.catalog(Arc::clone(&counters));
         let state = self.state(&catalog);
         let (logical, names) = self.logical_plan(&state, &catalog, statement, &parsed, &diagnosis).await?;
         let explain = |error| diagnosis.explain(error);
@@ -294,6 +359,19 @@ impl Session {
         };
         let plan = state.create_physical_plan(&limited).await.map_err(explain)?;
         Ok(Planned { plan, state, counters, diagnosis, permit: Some(permit), names, command: None })
+    }
+
+    /// A plan that gives what is known already.
+    fn told(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        counters: &Arc<ScanCounters>,
+        diagnosis: &Diagnosis,
+    ) -> Planned {
+        let mut state = self.core.base.clone();
+        *state.config_mut() = self.settings.read().config.clone();
+        let (counters, diagnosis) = (Arc::clone(counters), diagnosis.clone());
+        Planned { plan, state, counters, diagnosis, permit: None, names: ShownNames::new(), command: None }
     }
 
     pub(super) async fn logical_plan(

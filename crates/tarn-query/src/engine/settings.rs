@@ -1,12 +1,15 @@
 //! `SET`: what a session may change for itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::config::ConfigOptions;
 use datafusion::prelude::SessionConfig;
+use iceberg::spec::MAIN_BRANCH;
 use tarn_core::{HumanDuration, TableName, nearest};
 
 use crate::engine::QueryConfig;
+use crate::sql::is_ref;
 use crate::{QueryError, SqlPosition};
 
 /// Settings that PostgreSQL clients send on connecting; they change nothing here.
@@ -30,6 +33,7 @@ const IGNORED: &[&str] = &[
 const SEARCH_PATH: &[&str] = &["search_path", "schema", "datafusion.catalog.default_schema"];
 const TIME_ZONE: &[&str] = &["timezone", "time_zone", "time zone", "datafusion.execution.time_zone"];
 const STATEMENT_TIMEOUT: &str = "statement_timeout";
+const BRANCH: &[&str] = &["branch", "tarn.branch", "spark.wap.branch"];
 const TARGET_PARTITIONS: &str = "datafusion.execution.target_partitions";
 const BATCH_SIZE: &str = "datafusion.execution.batch_size";
 const FREE_PREFIXES: &[&str] = &["datafusion.explain.", "datafusion.optimizer."];
@@ -41,6 +45,8 @@ const BATCH_SIZE_MAX: usize = 65_536;
 pub(crate) struct Settings {
     pub(crate) config: SessionConfig,
     pub(crate) timeout: Option<Duration>,
+    /// The branch of each table that is read, where it has one, and written.
+    pub(crate) branch: Option<Arc<str>>,
     base: SessionConfig,
     default_namespace: String,
 }
@@ -50,6 +56,7 @@ impl Settings {
         Self {
             config: base.clone(),
             timeout: None,
+            branch: None,
             base: base.clone(),
             default_namespace: engine.default_namespace.clone(),
         }
@@ -75,6 +82,24 @@ impl Settings {
             ));
         }
         Ok(zone)
+    }
+
+    /// The branch that is read and written; the tables themselves for `None`. Errors: `Plan`, at `at`.
+    fn set_branch(&mut self, value: Option<&str>, at: Option<SqlPosition>) -> Result<(), QueryError> {
+        if let Some(wrong) = value.filter(|value| !value.is_empty() && !is_ref(value)) {
+            return Err(QueryError::plan(
+                format!("`{wrong}` cannot name a branch"),
+                at,
+                Some(
+                    "use letters, digits, `_`, `-`, `.`, `/` and spaces; `RESET branch` goes back to the tables \
+                     themselves"
+                        .into(),
+                ),
+            ));
+        }
+        let named = value.filter(|value| !value.is_empty() && *value != MAIN_BRANCH);
+        self.branch = named.map(Arc::from);
+        Ok(())
     }
 
     /// Changes or (with `None`) resets a setting. Errors: `Plan`, at `at`.
@@ -105,6 +130,9 @@ impl Settings {
             self.config.options_mut().execution.time_zone = zone;
             return Ok(());
         }
+        if BRANCH.contains(&name) {
+            return self.set_branch(value, at);
+        }
         if name == STATEMENT_TIMEOUT {
             let timeout = value.map(parse_timeout);
             if timeout == Some(None) {
@@ -131,7 +159,7 @@ impl Settings {
             );
         }
         if bound.is_none() && !FREE_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-            let own = ["search_path", "timezone", STATEMENT_TIMEOUT, TARGET_PARTITIONS, BATCH_SIZE];
+            let own = ["search_path", "timezone", "branch", STATEMENT_TIMEOUT, TARGET_PARTITIONS, BATCH_SIZE];
             let hint = match nearest(name, own) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!(

@@ -59,6 +59,8 @@ pub struct Command {
     pub tag: &'static str,
     /// Rows that were inserted, updated or deleted, for a statement about rows.
     pub rows: Option<u64>,
+    /// The stream gives the rows of `RETURNING`, or of `EXPLAIN ANALYZE`, and not their number.
+    pub returns: bool,
 }
 
 /// Everything a stream needs to run to its end.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::Statement;
+use tarn_core::TableName;
 use tarn_lakehouse::table_schema;
 
 use super::catalog::QueryCatalog;
@@ -19,6 +20,12 @@ use crate::views::{NewView, ViewDefinition, broken_view, expand};
 
 fn refuse(message: String, hint: &str) -> QueryError {
     QueryError::plan(message, None, Some(hint.to_string()))
+}
+
+/// The error of a statement that changes the rows of a view.
+pub(super) fn not_of_view(name: &TableName) -> QueryError {
+    QueryError::coded("42809", format!("`{name}` is a view, whose rows cannot be changed"))
+        .with_hint("change the rows of the tables that it reads; \\d+ in psql shows its query")
 }
 
 /// `ALTER VIEW`, read as `ALTER TABLE`. Errors: what cannot be done to views.
@@ -39,7 +46,7 @@ impl Session {
         change: &Change<'_>,
         definition: ViewDefinition,
     ) -> Result<Command, QueryError> {
-        let command = Command { tag: "CREATE VIEW", rows: None };
+        let command = Command { tag: "CREATE VIEW", rows: None, returns: false };
         if definition.if_not_exists {
             // As in other databases, the query is not looked at where the view is there.
             let name = &definition.name;

@@ -9,40 +9,87 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::{Ident, Query, Statement};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query, Statement};
+use futures::StreamExt;
 use tarn_core::{Role, TableName};
 use tarn_lakehouse::{LakehouseError, TableView, TableWriter, Written};
 
 use super::catalog::QueryCatalog;
 use super::session::{QueryOptions, Session, with_params};
 use super::stream::Command;
-use super::view::of_view;
+use super::tags::{rows_tag, tag_of};
+use super::view::{not_of_view, of_view};
 use crate::scan::{LakeTable, PlacedTable, ScanCounters};
-use crate::sql::{Diagnosis, Parsed};
-use crate::tables::TableChange;
+use crate::sql::{Diagnosis, Parsed, ShownNames, WriteStatement, branch_of};
+use crate::tables::{TableChange, WriteBranch};
 use crate::views::view_definition;
 use crate::write::{
-    CreateAs, Definition, RowsQuery, Target, apply, as_query, definition, table_name, target_of,
+    CreateAs, Definition, Returned, RowsQuery, Target, apply, as_query, definition, table_name, target_of,
 };
-use crate::{QueryError, Tables};
+use crate::{AsOf, QueryError, Tables};
 
 /// How often a statement is run again when another writer changed its table meanwhile.
 const ATTEMPTS_MAX: u32 = 8;
 
 /// A statement that is run.
 pub(super) struct Change<'a> {
-    pub(super) statement: &'a Statement,
+    pub(super) write: &'a WriteStatement,
     pub(super) parsed: &'a Parsed,
     pub(super) options: &'a QueryOptions,
     pub(super) counters: &'a Arc<ScanCounters>,
     pub(super) diagnosis: &'a Diagnosis,
 }
 
+/// What a statement changes.
+pub(super) struct WriteTarget {
+    pub(super) name: TableName,
+    /// `None` for the table itself.
+    pub(super) branch: Option<WriteBranch>,
+}
+
 /// What became of an attempt.
 enum Attempt {
-    Done(u64),
+    Done(Changed),
     /// Another writer changed the table meanwhile.
     Lost(QueryError),
+}
+
+/// What a statement about rows did.
+pub(super) struct Changed {
+    pub(super) rows: u64,
+    pub(super) written: Written,
+    pub(super) returned: Option<ReturnedRows>,
+    /// The plan that ran, with its figures.
+    pub(super) plan: Arc<dyn ExecutionPlan>,
+    /// Files of the table that was changed.
+    pub(super) target: Arc<ScanCounters>,
+}
+
+/// The rows of a `RETURNING`.
+pub(super) struct ReturnedRows {
+    pub(super) schema: SchemaRef,
+    pub(super) batches: Vec<RecordBatch>,
+    pub(super) names: ShownNames,
+}
+
+/// What a statement did that changes something.
+pub(super) struct Done {
+    pub(super) command: Command,
+    pub(super) returned: Option<ReturnedRows>,
+}
+
+impl From<Command> for Done {
+    fn from(command: Command) -> Self {
+        Self { command, returned: None }
+    }
+}
+
+/// A statement about rows, planned.
+pub(super) struct PlannedChange {
+    pub(super) rows: RowsQuery,
+    pub(super) plan: LogicalPlan,
+    /// What its `RETURNING` gives.
+    pub(super) returning: Option<(LogicalPlan, ShownNames)>,
 }
 
 /// The result of a statement that changes rows: how many.
@@ -51,54 +98,69 @@ pub(super) fn rows_schema() -> SchemaRef {
 }
 
 /// A plan that gives what a statement did.
-pub(super) fn result_of(command: &Command) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
-    let Some(rows) = command.rows else { return Ok(Arc::new(EmptyExec::new(Arc::new(Schema::empty())))) };
-    let internal = |error: &dyn std::fmt::Display| QueryError::Internal { message: error.to_string() };
+pub(super) fn result_of(done: &Done) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
+    if let Some(returned) = &done.returned {
+        return held(&returned.schema, returned.batches.clone());
+    }
+    let Some(rows) = done.command.rows else {
+        return Ok(Arc::new(EmptyExec::new(Arc::new(Schema::empty()))));
+    };
     let count = Int64Array::from(vec![i64::try_from(rows).unwrap_or(i64::MAX)]);
-    let batch =
-        RecordBatch::try_new(rows_schema(), vec![Arc::new(count)]).map_err(|error| internal(&error))?;
-    let exec = MemorySourceConfig::try_new_exec(&[vec![batch]], rows_schema(), None);
-    Ok(exec.map_err(|error| internal(&error))?)
+    let batch = RecordBatch::try_new(rows_schema(), vec![Arc::new(count)]);
+    let batch = batch.map_err(|error| QueryError::Internal { message: error.to_string() })?;
+    held(&rows_schema(), vec![batch])
+}
+
+/// A plan that gives rows which are there.
+pub(super) fn held(
+    schema: &SchemaRef,
+    batches: Vec<RecordBatch>,
+) -> Result<Arc<dyn ExecutionPlan>, QueryError> {
+    let exec = MemorySourceConfig::try_new_exec(&[batches], Arc::clone(schema), None);
+    Ok(exec.map_err(|error| QueryError::Internal { message: error.to_string() })?)
 }
 
 impl Session {
-    /// Runs a statement that changes something. Errors: all of [`QueryError`]; then nothing has changed.
-    pub(super) async fn change(&self, change: &Change<'_>) -> Result<Command, QueryError> {
-        let statement = change.statement;
-        if self.context().principal.role < Role::Editor {
-            return Err(QueryError::Denied {
-                statement: change.parsed.text.leading_words(1),
+    /// Whether the caller may change something. Errors: `Denied`.
+    pub(super) fn check_editor(&self, parsed: &Parsed) -> Result<(), QueryError> {
+        match self.context().principal.role < Role::Editor {
+            true => Err(QueryError::Denied {
+                statement: parsed.text.leading_words(1),
                 principal: self.context().principal.name.to_string(),
-            });
+            }),
+            false => Ok(()),
         }
+    }
+
+    /// Runs a statement that changes something. Errors: all of [`QueryError`]; then nothing has changed.
+    pub(super) async fn change(&self, change: &Change<'_>) -> Result<Done, QueryError> {
+        let statement = &change.write.statement;
+        self.check_editor(change.parsed)?;
         if let Some(target) = target_of(statement) {
-            let name = table_name(target?, &self.namespace())?;
-            let rows = self.change_rows(change, statement, &name).await?;
-            let tag = match statement {
-                Statement::Insert(_) => "INSERT",
-                Statement::Update(_) => "UPDATE",
-                Statement::Delete(_) => "DELETE",
-                _ => "MERGE",
-            };
-            return Ok(Command { tag, rows: Some(rows) });
+            let target = self.target(target?)?;
+            let Changed { rows, returned, .. } = self.change_rows(change, change.write, &target).await?;
+            let command = Command { tag: rows_tag(statement), rows: Some(rows), returns: returned.is_some() };
+            return Ok(Done { command, returned });
         }
         if let Statement::CreateView(create) = statement {
             let definition = view_definition(create, change.parsed, &self.namespace())?;
-            return Box::pin(self.create_view(change, definition)).await;
+            return Box::pin(self.create_view(change, definition)).await.map(Done::from);
         }
-        let terms = &change.parsed.partitioned_by;
-        let known =
-            definition(statement, terms, &self.namespace()).ok_or_else(|| QueryError::NotPossible {
+        let partitioning = (&*change.parsed.partitioned_by, &*change.parsed.partition_changes);
+        let known = definition(statement, partitioning, &self.namespace()).ok_or_else(|| {
+            QueryError::NotPossible {
                 statement: change.parsed.text.leading_words(2),
                 position: change.parsed.text.start(),
                 hint: "this form of the statement is not possible".into(),
-            })?;
+            }
+        })?;
         match known? {
             Definition::Truncate(name) => {
-                let mut writer = self.writer(change, &name).await?;
+                let target = self.branch_target(name);
+                let mut writer = self.writer(change, &target).await?;
                 writer.replace_all();
                 writer.commit().await.map_err(|error| QueryError::from_fault(&error))?;
-                Ok(Command { tag: "TRUNCATE TABLE", rows: None })
+                Ok(Command { tag: "TRUNCATE TABLE", rows: None, returns: false }.into())
             }
             Definition::Change(definition) => {
                 let definition = match change.parsed.alters_view {
@@ -107,71 +169,101 @@ impl Session {
                 };
                 let tag = tag_of(&definition);
                 self.tables().change(self.context(), definition).await?;
-                Ok(Command { tag, rows: None })
+                Ok(Command { tag, rows: None, returns: false }.into())
             }
-            Definition::CreateAs(create) => Box::pin(self.create_as(change, *create)).await,
+            Definition::CreateAs(create) => Box::pin(self.create_as(change, *create)).await.map(Done::from),
         }
     }
 
-    /// Types of the parameters of a statement that changes rows, `None` for another one. Nothing is run.
+    /// A statement that changes rows, planned; `None` for another one. Nothing is run.
     pub(super) async fn planned_change(
         &self,
-        statement: &Statement,
+        write: &WriteStatement,
         parsed: &Parsed,
         diagnosis: &Diagnosis,
-    ) -> Result<Option<LogicalPlan>, QueryError> {
-        let Some(target) = target_of(statement) else { return Ok(None) };
-        let name = table_name(target?, &self.namespace())?;
-        let view = self.tables().view(self.context(), &name).await?;
-        let Some(view) = view else { return Err(self.no_such(&name, diagnosis).await?) };
+    ) -> Result<Option<PlannedChange>, QueryError> {
+        let Some(target) = target_of(&write.statement) else { return Ok(None) };
+        let target = self.target(target?)?;
+        let Some(view) = self.view_of(&target).await? else {
+            return Err(self.no_such(&target.name, diagnosis).await?);
+        };
         let counters = Arc::default();
-        let (catalog, target) = self.catalog_for(&name, view, &counters)?;
-        let (_, plan) = self.plan_change(&catalog, statement, &target, parsed, diagnosis).await?;
-        Ok(Some(plan))
+        let (catalog, target) = self.catalog_for(&target.name, view, &counters, &counters)?;
+        self.plan_change(&catalog, write, &target, parsed, diagnosis).await.map(Some)
+    }
+
+    /// The newest state of what a statement changes; `None` where there is no such table.
+    pub(super) async fn view_of(&self, target: &WriteTarget) -> Result<Option<Arc<TableView>>, QueryError> {
+        let (context, name) = (self.context(), &target.name);
+        match target.branch.clone() {
+            None => self.tables().view(context, name).await,
+            Some(branch) if branch.creates => {
+                self.tables().view_at(context, name, AsOf::Branch(branch.name)).await
+            }
+            Some(branch) => self.tables().view_at(context, name, AsOf::Ref(branch.name)).await,
+        }
     }
 
     pub(super) fn tables(&self) -> &Arc<dyn Tables> {
         &self.core().tables
     }
 
-    async fn no_such(&self, name: &TableName, diagnosis: &Diagnosis) -> Result<QueryError, QueryError> {
-        let catalog = QueryCatalog::pinned(self.core(), self.context(), Arc::default());
+    pub(super) async fn no_such(
+        &self,
+        name: &TableName,
+        diagnosis: &Diagnosis,
+    ) -> Result<QueryError, QueryError> {
+        let catalog = self.catalog(Arc::default());
         if self.tables().sql_view(self.context(), name).await?.is_some() {
-            let hint = "change the rows of the tables that it reads; \\d+ in psql shows its query";
-            return Ok(QueryError::plan(
-                format!("`{name}` is a view, whose rows cannot be changed"),
-                None,
-                Some(hint.into()),
-            ));
+            return Ok(not_of_view(name));
         }
         let parts = [name.namespace().to_string(), name.name().to_string()];
         let known = catalog.full_names().await?;
         Ok(diagnosis.no_such_table(&parts, &known, &self.namespace()))
     }
 
-    async fn writer(&self, change: &Change<'_>, name: &TableName) -> Result<TableWriter, QueryError> {
-        match self.tables().write(self.context(), name).await? {
+    async fn writer(&self, change: &Change<'_>, target: &WriteTarget) -> Result<TableWriter, QueryError> {
+        match self.tables().write(self.context(), &target.name, target.branch.as_ref()).await? {
             Some(writer) => Ok(writer),
-            None => Err(self.no_such(name, change.diagnosis).await?),
+            None => Err(self.no_such(&target.name, change.diagnosis).await?),
         }
     }
 
-    /// The catalog in which a statement finds the rows of its table with their places.
-    fn catalog_for(
+    /// The table, and its branch where one is written to: `shop.item.branch_audit`, or the session's.
+    pub(super) fn target(&self, name: &ObjectName) -> Result<WriteTarget, QueryError> {
+        let (name, branch) = branch_of(name)?;
+        let name = table_name(&name, &self.namespace())?;
+        Ok(match branch {
+            Some(branch) => WriteTarget { name, branch: Some(WriteBranch { name: branch, creates: false }) },
+            None => self.branch_target(name),
+        })
+    }
+
+    /// The branch of a table to which this session writes.
+    pub(super) fn branch_target(&self, name: TableName) -> WriteTarget {
+        let branch = self.branch().map(|name| WriteBranch { name, creates: true });
+        WriteTarget { name, branch }
+    }
+
+    /// The catalog in which a statement finds the rows of its table with their places. `own`: counts the files of this
+    /// table.
+    pub(super) fn catalog_for(
         &self,
         name: &TableName,
         view: Arc<TableView>,
         counters: &Arc<ScanCounters>,
+        own: &Arc<ScanCounters>,
     ) -> Result<(Arc<QueryCatalog>, Target), QueryError> {
         let columns = view.schema.fields().iter();
         let target = Target {
             name: name.clone(),
             columns: columns.map(|field| (field.name().clone(), field.data_type().clone())).collect(),
             key: view.key(),
+            schema: Arc::clone(&view.schema),
         };
-        let table = LakeTable::new(view, Arc::clone(&self.core().scan), Arc::clone(counters))?;
+        let table = LakeTable::new(view, Arc::clone(&self.core().scan), Arc::clone(own))?;
         let placed = (name.clone(), Arc::new(PlacedTable::new(table)));
-        let catalog = QueryCatalog::changing(self.core(), self.context(), Arc::clone(counters), placed);
+        let catalog = self.catalog_changing(Arc::clone(counters), placed);
         Ok((catalog, target))
     }
 
@@ -181,27 +273,47 @@ impl Session {
         query: Query,
         parsed: &Parsed,
         diagnosis: &Diagnosis,
-    ) -> Result<LogicalPlan, Planning> {
+    ) -> Result<(LogicalPlan, ShownNames), Planning> {
         let state = self.state(catalog);
         let statement = DfStatement::Statement(Box::new(Statement::Query(Box::new(query))));
         let planned = Box::pin(self.logical_plan(&state, catalog, statement, parsed, diagnosis)).await;
-        planned.map(|(plan, _)| plan).map_err(Planning::of)
+        planned.map_err(Planning::of)
+    }
+
+    /// The query behind a statement, and that of its `RETURNING`.
+    pub(super) async fn plan_change(
+        &self,
+        catalog: &Arc<QueryCatalog>,
+        write: &WriteStatement,
+        target: &Target,
+        parsed: &Parsed,
+        diagnosis: &Diagnosis,
+    ) -> Result<PlannedChange, QueryError> {
+        let (rows, plan) = self.plan_change_rows(catalog, write, target, parsed, diagnosis).await?;
+        let returning = match &rows.returning {
+            None => None,
+            Some(query) => {
+                catalog.set_returned(Returned::new(&target.schema, plan.schema().as_arrow()).table()?);
+                Some(self.plan_rows(catalog, query.clone(), parsed, diagnosis).await?)
+            }
+        };
+        Ok(PlannedChange { rows, plan, returning })
     }
 
     /// The query behind a statement. A query that gives fewer columns than the table has fills the first ones.
-    async fn plan_change(
+    async fn plan_change_rows(
         &self,
         catalog: &Arc<QueryCatalog>,
-        statement: &Statement,
+        write: &WriteStatement,
         target: &Target,
         parsed: &Parsed,
         diagnosis: &Diagnosis,
     ) -> Result<(RowsQuery, LogicalPlan), QueryError> {
-        let rows = as_query(statement, target)?;
+        let rows = as_query(write, target)?;
         match self.plan_rows(catalog, rows.query.clone(), parsed, diagnosis).await {
-            Ok(plan) => Ok((rows, plan)),
+            Ok((plan, _)) => Ok((rows, plan)),
             Err(Planning::Columns { given, taken }) => {
-                if let Statement::Insert(insert) = statement
+                if let Statement::Insert(insert) = &write.statement
                     && insert.columns.is_empty()
                     && given < taken
                 {
@@ -209,9 +321,10 @@ impl Session {
                     let first = target.columns.iter().take(given);
                     insert.columns =
                         first.map(|(name, _)| vec![Ident::with_quote('"', name)].into()).collect();
-                    let rows = as_query(&Statement::Insert(insert), target)?;
+                    let write = WriteStatement { statement: Statement::Insert(insert), ..write.clone() };
+                    let rows = as_query(&write, target)?;
                     let plan = self.plan_rows(catalog, rows.query.clone(), parsed, diagnosis).await;
-                    return Ok((rows, plan?));
+                    return Ok((rows, plan?.0));
                 }
                 Err(Planning::Columns { given, taken }.into())
             }
@@ -219,19 +332,20 @@ impl Session {
         }
     }
 
-    async fn change_rows(
+    /// Runs a statement that changes rows, until no other writer is faster.
+    pub(super) async fn change_rows(
         &self,
         change: &Change<'_>,
-        statement: &Statement,
-        name: &TableName,
-    ) -> Result<u64, QueryError> {
+        write: &WriteStatement,
+        target: &WriteTarget,
+    ) -> Result<Changed, QueryError> {
         let mut attempt = 1;
         loop {
-            match Box::pin(self.attempt(change, statement, name)).await? {
-                Attempt::Done(rows) => return Ok(rows),
+            match Box::pin(self.attempt(change, write, target)).await? {
+                Attempt::Done(changed) => return Ok(changed),
                 Attempt::Lost(error) if attempt == ATTEMPTS_MAX => return Err(error),
                 Attempt::Lost(error) => {
-                    tracing::debug!(table = %name, attempt, %error, "a statement is run again");
+                    tracing::debug!(table = %target.name, attempt, %error, "a statement is run again");
                     attempt += 1;
                 }
             }
@@ -241,27 +355,34 @@ impl Session {
     async fn attempt(
         &self,
         change: &Change<'_>,
-        statement: &Statement,
-        name: &TableName,
+        write: &WriteStatement,
+        target: &WriteTarget,
     ) -> Result<Attempt, QueryError> {
-        let mut writer = self.writer(change, name).await?;
-        let (catalog, target) = self.catalog_for(name, Arc::clone(writer.view()), change.counters)?;
-        let planned = self.plan_change(&catalog, statement, &target, change.parsed, change.diagnosis).await?;
-        let (rows, plan) = planned;
-        if rows.replaces_all {
+        let mut writer = self.writer(change, target).await?;
+        let own = Arc::default();
+        let view = Arc::clone(writer.view());
+        let (catalog, target) = self.catalog_for(&target.name, view, change.counters, &own)?;
+        let planned = self.plan_change(&catalog, write, &target, change.parsed, change.diagnosis).await?;
+        if planned.rows.replaces_all {
             writer.replace_all();
         }
-        if rows.keeps_first {
+        if planned.rows.keeps_first {
             writer.keep_first();
         }
         let explain = |error| change.diagnosis.explain(error);
-        let plan = with_params(plan, change.options).map_err(explain)?;
+        let returned = planned.returning.as_ref();
+        let mut returned = returned.map(|_| Returned::new(&target.schema, planned.plan.schema().as_arrow()));
+        let plan = with_params(planned.plan, change.options).map_err(explain)?;
         let state = self.state(&catalog);
         let plan = state.create_physical_plan(&plan).await.map_err(explain)?;
-        let rows = self.core().threads.run(plan, state.task_ctx());
-        let changed = apply(rows, &mut writer, change.diagnosis).await?;
+        let rows = self.core().threads.run(Arc::clone(&plan), state.task_ctx());
+        let changed = apply(rows, &mut writer, change.diagnosis, returned.as_mut()).await?;
+        let returned = match (returned, &planned.rows.returning) {
+            (Some(rows), Some(query)) => Some(self.return_rows(change, &catalog, rows, query).await?),
+            _ => None,
+        };
         match writer.commit().await {
-            Ok(Written { .. }) => Ok(Attempt::Done(changed)),
+            Ok(written) => Ok(Attempt::Done(Changed { rows: changed, written, returned, plan, target: own })),
             Err(error @ LakehouseError::CommitFailed { .. }) => {
                 Ok(Attempt::Lost(QueryError::from_fault(&error)))
             }
@@ -269,21 +390,47 @@ impl Session {
         }
     }
 
+    /// Runs `RETURNING` before the commit, so that an error in it leaves the table as it was.
+    async fn return_rows(
+        &self,
+        change: &Change<'_>,
+        catalog: &Arc<QueryCatalog>,
+        rows: Returned,
+        query: &Query,
+    ) -> Result<ReturnedRows, QueryError> {
+        catalog.set_returned(rows.table()?);
+        let explain = |error| change.diagnosis.explain(error);
+        let (plan, names) = self.plan_rows(catalog, query.clone(), change.parsed, change.diagnosis).await?;
+        let plan = with_params(plan, change.options).map_err(explain)?;
+        let state = self.state(catalog);
+        let plan = state.create_physical_plan(&plan).await.map_err(explain)?;
+        let schema = plan.schema();
+        let mut found = self.core().threads.run(plan, state.task_ctx());
+        let mut batches = Vec::new();
+        while let Some(batch) = found.next().await {
+            batches.push(batch.map_err(explain)?);
+        }
+        Ok(ReturnedRows { schema, batches, names })
+    }
+
     async fn create_as(&self, change: &Change<'_>, create: CreateAs) -> Result<Command, QueryError> {
         let (context, name) = (self.context(), create.name.clone());
-        let catalog = QueryCatalog::pinned(self.core(), context, Arc::clone(change.counters));
-        let planned = self.plan_rows(&catalog, create.query.clone(), change.parsed, change.diagnosis).await?;
+        let catalog = self.catalog(Arc::clone(change.counters));
+        let (planned, _) =
+            self.plan_rows(&catalog, create.query.clone(), change.parsed, change.diagnosis).await?;
         let planned =
             with_params(planned, change.options).map_err(|error| change.diagnosis.explain(error))?;
         let table = Box::new(create.table(planned.schema().as_arrow())?);
         let if_not_exists = create.if_not_exists;
         let made = self.tables().change(context, TableChange::CreateTable { table, if_not_exists }).await?;
         if !made {
-            return Ok(Command { tag: "CREATE TABLE", rows: None });
+            return Ok(Command { tag: "CREATE TABLE", rows: None, returns: false });
         }
-        let statement = insert_into(&name, create.query)?;
-        match self.change_rows(change, &statement, &name).await {
-            Ok(rows) => Ok(Command { tag: "SELECT", rows: Some(rows) }),
+        let write = WriteStatement::plain(insert_into(&name, create.query)?);
+        // A new table has no branches.
+        let target = WriteTarget { name: name.clone(), branch: None };
+        match self.change_rows(change, &write, &target).await {
+            Ok(changed) => Ok(Command { tag: "SELECT", rows: Some(changed.rows), returns: false }),
             Err(error) => {
                 let drop = TableChange::DropTable { name, if_exists: true, purge: true };
                 if let Err(error) = self.tables().change(context, drop).await {
@@ -349,21 +496,5 @@ fn insert_into(name: &TableName, query: Query) -> Result<Statement, QueryError> 
             Ok(Statement::Insert(insert))
         }
         _ => Err(QueryError::Internal { message: "an insert could not be made".into() }),
-    }
-}
-
-fn tag_of(change: &TableChange) -> &'static str {
-    match change {
-        TableChange::CreateNamespace { .. } => "CREATE SCHEMA",
-        TableChange::DropNamespace { .. } => "DROP SCHEMA",
-        TableChange::CreateTable { .. } => "CREATE TABLE",
-        TableChange::DropTable { .. } => "DROP TABLE",
-        TableChange::RenameTable { .. } | TableChange::AlterTable { .. } => "ALTER TABLE",
-        TableChange::CreateRef { .. } | TableChange::DropRef { .. } | TableChange::RollBack { .. } => "CALL",
-        TableChange::CreateView { .. } => "CREATE VIEW",
-        TableChange::DropView { .. } => "DROP VIEW",
-        TableChange::RenameView { .. } => "ALTER VIEW",
-        TableChange::CommentView { .. } => "COMMENT",
-        TableChange::Optimize { .. } => "OPTIMIZE",
     }
 }

@@ -1,9 +1,11 @@
 //! Reads tables: which files, which rows of them, which columns, and how many at once.
 
 mod bounds;
+mod changes;
 mod counters;
 mod deletes;
 mod equality;
+mod feed;
 mod files;
 mod hot;
 mod index;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 
 use datafusion::execution::runtime_env::RuntimeEnv;
 
+pub(crate) use changes::{ChangesTable, States, snapshot_before};
 pub(crate) use counters::ScanCounters;
 pub use counters::ScanStats;
 pub(crate) use places::{FILE, POSITION, PlacedTable};

@@ -52,6 +52,27 @@ impl PlacedTable {
         Self { table, schema: Arc::new(Schema::new(fields)) }
     }
 
+    /// How many columns the table has.
+    pub(super) fn columns(&self) -> usize {
+        self.table.schema.fields().len()
+    }
+
+    /// The table's columns, as queries see them.
+    pub(super) fn table_schema(&self) -> &SchemaRef {
+        &self.table.schema
+    }
+
+    /// Some columns of the live rows of some files, which need not be of the table's present state.
+    pub(super) fn rows_of(
+        &self,
+        columns: Vec<usize>,
+        files: Vec<DataFileView>,
+    ) -> DfResult<impl Stream<Item = DfResult<RecordBatch>> + Send + Unpin + use<>> {
+        let mut scan = self.scan_of(columns, Vec::new())?;
+        scan.files = files.into_iter().map(|file| (0, file)).collect();
+        Ok(scan.rows())
+    }
+
     fn scan_of(&self, projection: Vec<usize>, files: Vec<usize>) -> DfResult<FilesScan> {
         let table = &self.table;
         let metadata = &table.view().metadata;
@@ -136,18 +157,20 @@ impl PartitionStream for FilesScan {
     }
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let scan = self.clone();
-        let rows = stream::iter(self.files.clone())
-            .then(move |(at, file)| {
-                let scan = scan.clone();
-                async move { scan.rows_of(at, &file).await }
-            })
-            .try_flatten();
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), rows))
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), self.rows()))
     }
 }
 
 impl FilesScan {
+    fn rows(&self) -> impl Stream<Item = DfResult<RecordBatch>> + Send + Unpin + use<> {
+        let scan = self.clone();
+        let rows = stream::iter(self.files.clone()).then(move |(at, file)| {
+            let scan = scan.clone();
+            async move { scan.rows_of(at, &file).await }
+        });
+        Box::pin(rows.try_flatten())
+    }
+
     async fn rows_of(
         self,
         at: usize,

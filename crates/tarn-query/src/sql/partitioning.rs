@@ -1,9 +1,11 @@
-//! `PARTITIONED BY (day(at), bucket(16, id), region)` of `CREATE TABLE`.
+//! `PARTITIONED BY (day(at), bucket(16, id), region)` of `CREATE TABLE`, and what changes it: `ADD`, `DROP` and `REPLACE
+//! PARTITION FIELD` and `SET PARTITIONED BY` of `ALTER TABLE`.
 //!
 //! The grammar below knows only columns there, so the clause is taken out of the text before parsing, like `AS OF`.
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use iceberg::spec::Transform;
+use tarn_lakehouse::PartitionChange;
 
 use crate::sql::SqlText;
 use crate::sql::text::{position, word};
@@ -82,6 +84,111 @@ fn wrong(message: &str, at: Option<&TokenWithSpan>) -> QueryError {
     }
 }
 
+/// Takes what changes the partitioning out of an `ALTER TABLE`. What is left names the table and is no change by itself.
+/// Errors: `Syntax`.
+pub(super) fn changes(sql: String, text: &SqlText) -> Result<(String, Vec<PartitionChange>), QueryError> {
+    let tokens: &[TokenWithSpan] = text.tokens();
+    let end = tokens.iter().rposition(|token| !matches!(token.token, Token::EOF | Token::SemiColon));
+    let tokens = &tokens[..end.map_or(0, |end| end + 1)];
+    if !is_word(tokens, 0, "ALTER") || !is_word(tokens, 1, "TABLE") {
+        return Ok((sql, Vec::new()));
+    }
+    let Some(start) = (3..tokens.len()).find(|at| operation(&tokens[*at..]).is_some()) else {
+        return Ok((sql, Vec::new()));
+    };
+    if let Some(other) = (2..start).find(|at| tokens[*at].token == Token::Comma) {
+        let message = "a change of the partitioning is a statement of its own";
+        return Err(wrong(message, tokens.get(other)));
+    }
+    let parts = split(&tokens[start..]).into_iter().map(partition_change);
+    let parts = parts.collect::<Result<Vec<_>, _>>()?;
+    let cut = (tokens[start].span.start, tokens[tokens.len() - 1].span.end);
+    // The grammar wants some operation.
+    Ok((blank(&sql, &[cut]) + " DROP COLUMN x", parts))
+}
+
+fn is_word(tokens: &[TokenWithSpan], at: usize, wanted: &str) -> bool {
+    tokens.get(at).and_then(word).is_some_and(|word| word.value.eq_ignore_ascii_case(wanted))
+}
+
+#[derive(Clone, Copy)]
+enum Operation {
+    Add,
+    Drop,
+    Replace,
+    Set,
+}
+
+/// An operation on the partitioning at the start of `tokens`; it takes three words.
+fn operation(tokens: &[TokenWithSpan]) -> Option<Operation> {
+    let is = |at, wanted| is_word(tokens, at, wanted);
+    if is(0, "SET") && is(1, "PARTITIONED") && is(2, "BY") {
+        return Some(Operation::Set);
+    }
+    if !is(1, "PARTITION") || !is(2, "FIELD") {
+        return None;
+    }
+    let known = [("ADD", Operation::Add), ("DROP", Operation::Drop), ("REPLACE", Operation::Replace)];
+    known.into_iter().find(|(name, _)| is(0, name)).map(|(_, operation)| operation)
+}
+
+fn partition_change(tokens: &[TokenWithSpan]) -> Result<PartitionChange, QueryError> {
+    let other = || wrong("a change of the partitioning is a statement of its own", tokens.first());
+    let operation = operation(tokens).ok_or_else(other)?;
+    let rest = &tokens[3..];
+    let nothing = || wrong("a partition field is missing here", tokens.last());
+    let named = |tokens: &[TokenWithSpan]| -> Result<tarn_lakehouse::PartitionTerm, QueryError> {
+        let named = tokens.len().checked_sub(2).filter(|at| *at > 0 && is_word(tokens, *at, "AS"));
+        let (body, name) = match named {
+            Some(at) => (&tokens[..at], name_of(&tokens[at + 1])),
+            None => (tokens, None),
+        };
+        if body.is_empty() {
+            return Err(nothing());
+        }
+        let known = term(body)?;
+        Ok(tarn_lakehouse::PartitionTerm { name, ..known.into() })
+    };
+    Ok(match operation {
+        Operation::Add => PartitionChange::Add(named(rest)?),
+        Operation::Drop if rest.is_empty() => return Err(nothing()),
+        Operation::Drop => PartitionChange::Drop(term(rest)?.into()),
+        Operation::Replace => {
+            let with = (0..rest.len()).find(|at| is_word(rest, *at, "WITH"));
+            let with = with
+                .filter(|at| *at > 0)
+                .ok_or_else(|| wrong("write REPLACE PARTITION FIELD x WITH y here", tokens.first()))?;
+            let field = term(&rest[..with])?.into();
+            PartitionChange::Replace { field, with: named(&rest[with + 1..])? }
+        }
+        Operation::Set => {
+            let [open, inner @ .., close] = rest else { return Err(nothing()) };
+            if open.token != Token::LParen || close.token != Token::RParen {
+                return Err(wrong("SET PARTITIONED BY takes its fields in parentheses", rest.first()));
+            }
+            let terms = if inner.is_empty() { Vec::new() } else { split(inner) };
+            PartitionChange::Set(terms.into_iter().map(named).collect::<Result<_, _>>()?)
+        }
+    })
+}
+
+impl From<PartitionTerm> for tarn_lakehouse::PartitionTerm {
+    fn from(term: PartitionTerm) -> Self {
+        Self { column: term.column, transform: term.transform, name: None }
+    }
+}
+
+/// A column, or a path to one within structs.
+fn path_of(tokens: &[TokenWithSpan]) -> Option<String> {
+    let names = tokens.chunks(2).map(|part| match part {
+        [name] => name_of(name),
+        [name, point] if point.token == Token::Period => name_of(name),
+        _ => None,
+    });
+    let names: Option<Vec<String>> = names.collect();
+    names.filter(|_| tokens.len() % 2 == 1).map(|names| names.join("."))
+}
+
 /// A name as SQL means it: small unless it is quoted.
 fn name_of(token: &TokenWithSpan) -> Option<String> {
     let word = word(token)?;
@@ -91,11 +198,11 @@ fn name_of(token: &TokenWithSpan) -> Option<String> {
 fn term(tokens: &[TokenWithSpan]) -> Result<PartitionTerm, QueryError> {
     let first = tokens.first().ok_or_else(|| wrong("PARTITIONED BY names nothing here", None))?;
     let bad = || wrong("this is not a way to partition rows", Some(first));
-    let name = name_of(first).ok_or_else(bad)?;
     let place = position(first.span.start);
-    if tokens.len() == 1 {
-        return Ok(PartitionTerm { column: name, transform: Transform::Identity, position: place });
+    if let Some(column) = path_of(tokens) {
+        return Ok(PartitionTerm { column, transform: Transform::Identity, position: place });
     }
+    let name = name_of(first).ok_or_else(bad)?;
     let [_, open, args @ .., close] = tokens else { return Err(bad()) };
     if open.token != Token::LParen || close.token != Token::RParen {
         return Err(bad());
@@ -103,28 +210,15 @@ fn term(tokens: &[TokenWithSpan]) -> Result<PartitionTerm, QueryError> {
     let (mut column, mut number) = (None, None);
     for arg in split(args) {
         match arg {
-            [one] => match &one.token {
-                Token::Number(text, _) if number.is_none() => {
-                    number = Some(text.parse::<u32>().ok().filter(|n| *n > 0).ok_or_else(bad)?);
-                }
-                _ if column.is_none() => column = Some(name_of(one).ok_or_else(bad)?),
-                _ => return Err(bad()),
-            },
+            [TokenWithSpan { token: Token::Number(text, _), .. }] if number.is_none() => {
+                number = Some(text.parse::<u32>().ok().filter(|n| *n > 0).ok_or_else(bad)?);
+            }
+            _ if column.is_none() => column = Some(path_of(arg).ok_or_else(bad)?),
             _ => return Err(bad()),
         }
     }
     let column = column.ok_or_else(bad)?;
-    let transform = match (name.to_lowercase().as_str(), number) {
-        ("identity", None) => Transform::Identity,
-        ("year" | "years", None) => Transform::Year,
-        ("month" | "months", None) => Transform::Month,
-        ("day" | "days" | "date", None) => Transform::Day,
-        ("hour" | "hours" | "date_hour", None) => Transform::Hour,
-        ("void", None) => Transform::Void,
-        ("bucket", Some(n)) => Transform::Bucket(n),
-        ("truncate", Some(n)) => Transform::Truncate(n),
-        _ => return Err(bad()),
-    };
+    let transform = tarn_lakehouse::PartitionTerm::transform_named(&name, number).ok_or_else(bad)?;
     Ok(PartitionTerm { column, transform, position: place })
 }
 
@@ -150,6 +244,62 @@ mod tests {
             ("c", Transform::Identity),
         ];
         assert_eq!(found, expected.map(|(name, transform)| (name.to_string(), transform)));
+    }
+
+    fn changed(sql: &str) -> Result<Vec<PartitionChange>, QueryError> {
+        let text = SqlText::new(sql).expect("tokens");
+        changes(sql.to_string(), &text).map(|(_, changes)| changes)
+    }
+
+    #[test]
+    fn changes_of_the_partitioning_are_read() {
+        let term = |text: &str| text.parse::<tarn_lakehouse::PartitionTerm>().expect(text);
+        let known = [
+            (
+                "ALTER TABLE t ADD PARTITION FIELD bucket(16, ID)",
+                vec![PartitionChange::Add(term("bucket(16, id)"))],
+            ),
+            (
+                "alter table if exists a.t add partition field days(at) as \"Day\";",
+                vec![PartitionChange::Add(term("day(at) AS Day"))],
+            ),
+            ("ALTER TABLE t DROP PARTITION FIELD at_day", vec![PartitionChange::Drop(term("at_day"))]),
+            (
+                "ALTER TABLE t DROP PARTITION FIELD address.zip",
+                vec![PartitionChange::Drop(term("address.zip"))],
+            ),
+            (
+                "ALTER TABLE t REPLACE PARTITION FIELD at_day WITH hour(at) AS h, ADD PARTITION FIELD region",
+                vec![
+                    PartitionChange::Replace { field: term("at_day"), with: term("hour(at) AS h") },
+                    PartitionChange::Add(term("region")),
+                ],
+            ),
+            (
+                "ALTER TABLE t SET PARTITIONED BY (day(at), truncate(2, a.b))",
+                vec![PartitionChange::Set(vec![term("day(at)"), term("truncate(2, a.b)")])],
+            ),
+            ("ALTER TABLE t SET PARTITIONED BY ()", vec![PartitionChange::Set(Vec::new())]),
+            ("ALTER TABLE t ADD COLUMN partition int", Vec::new()),
+            ("SELECT 1", Vec::new()),
+        ];
+        for (sql, expected) in known {
+            assert_eq!(changed(sql).expect(sql), expected, "{sql}");
+        }
+        let left = "ALTER TABLE t ADD PARTITION FIELD a";
+        let (left, _) = changes(left.to_string(), &SqlText::new(left).expect("tokens")).expect("valid");
+        assert_eq!(left.split_whitespace().collect::<Vec<_>>().join(" "), "ALTER TABLE t DROP COLUMN x");
+        for (sql, column) in [
+            ("ALTER TABLE t ADD PARTITION FIELD", 29),
+            ("ALTER TABLE t ADD PARTITION FIELD week(a)", 35),
+            ("ALTER TABLE t DROP COLUMN a, ADD PARTITION FIELD b", 28),
+            ("ALTER TABLE t ADD PARTITION FIELD b, DROP COLUMN a", 38),
+            ("ALTER TABLE t REPLACE PARTITION FIELD b", 15),
+            ("ALTER TABLE t SET PARTITIONED BY day(a)", 34),
+        ] {
+            let error = changed(sql).expect_err(sql);
+            assert_eq!(error.position(), Some(SqlPosition { line: 1, column }), "{sql}");
+        }
     }
 
     #[test]

@@ -3,14 +3,20 @@
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParserBuilder, ResetStatement, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast::{
-    CommentObject, Expr, ObjectName, Query, Set, SetExpr, Statement, Value,
+    CommentObject, Expr, ObjectName, Query, Set, SetExpr, ShowCreateObject, Statement, Value, With,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use tarn_lakehouse::PartitionChange;
+
 use crate::sql::text::{lower_first, offset};
-use crate::sql::{PartitionTerm, SqlText, partitioning, placeholders, time_travel};
+use crate::sql::{CopyPlace, CopyStatement};
+use crate::sql::{
+    PartitionTerm, SqlText, Upkeep, dml_words, parse_copy, partitioning, placeholders, relations,
+    time_travel, upkeep,
+};
 use crate::{QueryError, SqlPosition};
 
 /// Nesting of expressions and subqueries; deeper text is refused rather than overflowing the stack.
@@ -24,7 +30,20 @@ pub(crate) enum Action {
     /// Gives rows about tables, settings or a plan.
     Show(DfStatement),
     /// Changes a table or the catalog.
-    Write(Box<Statement>),
+    Write(Box<WriteStatement>),
+    /// Shows how a statement changes a table; with `analyze` it does.
+    ExplainWrite {
+        /// The statement.
+        write: Box<WriteStatement>,
+        /// Whether it is run.
+        analyze: bool,
+    },
+    /// Looks after tables.
+    Upkeep(Upkeep),
+    /// Shows the statement that would make a table.
+    ShowCreate(ObjectName),
+    /// Writes rows into files.
+    Export(Box<CopyStatement>),
     /// Changes a setting of the session.
     Set {
         /// In small letters.
@@ -32,6 +51,23 @@ pub(crate) enum Action {
         /// `None` resets.
         value: Option<String>,
     },
+}
+
+/// A statement that changes something, with what the grammar has no place for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WriteStatement {
+    pub(crate) statement: Statement,
+    /// `WITH` before it.
+    pub(crate) with: Option<With>,
+    /// Which clauses of `MERGE` do nothing.
+    pub(crate) nothing: Vec<usize>,
+}
+
+impl WriteStatement {
+    /// Just a statement.
+    pub(crate) fn plain(statement: Statement) -> Self {
+        Self { statement, with: None, nothing: Vec::new() }
+    }
 }
 
 /// A statement with its text.
@@ -45,6 +81,8 @@ pub(crate) struct Parsed {
     pub(crate) alters_view: bool,
     /// Of `CREATE TABLE`.
     pub(crate) partitioned_by: Vec<PartitionTerm>,
+    /// Of `ALTER TABLE`, which names nothing but the table then.
+    pub(crate) partition_changes: Vec<PartitionChange>,
     /// It asks the information schema, so all names are needed before planning.
     pub(crate) needs_names: bool,
 }
@@ -55,6 +93,29 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     let (blanked, travels) = time_travel::extract(sql, &text)?;
     let (blanked, partitioned_by) = partitioning::extract(&blanked, &text)?;
     let (blanked, alters_view) = as_alter_table(blanked, &text);
+    let (blanked, partition_changes) = partitioning::changes(blanked, &text)?;
+    if let Some(copy) = parse_copy(sql) {
+        return copied(copy?, text, sql);
+    }
+    let of = |action| Parsed {
+        action,
+        text: text.clone(),
+        partitioned_by: Vec::new(),
+        partition_changes: Vec::new(),
+        needs_names: false,
+        source: sql.to_string(),
+        alters_view: false,
+    };
+    if let Some(upkeep) = upkeep::read(&text) {
+        return upkeep.map(|upkeep| of(Action::Upkeep(upkeep)));
+    }
+    if let Some(sql) = upkeep::history(&text) {
+        return match parse(&sql)?.action {
+            Action::Query(statement) => Ok(of(Action::Show(statement))),
+            other => Ok(of(other)),
+        };
+    }
+    let (blanked, words) = dml_words::extract(&blanked, &text);
     let mut statements = DFParserBuilder::new(blanked.as_str())
         .with_dialect(&GenericDialect {})
         .with_recursion_limit(RECURSION_MAX)
@@ -75,10 +136,43 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     })?;
     placeholders::number(&mut statement, &text);
     time_travel::apply(&mut statement, &travels)?;
-    let action = classify(statement, &text)?;
+    relations::apply(&mut statement)?;
+    let mut action = classify(statement, &text)?;
+    if let Action::Write(write) | Action::ExplainWrite { write, .. } = &mut action {
+        words.put_into(write);
+    }
     let needs_names =
         matches!(action, Action::Show(_)) || text.find_name(None, "information_schema").is_some();
-    Ok(Parsed { action, text, source: sql.to_string(), alters_view, partitioned_by, needs_names })
+    let source = sql.to_string();
+    Ok(Parsed { action, text, source, alters_view, partitioned_by, partition_changes, needs_names })
+}
+
+/// A `COPY` that is not between a client and a table. Errors: it is; the wire protocol of PostgreSQL reads those itself.
+fn copied(copy: CopyStatement, text: SqlText, sql: &str) -> Result<Parsed, QueryError> {
+    let refused =
+        |message: &str, hint: &str| Err(QueryError::coded("0A000", message).at(text.start()).with_hint(hint));
+    match (&copy.place, copy.is_from) {
+        (CopyPlace::Client, _) => refused(
+            "rows are copied from STDIN and to STDOUT by clients of PostgreSQL alone",
+            "connect with psql or a driver of PostgreSQL, or write `INSERT INTO t ...` and SELECT",
+        ),
+        (CopyPlace::File(_), true) => refused(
+            "COPY does not read files of the server",
+            "let the client read the file: `\\copy t FROM 'file' CSV HEADER` of psql, or declare a source of type `file`",
+        ),
+        (CopyPlace::File(_), false) => {
+            let needs_names = text.find_name(None, "information_schema").is_some();
+            Ok(Parsed {
+                action: Action::Export(Box::new(copy)),
+                text,
+                partitioned_by: Vec::new(),
+                partition_changes: Vec::new(),
+                needs_names,
+                source: sql.to_string(),
+                alters_view: false,
+            })
+        }
+    }
 }
 
 /// The grammar has `ALTER VIEW` only with a query behind it.
@@ -98,11 +192,7 @@ fn as_alter_table(sql: String, text: &SqlText) -> (String, bool) {
 fn classify(statement: DfStatement, text: &SqlText) -> Result<Action, QueryError> {
     match &statement {
         DfStatement::Explain(explain) => match classify(explain.statement.as_ref().clone(), text)? {
-            Action::Write(_) => Err(QueryError::plan(
-                "EXPLAIN shows how a query runs, not a change",
-                text.start(),
-                Some("explain the SELECT of the same rows".into()),
-            )),
+            Action::Write(write) => Ok(Action::ExplainWrite { write, analyze: explain.analyze }),
             _ => Ok(Action::Show(statement)),
         },
         DfStatement::Reset(ResetStatement::Variable(name)) => {
@@ -118,20 +208,28 @@ fn classify(statement: DfStatement, text: &SqlText) -> Result<Action, QueryError
             | Statement::Merge(_)
             | Statement::CreateTable(_)
             | Statement::CreateView(_)
-            | Statement::Comment { object_type: CommentObject::View, .. }
             | Statement::CreateSchema { .. }
             | Statement::CreateDatabase { .. }
             | Statement::AlterTable(_)
             | Statement::Drop { .. }
             | Statement::Truncate(_)
             | Statement::Call(_)
-            | Statement::OptimizeTable { .. } => Ok(Action::Write(inner.clone())),
+            | Statement::Comment {
+                object_type: CommentObject::Table | CommentObject::Column | CommentObject::View,
+                ..
+            }
+            | Statement::OptimizeTable { .. } => {
+                Ok(Action::Write(Box::new(WriteStatement::plain(inner.as_ref().clone()))))
+            }
             Statement::ShowTables { .. }
             | Statement::ShowColumns { .. }
             | Statement::ShowVariable { .. }
             | Statement::ShowVariables { .. }
             | Statement::ShowFunctions { .. }
             | Statement::ExplainTable { .. } => Ok(Action::Show(statement)),
+            Statement::ShowCreate { obj_type: ShowCreateObject::Table, obj_name } => {
+                Ok(Action::ShowCreate(obj_name.clone()))
+            }
             Statement::ShowDatabases { .. } | Statement::ShowSchemas { .. } => show_namespaces(),
             Statement::Set(set) => set_action(set, text),
             Statement::Use(used) => {
@@ -169,28 +267,21 @@ fn body_only_reads(body: &SetExpr) -> bool {
     }
 }
 
-/// The statement of `WITH … INSERT` and the like, which takes the queries before it along.
-fn written(query: &Query) -> Option<Box<Statement>> {
-    let mut statement = match query.body.as_ref() {
-        SetExpr::Insert(statement)
-        | SetExpr::Update(statement)
-        | SetExpr::Delete(statement)
-        | SetExpr::Merge(statement) => Box::new(statement.clone()),
-        _ => return None,
+/// The statement of `WITH … UPDATE` and the like, which takes the queries before it along.
+fn written(query: &Query) -> Option<Box<WriteStatement>> {
+    let (SetExpr::Insert(statement)
+    | SetExpr::Update(statement)
+    | SetExpr::Delete(statement)
+    | SetExpr::Merge(statement)) = query.body.as_ref()
+    else {
+        return None;
     };
-    let Some(with) = &query.with else { return Some(statement) };
-    match statement.as_mut() {
-        Statement::Insert(insert) => {
-            let source = insert.source.as_mut()?;
-            match &mut source.with {
-                Some(own) => own.cte_tables.splice(0..0, with.cte_tables.iter().cloned()).for_each(drop),
-                None => source.with = Some(with.clone()),
-            }
-            Some(statement)
-        }
-        // Only the grammar of INSERT has a place for them.
-        _ => None,
+    let with = query.with.clone();
+    // What is named before it only reads: of several changes in one statement one could fail.
+    if with.iter().flat_map(|with| &with.cte_tables).any(|cte| !only_reads(&cte.query)) {
+        return None;
     }
+    Some(Box::new(WriteStatement { with, ..WriteStatement::plain(statement.clone()) }))
 }
 
 fn setting(name: &ObjectName) -> String {

@@ -16,7 +16,7 @@ use crate::{AsOf, QueryError};
 
 const VERSION_MARK: &str = "@version:";
 const TIME_MARK: &str = "@time:";
-const REF_MARK: &str = "@ref:";
+pub(super) const REF_MARK: &str = "@ref:";
 
 /// One `AS OF` and the name it follows.
 #[derive(Clone, Debug, PartialEq)]
@@ -193,7 +193,7 @@ impl VisitorMut for Rename<'_> {
         last.value = match &travel.as_of {
             AsOf::Snapshot(id) => format!("{base}{VERSION_MARK}{id}"),
             AsOf::TimestampMs(ms) => format!("{base}{TIME_MARK}{ms}"),
-            AsOf::Ref(name) => format!("{base}{REF_MARK}{name}"),
+            AsOf::Ref(name) | AsOf::Branch(name) => format!("{base}{REF_MARK}{name}"),
         };
         last.quote_style = Some('"');
         ControlFlow::Continue(())

@@ -11,50 +11,77 @@ use datafusion::physical_plan::SendableRecordBatchStream;
 use futures::StreamExt;
 use tarn_lakehouse::TableWriter;
 
+use super::returned::Returned;
 use super::rewrite::{DELETE, INSERT, UPDATE};
 use crate::QueryError;
 use crate::sql::Diagnosis;
 
 /// Columns before those of the table.
-const HEAD: usize = 3;
+pub(crate) const HEAD: usize = 3;
 
-/// Applies all rows of a stream. Returns how many rows were inserted, updated or deleted. Errors: those of the stream; a
-/// value that does not fit its column; a row that is changed twice.
+/// Applies all rows of a stream, and keeps them for `RETURNING`. Returns how many rows were inserted, updated or deleted.
+/// Errors: those of the stream; a value that does not fit its column; a row that is changed twice.
 pub(crate) async fn apply(
     mut rows: SendableRecordBatchStream,
     writer: &mut TableWriter,
     diagnosis: &Diagnosis,
+    mut returned: Option<&mut Returned>,
 ) -> Result<u64, QueryError> {
     let mut changed = 0;
     while let Some(batch) = rows.next().await {
         let batch = batch.map_err(|error| diagnosis.explain(error))?;
         let actions = arrow::compute::cast(batch.column(2), &DataType::Int64).map_err(odd)?;
         let actions = actions.as_primitive::<Int64Type>();
-        changed += places(&batch, actions, writer)?;
+        let (gone, count) = places(&batch, actions, writer)?;
+        changed += count;
+        if let Some(returned) = returned.as_deref_mut()
+            && gone.true_count() > 0
+        {
+            let (gone_rows, gone_actions) = filtered(&batch, actions, &gone)?;
+            returned.add(&gone_rows, &gone_rows.columns()[HEAD..], &gone_actions, None)?;
+        }
         let comes: BooleanArray =
             actions.iter().map(|action| Some(matches!(action, Some(INSERT | UPDATE)))).collect();
         if batch.num_columns() == HEAD || comes.true_count() == 0 {
             continue;
         }
-        let coming = filter_record_batch(&batch, &comes).map_err(odd)?;
-        let inserted = actions.iter().filter(|action| *action == Some(INSERT)).count() as u64;
+        let (coming, coming_actions) = filtered(&batch, actions, &comes)?;
+        let inserted = coming_actions.iter().filter(|action| *action == Some(INSERT)).count() as u64;
         let conformed = conformed(&coming, writer.schema())?;
-        let kept = writer.append(conformed).await.map_err(|error| QueryError::from_fault(&error))?;
+        let appended =
+            writer.append(conformed.clone()).await.map_err(|error| QueryError::from_fault(&error))?;
         // Of new rows with one key the writer may leave some out.
-        changed += inserted - (coming.num_rows() as u64 - kept);
+        changed += inserted - (coming.num_rows() as u64 - appended.rows);
+        if let Some(returned) = returned.as_deref_mut() {
+            returned.add(&coming, conformed.columns(), &coming_actions, appended.kept.as_ref())?;
+        }
     }
     Ok(changed)
+}
+
+fn filtered(
+    batch: &RecordBatch,
+    actions: &Int64Array,
+    which: &BooleanArray,
+) -> Result<(RecordBatch, Int64Array), QueryError> {
+    let rows = filter_record_batch(batch, which).map_err(odd)?;
+    let actions = arrow::compute::filter(actions, which).map_err(odd)?;
+    Ok((rows, actions.as_primitive::<Int64Type>().clone()))
 }
 
 fn odd(error: ArrowError) -> QueryError {
     QueryError::Internal { message: format!("rows of a statement are not as planned: {error}") }
 }
 
-/// Takes the rows that go out of the table. Returns how many are updated or deleted.
-fn places(batch: &RecordBatch, actions: &Int64Array, writer: &mut TableWriter) -> Result<u64, QueryError> {
+/// Takes the rows that go out of the table. Returns which of them are deleted, and how many are updated or deleted.
+fn places(
+    batch: &RecordBatch,
+    actions: &Int64Array,
+    writer: &mut TableWriter,
+) -> Result<(BooleanArray, u64), QueryError> {
     let goes = |action: Option<i64>| matches!(action, Some(UPDATE | DELETE));
     if !actions.iter().any(goes) {
-        return Ok(0);
+        return Ok((BooleanArray::from(vec![false; batch.num_rows()]), 0));
     }
     let files = batch.column(0).as_primitive_opt::<Int32Type>();
     let positions = batch.column(1).as_primitive_opt::<Int64Type>();
@@ -62,7 +89,8 @@ fn places(batch: &RecordBatch, actions: &Int64Array, writer: &mut TableWriter) -
         return Err(QueryError::Internal { message: "rows of a statement have no places".into() });
     };
     let mut changed = 0;
-    for row in 0..batch.num_rows() {
+    let mut deleted = vec![false; batch.num_rows()];
+    for (row, is_deleted) in deleted.iter_mut().enumerate() {
         let action = actions.is_valid(row).then(|| actions.value(row));
         if !goes(action) || files.is_null(row) {
             continue;
@@ -71,6 +99,7 @@ fn places(batch: &RecordBatch, actions: &Int64Array, writer: &mut TableWriter) -
         let (Ok(file), Ok(position)) = (usize::try_from(file), u64::try_from(position)) else { continue };
         if writer.delete(file, position) {
             changed += 1;
+            *is_deleted = action == Some(DELETE);
         } else if action == Some(UPDATE) {
             return Err(QueryError::Execution {
                 message: "a row of the table would be changed twice".into(),
@@ -81,7 +110,7 @@ fn places(batch: &RecordBatch, actions: &Int64Array, writer: &mut TableWriter) -
             });
         }
     }
-    Ok(changed)
+    Ok((BooleanArray::from(deleted), changed))
 }
 
 /// The rows that come, as the table has them.

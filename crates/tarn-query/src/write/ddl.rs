@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use arrow::datatypes::{Field, Schema};
 use datafusion::sql::sqlparser::ast::{
-    AlterColumnOperation, AlterTable, AlterTableOperation, CreateTable as SqlCreateTable, CreateTableOptions,
-    Expr, MySQLColumnPosition, ObjectName, ObjectNamePart, ObjectType, Query, RenameTableNameKind,
-    SchemaName, SqlOption, Statement, TableConstraint, Value,
+    AlterColumnOperation, AlterTable, AlterTableOperation, CommentObject, CreateTable as SqlCreateTable,
+    CreateTableOptions, Expr, MySQLColumnPosition, ObjectName, ObjectNamePart, ObjectType, Query,
+    RenameTableNameKind, SchemaName, SqlOption, Statement, TableConstraint, Value,
 };
 use iceberg::spec::{Transform, UnboundPartitionSpec};
 use tarn_core::TableName;
-use tarn_lakehouse::{CreateTable, TableAlteration, table_schema};
+use tarn_lakehouse::{CreateTable, PartitionChange, TableAlteration, table_schema};
 
 use super::columns::{defined, field, name_of};
 use super::procedure::called;
@@ -65,11 +65,22 @@ pub(crate) fn table_name(name: &ObjectName, namespace: &str) -> Result<TableName
             ObjectNamePart::Function(_) => None,
         })
         .collect();
-    let made = match parts.as_deref() {
-        Some([table]) => TableName::new(namespace, table),
-        Some([namespace, table]) => TableName::new(namespace, table),
-        Some([catalog, namespace, table]) if catalog == CATALOG => TableName::new(namespace, table),
-        _ => return Err(refuse(format!("`{name}` is not the name of a table"), "write `namespace.table`")),
+    match parts {
+        Some(parts) => table_of_parts(&parts, namespace),
+        None => Err(refuse(format!("`{name}` is not the name of a table"), "write `namespace.table`")),
+    }
+}
+
+/// The table of the parts of a name. Errors: as [`table_name`].
+pub(crate) fn table_of_parts(parts: &[String], namespace: &str) -> Result<TableName, QueryError> {
+    let made = match parts {
+        [table] => TableName::new(namespace, table),
+        [namespace, table] => TableName::new(namespace, table),
+        [catalog, namespace, table] if catalog == CATALOG => TableName::new(namespace, table),
+        _ => {
+            let message = format!("`{}` is not the name of a table", parts.join("."));
+            return Err(refuse(message, "write `namespace.table`"));
+        }
     };
     made.map_err(|error| refuse(error.to_string(), "use letters, digits and `_`"))
 }
@@ -81,10 +92,11 @@ fn namespace_name(name: &ObjectName) -> Result<String, QueryError> {
     }
 }
 
-/// What a statement does; `None` for one that is not known. Errors: what is not possible.
+/// What a statement does; `None` for one that is not known. `partitioning`: of a new table, and changes of it, which the
+/// statement itself does not hold. Errors: what is not possible.
 pub(crate) fn definition(
     statement: &Statement,
-    terms: &[PartitionTerm],
+    (terms, partition_changes): (&[PartitionTerm], &[PartitionChange]),
     namespace: &str,
 ) -> Option<Result<Definition, QueryError>> {
     Some(match statement {
@@ -100,11 +112,15 @@ pub(crate) fn definition(
         Statement::Drop { object_type, if_exists, names, cascade, purge, .. } => {
             drop_object(*object_type, *if_exists, names, *cascade, *purge, namespace)
         }
-        Statement::Comment { object_name, comment, if_exists, .. } => {
-            table_name(object_name, namespace).map(|name| {
-                let (comment, if_exists) = (comment.clone(), *if_exists);
-                Definition::Change(TableChange::CommentView { name, comment, if_exists })
+        Statement::AlterTable(alter) if !partition_changes.is_empty() => {
+            let changes = partition_changes.iter().cloned().map(TableAlteration::Partition).collect();
+            table_name(&alter.name, namespace).map(|name| {
+                Definition::Change(TableChange::AlterTable { name, changes, if_exists: alter.if_exists })
             })
+        }
+        Statement::Comment { object_type, object_name, comment, if_exists } => {
+            commented(object_type, object_name, comment.as_deref(), *if_exists, namespace)
+                .map(Definition::Change)
         }
         Statement::AlterTable(alter) => alter_table(alter, namespace).map(Definition::Change),
         Statement::Truncate(truncate) => match truncate.table_names.as_slice() {
@@ -299,6 +315,46 @@ fn drop_object(
             ));
         }
     }))
+}
+
+/// Where the comment of a table is kept, as Spark and Trino keep it.
+const COMMENT: &str = "comment";
+
+fn commented(
+    kind: &CommentObject,
+    name: &ObjectName,
+    comment: Option<&str>,
+    if_exists: bool,
+    namespace: &str,
+) -> Result<TableChange, QueryError> {
+    let (name, change) = match kind {
+        CommentObject::Table => {
+            let change = match comment.filter(|text| !text.is_empty()) {
+                Some(text) => TableAlteration::SetProperties(HashMap::from([(COMMENT.into(), text.into())])),
+                None => TableAlteration::RemoveProperties(vec![COMMENT.into()]),
+            };
+            (table_name(name, namespace)?, change)
+        }
+        CommentObject::Column => {
+            let (Some(ObjectNamePart::Identifier(column)), table @ [_, ..]) =
+                (name.0.last(), &name.0[..name.0.len() - 1])
+            else {
+                return Err(refuse(format!("`{name}` is not the name of a column"), "write `table.column`"));
+            };
+            let table = table_name(&ObjectName(table.to_vec()), namespace)?;
+            let change = TableAlteration::CommentColumn {
+                name: name_of(column),
+                comment: comment.map(str::to_string),
+            };
+            (table, change)
+        }
+        CommentObject::View => {
+            let (name, comment) = (table_name(name, namespace)?, comment.map(str::to_string));
+            return Ok(TableChange::CommentView { name, comment, if_exists });
+        }
+        other => return Err(refuse(format!("{other} has no comment"), "comment on TABLE, VIEW or COLUMN")),
+    };
+    Ok(TableChange::AlterTable { name, changes: vec![change], if_exists })
 }
 
 fn alter_table(alter: &AlterTable, namespace: &str) -> Result<TableChange, QueryError> {

@@ -16,8 +16,10 @@ const PROCEDURES: &[(&str, &str)] = &[
     ("create_branch", "CALL create_branch('namespace.table', 'name' [, snapshot_id])"),
     ("drop_tag", "CALL drop_tag('namespace.table', 'name')"),
     ("drop_branch", "CALL drop_branch('namespace.table', 'name')"),
+    ("fast_forward", "CALL fast_forward('namespace.table', 'main', 'branch')"),
     ("rollback_to_snapshot", "CALL rollback_to_snapshot('namespace.table', snapshot_id)"),
     ("rollback_to_timestamp", "CALL rollback_to_timestamp('namespace.table', '2026-01-31 12:00:00')"),
+    ("accept_schema_change", "CALL accept_schema_change('namespace.table')"),
     ("rollback_to_tag", "CALL rollback_to_tag('namespace.table', 'name')"),
 ];
 
@@ -69,8 +71,12 @@ pub(super) fn called(function: &Function, namespace: &str) -> Result<TableChange
             let kind = if name == "create_tag" { RefKind::Tag } else { RefKind::Branch };
             TableChange::CreateRef { table, kind, name: named(reference)?, snapshot_id }
         }
+        ("accept_schema_change", []) => TableChange::AcceptSchemaChange { table },
         ("drop_tag" | "drop_branch", [Given::Text(reference)]) => {
             TableChange::DropRef { table, name: named(reference)? }
+        }
+        ("fast_forward", [Given::Text(branch), Given::Text(to)]) => {
+            TableChange::FastForward { table, branch: named(branch)?, to: named(to)? }
         }
         ("rollback_to_snapshot", [Given::Number(id)]) => {
             TableChange::RollBack { table, to: AsOf::Snapshot(*id) }
@@ -110,7 +116,7 @@ fn literal(expr: &Expr) -> Option<Given> {
     }
 }
 
-fn table_of(text: &str, namespace: &str) -> Result<TableName, QueryError> {
+pub(crate) fn table_of(text: &str, namespace: &str) -> Result<TableName, QueryError> {
     let made = match text.split_once('.') {
         Some(_) => TableName::parse(text),
         None => TableName::new(namespace, text),

@@ -351,7 +351,7 @@ impl Tables for Lake {
         let key = match as_of {
             AsOf::Snapshot(id) => id,
             AsOf::TimestampMs(ms) => ms / 1_000,
-            AsOf::Ref(_) => return Ok(None),
+            AsOf::Ref(_) | AsOf::Branch(_) => return Ok(None),
         };
         let found = self.past.lock().get(&(name.clone(), key)).cloned();
         match found {

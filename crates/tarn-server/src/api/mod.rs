@@ -5,6 +5,7 @@
 
 mod access;
 mod eventlog;
+mod imports;
 mod ingest;
 mod lakehouse;
 mod overview;
@@ -13,6 +14,7 @@ mod resource;
 
 pub use access::*;
 pub use eventlog::*;
+pub use imports::*;
 pub use ingest::*;
 pub use lakehouse::*;
 pub use overview::*;

@@ -137,12 +137,14 @@ fn announced_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 fn is_push(path: &str) -> bool {
-    path.starts_with("/api/v1/ingest/") && path.ends_with("/push")
+    (path.starts_with("/api/v1/ingest/") && path.ends_with("/push")) || path == "/api/v1/imports/uploads"
 }
 
 /// Requests that last as long as their work: they carry a limit of their own.
 fn lasts(path: &str) -> bool {
-    is_push(path) || path == "/api/v1/events" || path == "/api/v1/query" || path.ends_with("/compact")
+    is_push(path)
+        || matches!(path, "/api/v1/events" | "/api/v1/query" | "/api/v1/imports")
+        || path.ends_with("/compact")
 }
 
 /// Middleware. Ends a request after `http.request_timeout`, and tells the work behind it when its caller went away.

@@ -9,6 +9,7 @@ pub(crate) mod extract;
 mod gate;
 mod health;
 pub(crate) mod identity;
+mod imports;
 mod ingest;
 mod lakehouse;
 mod overview;
@@ -119,6 +120,7 @@ fn api() -> OpenApiRouter<App> {
         .merge(overview::routes())
         .merge(ingest::routes())
         .merge(eventlog::routes())
+        .merge(imports::routes())
         .merge(lakehouse::routes())
         .merge(query::routes())
         .merge(resource::routes());

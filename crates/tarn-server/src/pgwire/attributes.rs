@@ -28,12 +28,12 @@ use super::catalog::{PgCatalog, external};
 use super::encode::{column_type, type_modifier};
 use super::views::columns_of;
 
-/// Makes the table. `None`: the emulation has none.
-pub(super) fn table(
+/// What is known of columns. `None`: the emulation has no catalog of them.
+pub(super) fn of(
     catalog: &PgCatalog,
     tables: &Arc<dyn Tables>,
     ctx: &RequestContext,
-) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+) -> Result<Option<Attributes>, DataFusionError> {
     let dynamic = |name: &str| match catalog.build_table_by_name(name)? {
         Some(PgCatalogTable::Dynamic(table)) => Ok(Some(table)),
         _ => Ok::<_, DataFusionError>(None),
@@ -45,17 +45,24 @@ pub(super) fn table(
     };
     let schema = Arc::clone(emulated.schema());
     let (tables, ctx) = (Arc::clone(tables), ctx.clone());
-    let attributes = Attributes { schema: Arc::clone(&schema), classes, namespaces, tables, ctx };
-    Ok(Some(Arc::new(StreamingTable::try_new(schema, vec![Arc::new(attributes)])?)))
+    Ok(Some(Attributes { schema, classes, namespaces, tables, ctx }))
+}
+
+impl Attributes {
+    /// As a table.
+    pub(super) fn table(self) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+        let schema = Arc::clone(&self.schema);
+        Ok(Arc::new(StreamingTable::try_new(schema, vec![Arc::new(self)])?))
+    }
 }
 
 #[derive(Clone)]
-struct Attributes {
+pub(super) struct Attributes {
     schema: SchemaRef,
-    classes: Arc<dyn PartitionStream>,
-    namespaces: Arc<dyn PartitionStream>,
-    tables: Arc<dyn Tables>,
-    ctx: RequestContext,
+    pub(super) classes: Arc<dyn PartitionStream>,
+    pub(super) namespaces: Arc<dyn PartitionStream>,
+    pub(super) tables: Arc<dyn Tables>,
+    pub(super) ctx: RequestContext,
 }
 
 impl fmt::Debug for Attributes {
@@ -84,47 +91,10 @@ struct Attribute {
     pg_type: Type,
 }
 
-/// Tables and views with the numbers that the emulation has given to them.
-pub(super) async fn numbers(
-    catalog: &PgCatalog,
-    task: Arc<TaskContext>,
-) -> Result<Vec<(i32, TableName)>, DataFusionError> {
-    let dynamic = |name: &str| match catalog.build_table_by_name(name)? {
-        Some(PgCatalogTable::Dynamic(table)) => Ok(table),
-        _ => Err(DataFusionError::Internal(format!("no {name} in the catalog"))),
-    };
-    numbered(&dynamic("pg_class")?, &dynamic("pg_namespace")?, task).await
-}
-
-async fn numbered(
-    classes: &Arc<dyn PartitionStream>,
-    of_namespaces: &Arc<dyn PartitionStream>,
-    task: Arc<TaskContext>,
-) -> Result<Vec<(i32, TableName)>, DataFusionError> {
-    let mut namespaces = HashMap::new();
-    for batch in of_namespaces.execute(Arc::clone(&task)).try_collect::<Vec<_>>().await? {
-        let (oids, names) = (integers(&batch, "oid")?, texts(&batch, "nspname")?);
-        for row in 0..batch.num_rows() {
-            namespaces.insert(oids.value(row), names.value(row).to_string());
-        }
-    }
-    let mut found = Vec::new();
-    for batch in classes.execute(task).try_collect::<Vec<_>>().await? {
-        let (oids, names) = (integers(&batch, "oid")?, texts(&batch, "relname")?);
-        let of = integers(&batch, "relnamespace")?;
-        for row in 0..batch.num_rows() {
-            let namespace = namespaces.get(&of.value(row));
-            let name = namespace.and_then(|namespace| TableName::new(namespace, names.value(row)).ok());
-            found.extend(name.map(|name| (oids.value(row), name)));
-        }
-    }
-    Ok(found)
-}
-
 impl Attributes {
     async fn rows(&self, task: Arc<TaskContext>) -> Result<RecordBatch, DataFusionError> {
         let mut attributes = Vec::new();
-        for (table, name) in numbered(&self.classes, &self.namespaces, task).await? {
+        for (table, name) in self.numbers(task).await? {
             let columns = columns_of(self.tables.as_ref(), &self.ctx, &name).await.map_err(external)?;
             let Some(columns) = columns else { continue };
             attributes.extend(columns.fields().iter().zip(1..).map(|(field, number)| Attribute {
@@ -137,6 +107,31 @@ impl Attributes {
         let columns = self.schema.fields().iter().map(|field| column(field, &attributes));
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns.collect())?)
     }
+
+    /// The numbers that the emulation has given to tables.
+    pub(super) async fn numbers(
+        &self,
+        task: Arc<TaskContext>,
+    ) -> Result<Vec<(i32, TableName)>, DataFusionError> {
+        let mut namespaces = HashMap::new();
+        for batch in self.namespaces.execute(Arc::clone(&task)).try_collect::<Vec<_>>().await? {
+            let (oids, names) = (numbers(&batch, "oid")?, texts(&batch, "nspname")?);
+            for row in 0..batch.num_rows() {
+                namespaces.insert(oids.value(row), names.value(row).to_string());
+            }
+        }
+        let mut found = Vec::new();
+        for batch in self.classes.execute(task).try_collect::<Vec<_>>().await? {
+            let (oids, names) = (numbers(&batch, "oid")?, texts(&batch, "relname")?);
+            let of = numbers(&batch, "relnamespace")?;
+            for row in 0..batch.num_rows() {
+                let namespace = namespaces.get(&of.value(row));
+                let name = namespace.and_then(|namespace| TableName::new(namespace, names.value(row)).ok());
+                found.extend(name.map(|name| (oids.value(row), name)));
+            }
+        }
+        Ok(found)
+    }
 }
 
 fn emulated(batch: &RecordBatch, name: &str, data_type: &DataType) -> Result<ArrayRef, DataFusionError> {
@@ -146,7 +141,7 @@ fn emulated(batch: &RecordBatch, name: &str, data_type: &DataType) -> Result<Arr
     Ok(cast(column, data_type)?)
 }
 
-fn integers(batch: &RecordBatch, name: &str) -> Result<Int32Array, DataFusionError> {
+pub(super) fn numbers(batch: &RecordBatch, name: &str) -> Result<Int32Array, DataFusionError> {
     Ok(emulated(batch, name, &DataType::Int32)?.as_primitive::<Int32Type>().clone())
 }
 

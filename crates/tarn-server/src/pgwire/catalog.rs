@@ -18,11 +18,15 @@ use datafusion::catalog::{
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::datasource::TableType;
 use datafusion::execution::context::SQLOptions;
-use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{ColumnarValue, LogicalPlan, ScalarUDF, Volatility, create_udf};
 use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::{Expr, FunctionArguments, Statement, Value, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, FunctionArguments, Statement, Value, VisitMut, VisitorMut,
+};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::{
@@ -40,6 +44,7 @@ use tarn_query::{Session, Tables};
 use super::attributes;
 use super::error::user_error;
 use super::information;
+use super::keys::{self, About};
 use super::settings::SERVER_VERSION;
 use super::split::Piece;
 use super::views;
@@ -111,7 +116,7 @@ impl SystemCatalog {
         if !matches!(statement, Statement::Query(_) | Statement::Explain { .. }) {
             return Err(user_error("42501", "the system catalog can only be read"));
         }
-        let context = self.context(session, piece).await?;
+        let context = self.context(session, &piece.words).await?;
         let plan = context
             .state()
             .statement_to_plan(DfStatement::Statement(Box::new(statement)))
@@ -123,14 +128,15 @@ impl SystemCatalog {
         Ok(Some(CatalogPlan(Sealed::new((context, plan)))))
     }
 
-    async fn context(&self, session: &Session, piece: &Piece) -> PgWireResult<SessionContext> {
-        let asks = |name: &str| piece.words.iter().any(|word| word == name);
+    async fn context(&self, session: &Session, words: &[String]) -> PgWireResult<SessionContext> {
+        let asks = |name: &str| words.iter().any(|word| word == name);
+        let with_information = asks(INFORMATION_SCHEMA);
         let ctx = session.context();
         let lake = session.datafusion().await.map_err(|error| super::error::of_fault(&error))?;
         let catalog =
             lake.catalog(DATABASE).ok_or_else(|| user_error("XX000", "the catalog of tables is missing"))?;
         // It lists every column of every table, so it is only made for statements that ask.
-        let information: Arc<dyn SchemaProvider> = match asks(INFORMATION_SCHEMA) {
+        let information: Arc<dyn SchemaProvider> = match with_information {
             true => information::schema(self.tables.as_ref(), ctx)
                 .await
                 .map_err(|error| super::error::of_fault(&error))?,
@@ -141,34 +147,30 @@ impl SystemCatalog {
         let emulated = self.system(ctx)?;
         let system =
             System { emulated: Arc::clone(&emulated), tables: Arc::clone(&self.tables), ctx: ctx.clone() };
-        let system = Arc::new(system);
-        let database = Database { lake: catalog, system: Arc::clone(&system), information };
+        let database = Database { lake: catalog, system: Arc::new(system), information };
         state.register_catalog_list(Arc::new(OneDatabase(Arc::new(database))));
         let context = SessionContext::new_with_state(state);
         for function in caller_functions(ctx, &session.namespace()) {
             context.register_udf(function);
         }
-        if asks("pg_get_viewdef") {
-            let texts = self.view_texts(ctx, &system, context.task_ctx()).await?;
-            context.register_udf(views::ViewText::function(texts));
+        let asks_texts = asks("pg_get_viewdef");
+        if asks_texts || words.iter().any(|word| keys::FUNCTIONS.contains(&word.as_str())) {
+            let failed = |error: DataFusionError| planning_error(&error);
+            let mut told = Vec::new();
+            if let Some(known) = attributes::of(&emulated, &self.tables, ctx).map_err(failed)? {
+                if asks_texts {
+                    let numbers = known.numbers(context.task_ctx()).await.map_err(failed)?;
+                    let texts = views::texts(self.tables.as_ref(), ctx, &numbers).await;
+                    let texts = texts.map_err(|error| super::error::of_fault(&error))?;
+                    context.register_udf(views::ViewText::function(texts));
+                }
+                told = known.told(context.task_ctx()).await.map_err(failed)?;
+            }
+            for function in keys::functions(&told) {
+                context.register_udf(function);
+            }
         }
         Ok(context)
-    }
-
-    /// Texts of all views by the numbers that the emulated catalog has for them.
-    async fn view_texts(
-        &self,
-        ctx: &RequestContext,
-        system: &System,
-        task: Arc<TaskContext>,
-    ) -> PgWireResult<HashMap<i32, String>> {
-        let failed = |error: &DataFusionError| planning_error(error);
-        let numbers = attributes::numbers(&system.emulated, task).await.map_err(|error| failed(&error))?;
-        let views = views::all(self.tables.as_ref(), ctx).await;
-        let views = views.map_err(|error| super::error::of_fault(&error))?;
-        let texts: HashMap<&TableName, &String> = views.iter().map(|view| (&view.name, &view.sql)).collect();
-        let found = numbers.iter().filter_map(|(number, name)| Some((*number, (*texts.get(name)?).clone())));
-        Ok(found.collect())
     }
 
     fn system(&self, ctx: &RequestContext) -> PgWireResult<Arc<PgCatalog>> {
@@ -199,6 +201,12 @@ impl VisitorMut for EmptyArrays {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         let Expr::Function(function) = &*expr else { return ControlFlow::Continue(()) };
         let name = function.name.to_string().to_lowercase();
+        if name.ends_with("generate_subscripts")
+            && let Some(numbers) = subscripts(function)
+        {
+            *expr = numbers;
+            return ControlFlow::Continue(());
+        }
         let is_array = name == "array" && matches!(function.args, FunctionArguments::Subquery(_));
         let asks_options = name.ends_with("array_to_string") && expr.to_string().contains("reloptions");
         if is_array || asks_options {
@@ -207,6 +215,14 @@ impl VisitorMut for EmptyArrays {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// The numbers of the items of a list, which the planner gives in another way.
+fn subscripts(function: &Function) -> Option<Expr> {
+    let FunctionArguments::List(arguments) = &function.args else { return None };
+    let list = arguments.args.first()?;
+    let text = format!("unnest(range(1, array_length({list}) + 1))");
+    Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).ok()?.parse_expr().ok()
 }
 
 /// A planned statement with the context that runs it.
@@ -355,13 +371,20 @@ impl SchemaProvider for System {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        match name.to_ascii_lowercase().as_str() {
-            "pg_attribute" => attributes::table(&self.emulated, &self.tables, &self.ctx),
-            "pg_views" => {
-                let all = views::all(self.tables.as_ref(), &self.ctx).await.map_err(external)?;
-                views::pg_views(&all).map(Some)
-            }
-            _ => self.emulated.table(name).await,
+        if name.eq_ignore_ascii_case("pg_views") {
+            let all = views::all(self.tables.as_ref(), &self.ctx).await.map_err(external)?;
+            return views::pg_views(&all).map(Some);
+        }
+        let about = About::of(name);
+        if about.is_none() && !name.eq_ignore_ascii_case("pg_attribute") {
+            return self.emulated.table(name).await;
+        }
+        let Some(attributes) = attributes::of(&self.emulated, &self.tables, &self.ctx)? else {
+            return Ok(None);
+        };
+        match about {
+            Some(about) => about.table(attributes).map(Some),
+            None => attributes.table().map(Some),
         }
     }
 
@@ -432,10 +455,7 @@ fn constant_functions(version: &str) -> Vec<ScalarUDF> {
     vec![
         attributes::FormatType::function(),
         constant("version", format!("PostgreSQL {SERVER_VERSION} (Tarn {version})")),
-        no_text("obj_description", vec![DataType::Int32, DataType::Utf8]),
         no_text("shobj_description", vec![DataType::Int32, DataType::Utf8]),
-        no_text("col_description", vec![DataType::Int32, DataType::Int32]),
-        no_text("pg_get_indexdef", vec![DataType::Int32]),
         no_text("pg_get_function_result", vec![DataType::Int32]),
         no_text("pg_get_function_arguments", vec![DataType::Int32]),
         no_text("pg_get_function_identity_arguments", vec![DataType::Int32]),

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use pgwire::api::auth::StartupHandler;
 use pgwire::api::cancel::CancelHandler;
+use pgwire::api::copy::CopyHandler;
 use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
 use pgwire::api::{ClientInfo, ErrorHandler, PgWireServerHandlers};
 use pgwire::error::{PgWireError, PgWireResult};
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::PgServer;
+use super::copy::Incoming;
 use super::cursor::Cursors;
 use super::error::user_error;
 use crate::http::App;
@@ -109,6 +111,8 @@ pub(crate) struct Connection {
     /// A login that awaits the client's next message.
     pub(super) login: Mutex<Option<ScramLogin>>,
     pub(super) cursors: Cursors,
+    /// Rows that the client is sending.
+    pub(super) incoming: Mutex<Option<Box<Incoming>>>,
 }
 
 impl fmt::Debug for Connection {
@@ -129,6 +133,7 @@ impl Connection {
             running: Running::new(),
             login: Mutex::default(),
             cursors: Cursors::default(),
+            incoming: Mutex::default(),
         })
     }
 
@@ -175,6 +180,8 @@ impl Connection {
 
     /// Forgets the connection and stops what still runs on it.
     pub(super) fn close(&self) {
+        // Rows that did not come to their end leave nothing.
+        drop(self.incoming.lock().take());
         if let Some(pid) = self.pid.get() {
             self.server.running.lock().remove(pid);
         }
@@ -213,6 +220,10 @@ impl PgWireServerHandlers for Handlers {
     }
 
     fn extended_query_handler(&self) -> Arc<impl ExtendedQueryHandler> {
+        Arc::clone(&self.0)
+    }
+
+    fn copy_handler(&self) -> Arc<impl CopyHandler> {
         Arc::clone(&self.0)
     }
 

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::{Sink, SinkExt, stream};
+use pgwire::api::portal::Format;
 use pgwire::api::results::{DataRowEncoder, FieldFormat, FieldInfo, QueryResponse, Response, Tag};
 use pgwire::api::store::PortalStore;
 use pgwire::api::{ClientInfo, ClientPortalStore, Type};
@@ -34,6 +35,7 @@ pub(crate) enum Kind {
     Discard,
     Deallocate,
     Ignored,
+    Copy,
     /// For the engine, or for the emulated catalog.
     Query,
 }
@@ -58,6 +60,7 @@ pub(crate) fn kind_of(piece: &Piece) -> Kind {
         ["declare" | "move" | "close", ..] => Kind::Cursor,
         ["discard", ..] => Kind::Discard,
         ["deallocate", ..] => Kind::Deallocate,
+        ["copy", ..] => Kind::Copy,
         ["listen" | "unlisten", ..] => Kind::Ignored,
         _ => Kind::Query,
     }
@@ -130,7 +133,13 @@ impl Connection {
             Kind::Discard => {
                 self.cursors.close(None)?;
                 client.portal_store().clear_portals();
-                done("DISCARD ALL")
+                if piece.head()[1] == "all" {
+                    // Pools send it before they hand a connection on: no setting may go along.
+                    for changed in settings::reset(client, "all")? {
+                        self.changed(client, &changed).await?;
+                    }
+                }
+                done(&format!("DISCARD {}", piece.head()[1].to_uppercase()))
             }
             Kind::Deallocate => {
                 let name = piece.words.iter().rev().find(|word| *word != "all" && *word != "prepare");
@@ -140,7 +149,7 @@ impl Connection {
                 done("DEALLOCATE")
             }
             Kind::Ignored => done(&piece.head()[0].to_uppercase()),
-            Kind::Query => Err(user_error("XX000", "a query is not a control statement")),
+            Kind::Query | Kind::Copy => Err(user_error("XX000", "this is not a control statement")),
         }
     }
 
@@ -204,7 +213,9 @@ impl Connection {
                 let query = super::split::split(&query).into_iter().next();
                 let query = query.ok_or_else(|| user_error("42601", "DECLARE needs a query"))?;
                 let status = TransactionStatus::Transaction;
-                let Response::Query(result) = self.start_query(client, &query, status).await? else {
+                let Response::Query(result) =
+                    self.start_query(client, &query, status, &Format::UnifiedText).await?
+                else {
                     return Err(user_error("42601", "a cursor is declared for a query"));
                 };
                 self.cursors.open(name, result)?;

@@ -34,6 +34,7 @@ pub(crate) fn of_query(error: &QueryError, piece: &Piece) -> PgWireError {
         QueryError::Syntax { .. } => "42601",
         QueryError::Plan { .. } => plan_code(&report.message),
         QueryError::NotPossible { .. } => "0A000",
+        QueryError::Coded { code, .. } => code,
         QueryError::InTransaction { .. } => "25001",
         QueryError::ReadOnly { .. } => "25006",
         QueryError::Denied { .. } => "42501",

@@ -21,6 +21,7 @@ use tarn_query::parameter_types;
 use super::catalog::{CatalogPlan, planning_error};
 use super::connection::Connection;
 use super::control::{Kind, kind_of, show_fields};
+use super::copy;
 use super::cursor::{self, CursorCall};
 use super::encode::Encoding;
 use super::error::{of_query, user_error};
@@ -67,6 +68,10 @@ impl Connection {
                 CursorCall::Fetch { name, .. } => Planned::Rows(self.cursors.fields(&name)?),
                 _ => Planned::Control,
             },
+            Kind::Copy => {
+                copy::parse(&piece)?;
+                Planned::Control
+            }
             _ => Planned::Control,
         };
         Ok(PreparedStatement { piece: Some(piece), plan })
@@ -165,6 +170,9 @@ impl ExtendedQueryHandler for Connection {
         if matches!(*state, PortalExecutionState::Initial) {
             let started = self.app().env.clock.instant();
             let answer = self.do_query(client, portal.as_ref(), max_rows).await;
+            if matches!(client.state(), PgWireConnectionState::CopyInProgress(_)) {
+                return answer.map(drop);
+            }
             match self.measured(started, answer)? {
                 Response::Query(result) => *state = PortalExecutionState::Suspended(result),
                 Response::TransactionStart(tag) => {
@@ -220,6 +228,11 @@ impl ExtendedQueryHandler for Connection {
         let (formats, limit) = (formats(client), self.limit(client));
         let format = &portal.result_column_format;
         match plan {
+            Planned::Control if kind == Kind::Copy => {
+                let done = self.copy(client, piece, status, true).await?;
+                // Without one the client sends rows now.
+                Ok(done.unwrap_or(Response::EmptyQuery))
+            }
             Planned::Control | Planned::Rows(_) => self.control(client, piece, kind, status).await,
             Planned::Query { params, .. } => {
                 let values = decode(portal, params)?;

@@ -24,6 +24,14 @@ struct Row {
     position: i32,
 }
 
+/// A table with its key.
+struct Named {
+    namespace: String,
+    table: String,
+    key: Vec<String>,
+    is_view: bool,
+}
+
 /// Names and columns of all tables of the caller's tenant. Errors: those of the catalog.
 pub(super) async fn schema(
     tables: &dyn Tables,
@@ -36,18 +44,19 @@ pub(super) async fn schema(
     for namespace in &namespaces {
         let own_views = tables.views(ctx, namespace).await?;
         for name in tables.tables(ctx, namespace).await?.into_iter().chain(own_views) {
-            let (columns, is_view) = match tables.view(ctx, &name).await? {
-                Some(view) => (Arc::clone(&view.schema), false),
+            let (columns, key, is_view) = match tables.view(ctx, &name).await? {
+                Some(view) => (Arc::clone(&view.schema), view.key(), false),
                 None => match tables.sql_view(ctx, &name).await? {
                     Some(view) => {
                         views.push(view.clone());
-                        (view.columns, true)
+                        (view.columns, Vec::new(), true)
                     }
                     // Dropped since it was listed.
                     None => continue,
                 },
             };
-            names.push((namespace.clone(), name.name().to_string(), is_view));
+            let (of, table) = (namespace.clone(), name.name().to_string());
+            names.push(Named { namespace: of, table, key, is_view });
             rows.extend(columns.fields().iter().zip(1..).map(|(field, position)| Row {
                 namespace: namespace.clone(),
                 table: name.name().to_string(),
@@ -62,7 +71,7 @@ pub(super) async fn schema(
 
 fn build(
     namespaces: &[String],
-    names: &[(String, String, bool)],
+    names: &[Named],
     rows: &[Row],
     of_views: &[SqlView],
 ) -> Result<Arc<dyn SchemaProvider>, DataFusionError> {
@@ -72,34 +81,9 @@ fn build(
         ("tables", table_list(names)?),
         ("columns", columns(rows)?),
         ("views", views(of_views)?),
-        (
-            "table_constraints",
-            empty(&[
-                "constraint_catalog",
-                "constraint_schema",
-                "constraint_name",
-                "table_catalog",
-                "table_schema",
-                "table_name",
-                "constraint_type",
-                "is_deferrable",
-                "initially_deferred",
-                "enforced",
-            ])?,
-        ),
-        (
-            "key_column_usage",
-            empty(&[
-                "constraint_catalog",
-                "constraint_schema",
-                "constraint_name",
-                "table_catalog",
-                "table_schema",
-                "table_name",
-                "column_name",
-                "ordinal_position",
-            ])?,
-        ),
+        ("table_constraints", table_constraints(names)?),
+        ("key_column_usage", key_column_usage(names)?),
+        ("constraint_column_usage", constraint_column_usage(names)?),
         (
             "referential_constraints",
             empty(&[
@@ -174,14 +158,79 @@ fn schemata(namespaces: &[String]) -> Result<RecordBatch, ArrowError> {
     ])
 }
 
-fn table_list(names: &[(String, String, bool)]) -> Result<RecordBatch, ArrowError> {
+fn table_list(names: &[Named]) -> Result<RecordBatch, ArrowError> {
     batch(vec![
         ("table_catalog", same(DATABASE, names.len())),
-        ("table_schema", texts(names.iter().map(|(namespace, _, _)| Some(namespace.clone())))),
-        ("table_name", texts(names.iter().map(|(_, name, _)| Some(name.clone())))),
-        ("table_type", texts(names.iter().map(|(_, _, is_view)| Some(kind(*is_view).to_string())))),
-        ("is_insertable_into", same("NO", names.len())),
+        ("table_schema", texts(names.iter().map(|name| Some(name.namespace.clone())))),
+        ("table_name", texts(names.iter().map(|name| Some(name.table.clone())))),
+        ("table_type", texts(names.iter().map(|name| Some(kind(name.is_view).to_string())))),
+        ("is_insertable_into", texts(names.iter().map(|name| Some(yes(!name.is_view))))),
     ])
+}
+
+fn table_constraints(names: &[Named]) -> Result<RecordBatch, ArrowError> {
+    let keyed: Vec<&Named> = names.iter().filter(|name| !name.key.is_empty()).collect();
+    let count = keyed.len();
+    let namespaces = || texts(keyed.iter().map(|name| Some(name.namespace.clone())));
+    batch(vec![
+        ("constraint_catalog", same(DATABASE, count)),
+        ("constraint_schema", namespaces()),
+        ("constraint_name", texts(keyed.iter().map(|name| Some(format!("{}_pkey", name.table))))),
+        ("table_catalog", same(DATABASE, count)),
+        ("table_schema", namespaces()),
+        ("table_name", texts(keyed.iter().map(|name| Some(name.table.clone())))),
+        ("constraint_type", same("PRIMARY KEY", count)),
+        ("is_deferrable", same("NO", count)),
+        ("initially_deferred", same("NO", count)),
+        ("enforced", same("YES", count)),
+        ("nulls_distinct", texts(std::iter::repeat_n(None, count))),
+    ])
+}
+
+/// Each column of a key with its place in it, from 1.
+fn key_columns(names: &[Named]) -> Vec<(&Named, &str, i32)> {
+    names
+        .iter()
+        .flat_map(|name| name.key.iter().zip(1..).map(move |(column, place)| (name, column.as_str(), place)))
+        .collect()
+}
+
+fn key_column_usage(names: &[Named]) -> Result<RecordBatch, ArrowError> {
+    let columns = key_columns(names);
+    let count = columns.len();
+    let namespaces = || texts(columns.iter().map(|(name, ..)| Some(name.namespace.clone())));
+    let places: ArrayRef = Arc::new(columns.iter().map(|(.., place)| Some(*place)).collect::<Int32Array>());
+    let none: ArrayRef = Arc::new(Int32Array::from(vec![None; count]));
+    batch(vec![
+        ("constraint_catalog", same(DATABASE, count)),
+        ("constraint_schema", namespaces()),
+        ("constraint_name", texts(columns.iter().map(|(name, ..)| Some(format!("{}_pkey", name.table))))),
+        ("table_catalog", same(DATABASE, count)),
+        ("table_schema", namespaces()),
+        ("table_name", texts(columns.iter().map(|(name, ..)| Some(name.table.clone())))),
+        ("column_name", texts(columns.iter().map(|(_, column, _)| Some((*column).to_string())))),
+        ("ordinal_position", places),
+        ("position_in_unique_constraint", none),
+    ])
+}
+
+fn constraint_column_usage(names: &[Named]) -> Result<RecordBatch, ArrowError> {
+    let columns = key_columns(names);
+    let count = columns.len();
+    let namespaces = || texts(columns.iter().map(|(name, ..)| Some(name.namespace.clone())));
+    batch(vec![
+        ("table_catalog", same(DATABASE, count)),
+        ("table_schema", namespaces()),
+        ("table_name", texts(columns.iter().map(|(name, ..)| Some(name.table.clone())))),
+        ("column_name", texts(columns.iter().map(|(_, column, _)| Some((*column).to_string())))),
+        ("constraint_catalog", same(DATABASE, count)),
+        ("constraint_schema", namespaces()),
+        ("constraint_name", texts(columns.iter().map(|(name, ..)| Some(format!("{}_pkey", name.table))))),
+    ])
+}
+
+fn yes(is: bool) -> String {
+    if is { "YES" } else { "NO" }.to_string()
 }
 
 fn kind(is_view: bool) -> &'static str {
@@ -210,6 +259,7 @@ fn columns(rows: &[Row]) -> Result<RecordBatch, ArrowError> {
         ("data_type", text(&|row| type_name(&row.field).to_string())),
         ("character_maximum_length", number(|_| None)),
         ("numeric_precision", number(numeric_precision)),
+        ("numeric_precision_radix", number(numeric_radix)),
         ("numeric_scale", number(numeric_scale)),
         ("datetime_precision", number(datetime_precision)),
         ("udt_catalog", same(DATABASE, count)),
@@ -217,7 +267,7 @@ fn columns(rows: &[Row]) -> Result<RecordBatch, ArrowError> {
         ("udt_name", text(&|row| column_type(&row.field).name().to_string())),
         ("is_identity", same("NO", count)),
         ("is_generated", same("NEVER", count)),
-        ("is_updatable", same("NO", count)),
+        ("is_updatable", same("YES", count)),
     ])
 }
 
@@ -257,6 +307,14 @@ fn numeric_precision(data_type: &DataType) -> Option<i32> {
             Some(i32::from(*precision))
         }
         DataType::UInt64 => Some(20),
+        _ => None,
+    }
+}
+
+fn numeric_radix(data_type: &DataType) -> Option<i32> {
+    match data_type {
+        DataType::Decimal128(..) | DataType::Decimal256(..) | DataType::UInt64 => Some(10),
+        other if other.is_integer() || other.is_floating() => Some(2),
         _ => None,
     }
 }

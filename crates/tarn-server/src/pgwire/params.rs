@@ -174,7 +174,7 @@ fn numeric_text<S: Clone>(portal: &Portal<S>, index: usize) -> PgWireResult<Opti
 }
 
 /// The text of a binary numeric: groups of four digits around the point.
-fn binary_numeric(bytes: &[u8]) -> Option<String> {
+pub(super) fn binary_numeric(bytes: &[u8]) -> Option<String> {
     let words: Vec<i16> = bytes.chunks_exact(2).map(|pair| i16::from_be_bytes([pair[0], pair[1]])).collect();
     let (head, groups) = words.split_at_checked(4)?;
     let [count, weight, sign, scale] = *head else { return None };

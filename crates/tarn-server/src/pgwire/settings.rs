@@ -15,10 +15,13 @@ use super::error::user_error;
 pub(crate) const SERVER_VERSION: &str = "16.6";
 
 const STATEMENT_TIMEOUT: &str = "statement_timeout";
+/// The branch of tables that the session reads and writes.
+const BRANCH: &str = "branch";
 
 /// Settings with their first values, as PostgreSQL spells them.
 const DEFAULTS: &[(&str, &str)] = &[
     ("application_name", ""),
+    (BRANCH, "main"),
     ("bytea_output", "hex"),
     ("client_encoding", "UTF8"),
     ("client_min_messages", "notice"),
@@ -137,6 +140,9 @@ pub(crate) fn for_engine(changed: &Changed) -> Option<String> {
             Some(own.map_or("RESET search_path".to_string(), |name| {
                 format!("SET search_path = {}", quoted(&name))
             }))
+        }
+        BRANCH | "tarn.branch" | "spark.wap.branch" => {
+            Some(format!("SET {BRANCH} = {}", quoted(&changed.value)))
         }
         name if name.starts_with("datafusion.") => Some(format!("SET {name} = {}", quoted(&changed.value))),
         _ => None,

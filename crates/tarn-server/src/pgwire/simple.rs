@@ -9,21 +9,25 @@ use std::time::{Duration, Instant};
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::common::{DataFusionError, ScalarValue};
-use futures::{Sink, StreamExt, TryStreamExt, stream};
+use futures::{Sink, SinkExt, StreamExt, stream};
 use pgwire::api::portal::Format;
-use pgwire::api::query::SimpleQueryHandler;
+use pgwire::api::query::{
+    SimpleQueryHandler, send_execution_response, send_query_response, send_ready_for_query,
+};
 use pgwire::api::results::{QueryResponse, Response, Tag};
 use pgwire::api::store::PortalStore;
-use pgwire::api::{ClientInfo, ClientPortalStore};
-use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
+use pgwire::api::{ClientInfo, ClientPortalStore, PgWireConnectionState};
+use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
-use pgwire::messages::response::TransactionStatus;
+use pgwire::messages::response::{EmptyQueryResponse, TransactionStatus};
+use pgwire::messages::simplequery::Query;
 use pgwire::types::format::FormatOptions;
 use tarn_query::{Changes, Command, QueryError, QueryOptions};
 
 use super::catalog::{CatalogPlan, planning_error};
 use super::connection::{Busy, Connection};
 use super::control::{Kind, kind_of};
+use super::copy;
 use super::encode::Encoding;
 use super::error::{is_ours, of_query, user_error};
 use super::settings;
@@ -41,37 +45,57 @@ pub(super) fn formats<C: ClientInfo + ?Sized>(client: &C) -> Arc<FormatOptions> 
 
 #[async_trait]
 impl SimpleQueryHandler for Connection {
-    async fn do_query<C>(&self, client: &mut C, query: &str) -> PgWireResult<Vec<Response>>
+    /// Like the library's own, but sends the answer of each statement before the next one is run, and waits for the rows
+    /// of a COPY.
+    async fn on_query<C>(&self, client: &mut C, query: Query) -> PgWireResult<()>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
         C::PortalStore: PortalStore,
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let pieces = split(query);
+        if !matches!(client.state(), PgWireConnectionState::ReadyForQuery) {
+            return Err(PgWireError::NotReadyForQuery);
+        }
+        client.set_state(PgWireConnectionState::QueryInProgress);
+        let pieces = split(&query.query);
         if pieces.is_empty() {
-            return Ok(vec![Response::EmptyQuery]);
+            client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?;
         }
-        let mut status = client.transaction_status();
-        let mut responses = Vec::with_capacity(pieces.len());
-        let is_alone = pieces.len() == 1;
-        for piece in &pieces {
+        let last = pieces.len().saturating_sub(1);
+        for (at, piece) in pieces.iter().enumerate() {
+            let status = client.transaction_status();
             let started = self.app().env.clock.instant();
-            let answer = self.answer(client, piece, status, is_alone).await;
-            match self.measured(started, answer) {
-                Ok(response) => {
-                    status = status_after(status, &response);
-                    responses.push(response);
+            let answer = self.answer(client, piece, status, at == last).await;
+            let Some(response) = self.measured(started, answer)? else { return Ok(()) };
+            let status = status_after(status, &response);
+            match response {
+                Response::Query(result) => {
+                    send_query_response(client, result, true).await?;
                 }
-                Err(error) if responses.is_empty() => return Err(error),
-                // What came before it is answered first.
-                Err(error) => {
-                    responses.push(Response::Error(Box::new(ErrorInfo::from(error))));
-                    break;
+                Response::Execution(tag)
+                | Response::TransactionStart(tag)
+                | Response::TransactionEnd(tag) => {
+                    send_execution_response(client, tag).await?;
                 }
+                _ => return Err(user_error("0A000", "this statement cannot be run here")),
             }
+            client.set_transaction_status(status);
         }
-        Ok(responses)
+        client.set_state(PgWireConnectionState::ReadyForQuery);
+        let status = client.transaction_status();
+        send_ready_for_query(client, status).await
+    }
+
+    /// [`SimpleQueryHandler::on_query`] does it all.
+    async fn do_query<C>(&self, _: &mut C, _: &str) -> PgWireResult<Vec<Response>>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        Err(user_error("XX000", "a query came on a way of its own"))
     }
 }
 
@@ -89,8 +113,8 @@ impl Connection {
         client: &mut C,
         piece: &Piece,
         status: TransactionStatus,
-        is_alone: bool,
-    ) -> PgWireResult<Response>
+        is_last: bool,
+    ) -> PgWireResult<Option<Response>>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
         C::PortalStore: PortalStore,
@@ -102,9 +126,16 @@ impl Connection {
             return Err(transaction_failed());
         }
         match kind {
-            Kind::Query if is_alone => self.start_query(client, piece, status).await,
-            Kind::Query => self.plan_query(client, piece, status).await,
-            other => self.control(client, piece, other, status).await,
+            Kind::Query => self.start_query(client, piece, status, &Format::UnifiedText).await.map(Some),
+            Kind::Copy => {
+                let is_from = copy::parse(piece)?.takes_rows();
+                if is_from && !is_last {
+                    let message = "COPY FROM STDIN must be the last statement of its text";
+                    return Err(user_error("0A000", message));
+                }
+                self.copy(client, piece, status, false).await
+            }
+            other => self.control(client, piece, other, status).await.map(Some),
         }
     }
 
@@ -129,6 +160,7 @@ impl Connection {
         client: &mut C,
         piece: &Piece,
         status: TransactionStatus,
+        format: &Format,
     ) -> PgWireResult<Response>
     where
         C: ClientInfo + Unpin + Send + Sync,
@@ -137,49 +169,10 @@ impl Connection {
         if piece.is_about_catalog()
             && let Some(plan) = self.server().catalog.plan(self.session()?, piece).await?
         {
-            let rows = self.run_plan(plan, Vec::new(), limit, &Format::UnifiedText, formats).await;
+            let rows = self.run_plan(plan, Vec::new(), limit, format, formats).await;
             return rows.map(Response::Query);
         }
-        self.run_query(piece, Vec::new(), (limit, changes(client, status)), &Format::UnifiedText, formats)
-            .await
-    }
-
-    /// Describes a query that is started when its first row is asked for: of several statements in one text only one
-    /// runs at a time. One that changes something is run at once.
-    async fn plan_query<C>(
-        &self,
-        client: &mut C,
-        piece: &Piece,
-        status: TransactionStatus,
-    ) -> PgWireResult<Response>
-    where
-        C: ClientInfo + Unpin + Send + Sync,
-    {
-        if piece.is_about_catalog() {
-            return self.start_query(client, piece, status).await;
-        }
-        let session = self.session()?.clone();
-        let prepared = session.prepare(&piece.text).await.map_err(|error| of_query(&error, piece))?;
-        if prepared.is_command {
-            return self.start_query(client, piece, status).await;
-        }
-        let encoding = Encoding::of(&prepared.schema, &Format::UnifiedText, formats(client))?;
-        let fields = Arc::clone(&encoding.fields);
-        let (limit, running, env) = (self.limit(client), self.running(), self.app().env.clone());
-        let (engine, piece, told) = (self.app().state.engine.clone(), piece.clone(), piece.clone());
-        let batches = stream::once(async move {
-            let busy = running.start(Protocol::Pgwire.query_id(&env));
-            let options = QueryOptions {
-                timeout: Some(limit),
-                query_id: Some(busy.query_id.clone()),
-                ..QueryOptions::default()
-            };
-            let rows = session.execute(&piece.text, options).await?;
-            Ok::<_, QueryError>(watched(rows, busy, engine, session.context().clone()))
-        })
-        .try_flatten();
-        let rows = encoding.stream(Box::pin(batches), move |error| of_query(&error, &told));
-        Ok(Response::Query(QueryResponse::new(fields, rows)))
+        self.run_query(piece, Vec::new(), (limit, changes(client, status)), format, formats).await
     }
 
     /// Runs a query on the engine. A statement that changes something is committed by itself, so it is refused where a
@@ -206,7 +199,8 @@ impl Connection {
             rows = session.execute(&piece.text, options) => rows.map_err(|error| of_query(&error, piece))?,
             () = busy.token.cancelled() => return Err(PgWireError::QueryCanceled),
         };
-        if let Some(command) = rows.command() {
+        let command = rows.command();
+        if let Some(command) = command.filter(|command| !command.returns) {
             return Ok(Response::Execution(tag_of(command)));
         }
         let encoding = Encoding::of(&rows.schema(), format, formats)?;
@@ -214,7 +208,12 @@ impl Connection {
         let rows = watched(rows, busy, self.app().state.engine.clone(), session.context().clone());
         let told = piece.clone();
         let rows = encoding.stream(Box::pin(rows), move |error| of_query(&error, &told));
-        Ok(Response::Query(QueryResponse::new(fields, rows)))
+        let mut response = QueryResponse::new(fields, rows);
+        if let Some(command) = command {
+            // The number of rows comes behind it.
+            response.set_command_tag(if command.tag == "INSERT" { "INSERT 0" } else { command.tag });
+        }
+        Ok(Response::Query(response))
     }
 
     /// Runs a statement about the system catalog.

@@ -93,6 +93,7 @@ const CATALOG_FUNCTIONS: &[&str] = &[
     "has_table_privilege",
     "has_database_privilege",
     "has_any_column_privilege",
+    "pg_get_constraintdef",
     "obj_description",
     "col_description",
     "shobj_description",

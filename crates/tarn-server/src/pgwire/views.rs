@@ -39,6 +39,18 @@ pub(super) async fn all(tables: &dyn Tables, ctx: &RequestContext) -> Result<Vec
     Ok(all)
 }
 
+/// Texts of views by the numbers that the emulated catalog has for them.
+pub(super) async fn texts(
+    tables: &dyn Tables,
+    ctx: &RequestContext,
+    numbers: &[(i32, TableName)],
+) -> Result<HashMap<i32, String>, QueryError> {
+    let views = all(tables, ctx).await?;
+    let texts: HashMap<&TableName, &String> = views.iter().map(|view| (&view.name, &view.sql)).collect();
+    let found = numbers.iter().filter_map(|(number, name)| Some((*number, (*texts.get(name)?).clone())));
+    Ok(found.collect())
+}
+
 /// `pg_views`.
 pub(super) fn pg_views(views: &[SqlView]) -> Result<Arc<dyn TableProvider>, DataFusionError> {
     let text = |of: &dyn Fn(&SqlView) -> String| -> ArrayRef {

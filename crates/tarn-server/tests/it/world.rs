@@ -11,7 +11,8 @@ use tarn_access::{Access, AccessConfig};
 use tarn_component::schema_of;
 use tarn_core::{ByteSize, Env, RequestContext, Role, TenantId, TraceId};
 use tarn_eventlog::{EventLog, EventLogConfig, Retention, SegmentLog};
-use tarn_ingest::{Ingest, IngestPorts, SOURCES};
+use tarn_ingest::{FileReaders, Ingest, IngestPorts, SOURCES};
+use tarn_lakehouse::import::Imports;
 use tarn_lakehouse::{Lakehouse, LakehouseMemory, Warehouse};
 use tarn_meta::{
     KindSpec, Kinds, NameRule, ResourceState, Resources, SecretKey, SecretValue, Secrets, StatusReport,
@@ -182,10 +183,20 @@ async fn state(folder: &Path, env: &Env) -> ServerState {
         ..AccessConfig::default()
     };
     let key = SecretKey::load(&data, env.entropy.as_ref()).unwrap();
+    let secrets = Secrets::new(Arc::clone(&meta), key, env);
+    let files = FileReaders::new(project.clone(), data.clone());
+    let imports = Imports::new(
+        Arc::clone(&lakehouse),
+        Arc::clone(&meta),
+        secrets.clone(),
+        Arc::new(files),
+        env.clone(),
+    );
     ServerState {
         access: Access::new(Arc::clone(&meta), env.clone(), access).unwrap(),
         resources: Resources::new(Arc::clone(&meta), kinds(), env.clone()),
-        secrets: Secrets::new(meta, key, env),
+        secrets,
+        imports,
         engine: QueryEngine::new(env.clone(), Arc::clone(&tables), query).unwrap(),
         rates: RateHistory::new(Arc::clone(&metrics), env.clock.now_ms()),
         eventlog,

@@ -14,6 +14,7 @@ use tarn_query::{QueryOptions, encode::rows_json};
 
 use super::psql::{Psql, Writer};
 use super::report::{self, Spread};
+use super::subscription;
 use crate::cli::{Failure, io_failure};
 use crate::config::Config;
 use crate::platform::Platform;
@@ -22,11 +23,11 @@ use crate::project::DataFolder;
 /// Between two looks at how far it is.
 const LOOK: Duration = Duration::from_millis(2);
 /// Longest wait for something that must happen.
-const PATIENCE: Duration = Duration::from_secs(1800);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1800);
 /// How often the table commits.
 const FRESHNESS: HumanDuration = HumanDuration(Duration::from_secs(2));
 /// Schema, slot and publication; all are removed at the end.
-const NAME: &str = "tarn_bench";
+pub(super) const NAME: &str = "tarn_bench";
 
 /// Options of `tarn bench ingest`.
 #[derive(Debug, Args)]
@@ -37,13 +38,13 @@ pub struct IngestArgs {
     postgres: Option<String>,
     /// Rows that are there before Tarn looks.
     #[arg(long, default_value_t = 1_000_000)]
-    rows: u64,
+    pub(super) rows: u64,
     /// Changes per second that are made while the latency is measured.
     #[arg(long, default_value = "5000")]
-    changes_per_s: NonZeroU32,
+    pub(super) changes_per_s: NonZeroU32,
     /// Seconds of changes.
     #[arg(long, default_value_t = 60)]
-    seconds: u64,
+    pub(super) seconds: u64,
 }
 
 impl Default for IngestArgs {
@@ -71,6 +72,11 @@ struct Outcome {
     changes_per_s: f64,
     /// Milliseconds from the statement in PostgreSQL until SQL shows the row.
     visible_ms: Spread,
+    /// The same until another PostgreSQL database shows it that subscribes to the table, its own logical replication.
+    postgres_visible_ms: Spread,
+    /// Changes per second meanwhile.
+    postgres_changes_per_s: f64,
+    ratio_p99_to_postgres: f64,
     /// Commits of the table meanwhile.
     commits: u64,
     compactions: u64,
@@ -91,7 +97,7 @@ pub async fn run(args: &IngestArgs, out: &Path, json: bool) -> Result<(), Failur
     write_project(folder.path(), url)?;
     fill(&psql, args.rows)?;
     let measured = measure(args, &psql, folder.path()).await;
-    let cleaned = clean(&psql);
+    let cleaned = clean(&psql).and(subscription::clean(&psql));
     let outcome = measured?;
     cleaned?;
     if !json {
@@ -148,7 +154,7 @@ async fn measure(args: &IngestArgs, psql: &Psql, folder: &Path) -> Result<Outcom
     config.lakehouse.sink.freshness = FRESHNESS;
     let platform = Platform::open(&config, &DataFolder::of(folder, None), folder).await?;
     let bed = Bed { env: platform.env.clone(), platform: &platform };
-    let result = async {
+    let result: Result<Outcome, Failure> = async {
         platform.apply_project().await?;
         let started = bed.env.clock.instant();
         platform.follow(&config).await;
@@ -158,6 +164,8 @@ async fn measure(args: &IngestArgs, psql: &Psql, folder: &Path) -> Result<Outcom
         let table_s = bed.since(started);
         let before = (bed.total(Metric::LakehouseCommits), bed.total(Metric::LakehouseCompactions));
         let (changes_per_s, visible_ms) = bed.freshness(args, psql).await?;
+        let commits = bed.total(Metric::LakehouseCommits) - before.0;
+        let compactions = bed.total(Metric::LakehouseCompactions) - before.1;
         let rate = |seconds: f64| args.rows as f64 / seconds;
         Ok(Outcome {
             rows: args.rows,
@@ -167,14 +175,21 @@ async fn measure(args: &IngestArgs, psql: &Psql, folder: &Path) -> Result<Outcom
             ratio_topic_to_copy: copy_s / topic_s,
             ratio_table_to_copy: copy_s / table_s,
             changes_per_s,
+            ratio_p99_to_postgres: 0.0,
             visible_ms,
-            commits: bed.total(Metric::LakehouseCommits) - before.0,
-            compactions: bed.total(Metric::LakehouseCompactions) - before.1,
+            postgres_visible_ms: Spread::of(Vec::new()),
+            postgres_changes_per_s: 0.0,
+            commits,
+            compactions,
         })
     }
     .await;
     platform.stop().await;
-    result
+    let mut outcome = result?;
+    // The peer has the machine for itself, as Tarn had.
+    (outcome.postgres_changes_per_s, outcome.postgres_visible_ms) = subscription::freshness(args, psql)?;
+    outcome.ratio_p99_to_postgres = outcome.visible_ms.p99 / outcome.postgres_visible_ms.p99;
+    Ok(outcome)
 }
 
 struct Bed<'a> {
@@ -274,12 +289,14 @@ fn print(outcome: &Outcome) {
     line("until durable in the topic", outcome.topic_rows_per_s, outcome.ratio_topic_to_copy);
     line("until SQL counts them in the table", outcome.table_rows_per_s, outcome.ratio_table_to_copy);
     println!(
-        "\n  changes, {:.0} per second, from the statement until SQL shows the row",
-        outcome.changes_per_s
+        "\n  changes, {:.0} per second, from the statement until SQL shows the row; {} commits, {} compactions",
+        outcome.changes_per_s, outcome.commits, outcome.compactions
     );
-    let s = &outcome.visible_ms;
+    outcome.visible_ms.print("Tarn");
     println!(
-        "    {:.0} ms median, {:.0} ms p99, {:.0} ms at most, {} looked for; {} commits, {} compactions\n",
-        s.p50, s.p99, s.max, s.count, outcome.commits, outcome.compactions
+        "\n  the same, {:.0} per second, by PostgreSQL's own subscription",
+        outcome.postgres_changes_per_s
     );
+    outcome.postgres_visible_ms.print("PostgreSQL");
+    println!("    ratio of p99 {:.2}\n", outcome.ratio_p99_to_postgres);
 }

@@ -7,6 +7,7 @@ mod eventlog;
 mod ingest;
 mod psql;
 mod report;
+mod subscription;
 mod tpch;
 mod upsert;
 

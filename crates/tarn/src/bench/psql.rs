@@ -28,6 +28,20 @@ impl Psql {
         Self { url: url.to_string() }
     }
 
+    /// For another database of the same server.
+    pub fn database(&self, name: &str) -> Self {
+        let (before, query) =
+            self.url.split_once('?').map_or((self.url.as_str(), None), |(a, b)| (a, Some(b)));
+        let server = before.rsplit_once('/').map_or(before, |(server, _)| server);
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+        Self { url: format!("{server}/{name}{query}") }
+    }
+
+    /// The address.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new("psql");
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url]);
@@ -57,6 +71,55 @@ impl Psql {
     }
 }
 
+/// Numbers that a process of psql prints, each with a time.
+#[expect(clippy::disallowed_methods, reason = "pipes of a child process block; each ends with the child")]
+fn marks_of(output: std::process::ChildStdout) -> Receiver<(u64, i64)> {
+    let (sender, marks) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            let parsed = line.split_once('|').and_then(|(id, us)| Some((id.parse().ok()?, us.parse().ok()?)));
+            if parsed.is_some_and(|mark| sender.send(mark).is_err()) {
+                return;
+            }
+        }
+    });
+    marks
+}
+
+/// Looks again and again at a number, such as the largest key of a table.
+pub struct Watcher {
+    process: Child,
+    marks: Receiver<(u64, i64)>,
+}
+
+impl Watcher {
+    /// Starts to look. `sql`: gives one number. Errors: psql cannot be run.
+    pub fn start(psql: &Psql, sql: &str, pause_s: f64) -> Result<Self, Failure> {
+        let mut command = psql.command();
+        command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().map_err(|error| failed(&error))?;
+        let gone = || Failure::internal("psql was started without pipes");
+        let mut input = process.stdin.take().ok_or_else(gone)?;
+        let output = process.stdout.take().ok_or_else(gone)?;
+        let look = format!("SELECT ({sql}), (extract(epoch FROM clock_timestamp()) * 1000000)::bigint");
+        writeln!(input, "{look} \\watch {pause_s}").map_err(|error| failed(&error))?;
+        Ok(Self { process, marks: marks_of(output) })
+    }
+
+    /// What was seen since the last call: the number, and when, microseconds since 1970 UTC by the server's clock.
+    pub fn seen(&self) -> Vec<(u64, i64)> {
+        self.marks.try_iter().collect()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // It ended by itself where this fails.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 /// Changes rows at a steady rate on a connection of its own: in each statement half of the rows are new, the others are
 /// updates of old ones.
 pub struct Writer {
@@ -79,16 +142,7 @@ impl Writer {
         let gone = || Failure::internal("psql was started without pipes");
         let mut input = process.stdin.take().ok_or_else(gone)?;
         let output = process.stdout.take().ok_or_else(gone)?;
-        let (sender, marks) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                let parsed =
-                    line.split_once('|').and_then(|(id, us)| Some((id.parse().ok()?, us.parse().ok()?)));
-                if parsed.is_some_and(|mark| sender.send(mark).is_err()) {
-                    return;
-                }
-            }
-        });
+        let marks = marks_of(output);
         let thread = std::thread::spawn(move || write_changes(&mut input, rows, changes_per_s, seconds));
         Ok(Self { process, marks, thread: Some(thread) })
     }

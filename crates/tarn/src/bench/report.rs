@@ -32,11 +32,22 @@ pub struct Spread {
     pub count: usize,
     /// Half are at most this.
     pub p50: f64,
+    /// 90 of 100 are at most this.
+    pub p90: f64,
     /// 99 of 100 are at most this.
     pub p99: f64,
+    /// 999 of 1,000 are at most this.
+    pub p999: f64,
     /// The largest.
     pub max: f64,
+    /// How many are at most so much, and above the bound before; the last bound is the largest value.
+    pub histogram: Vec<(f64, usize)>,
 }
+
+/// Upper bounds of a histogram of milliseconds.
+const BOUNDS: &[f64] = &[2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 50.0, 75.0, 100.0, 150.0, 250.0, 500.0, 1000.0];
+/// Characters of the longest bar.
+const BAR: usize = 40;
 
 impl Spread {
     /// Of values in any order; zeros if there are none.
@@ -46,7 +57,39 @@ impl Spread {
             let index = (share * values.len() as f64).ceil() as usize;
             values.get(index.saturating_sub(1)).copied().unwrap_or(0.0)
         };
-        Self { count: values.len(), p50: at(0.5), p99: at(0.99), max: at(1.0) }
+        let max = at(1.0);
+        let bounds = BOUNDS.iter().copied().filter(|bound| *bound < max).chain([max]);
+        let mut below = 0;
+        let histogram = bounds
+            .map(|bound| {
+                let until = values.partition_point(|value| *value <= bound);
+                let inside = until - below;
+                below = until;
+                (bound, inside)
+            })
+            .collect();
+        Self {
+            count: values.len(),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max,
+            histogram,
+        }
+    }
+
+    /// Prints a line with the shares and a bar for each range.
+    pub fn print(&self, what: &str) {
+        println!(
+            "    {what}: {:.0} ms median, {:.0} p90, {:.0} p99, {:.0} p99.9, {:.0} at most, of {}",
+            self.p50, self.p90, self.p99, self.p999, self.max, self.count
+        );
+        let most = self.histogram.iter().map(|(_, count)| *count).max().unwrap_or(0).max(1);
+        for (bound, count) in self.histogram.iter().filter(|(_, count)| *count > 0) {
+            let bar = "#".repeat((count * BAR).div_ceil(most));
+            println!("      <= {bound:>6.0} ms {count:>7} {bar}");
+        }
     }
 }
 

@@ -20,6 +20,7 @@ const NOBODY: &str = "log in with `--user NAME` (or TARN_USER), which asks for t
 pub struct Client {
     http: reqwest::Client,
     base: String,
+    is_local: bool,
     login: Login,
 }
 
@@ -85,18 +86,20 @@ struct ErrorPosition {
 impl Client {
     /// For the server of the options: the one that is named, the one that runs on the project, or the default.
     pub fn new(global: &Global) -> Result<Self, Failure> {
-        let base = match &global.server {
-            Some(url) => url.trim_end_matches('/').to_string(),
+        let (base, is_local) = match &global.server {
+            Some(url) => (url.trim_end_matches('/').to_string(), false),
             None => {
                 let data = DataFolder::of(&global.project, global.data.as_deref());
-                RunningServer::read(&data).map_or_else(|| DEFAULT_URL.to_string(), |running| running.url())
+                let running = RunningServer::read(&data).map(|running| running.url());
+                let is_local = running.is_some();
+                (running.unwrap_or_else(|| DEFAULT_URL.to_string()), is_local)
             }
         };
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
             .build()
             .map_err(|error| Failure::internal(format!("could not set up HTTP: {error}")))?;
-        Ok(Self { http, base, login: Login::of(global, password_of)? })
+        Ok(Self { http, base, is_local, login: Login::of(global, password_of)? })
     }
 
     /// Where the server is.
@@ -165,6 +168,33 @@ impl Client {
     /// POST of JSON.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         self.json(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// Whether the server runs on this project, and so on this machine.
+    pub fn is_local(&self) -> bool {
+        self.is_local
+    }
+
+    /// POST of a file as it is.
+    pub async fn upload(&self, path: &str, file: &std::path::Path) -> Result<Value, Failure> {
+        let failed = |error: std::io::Error| super::io_failure("read", file, &error);
+        let open = tokio::fs::File::open(file).await.map_err(failed)?;
+        let size = open.metadata().await.map_err(failed)?.len();
+        let pieces = futures::stream::unfold(open, |mut open| async move {
+            let mut piece = vec![0; 1 << 20];
+            match tokio::io::AsyncReadExt::read(&mut open, &mut piece).await {
+                Ok(0) => None,
+                Ok(read) => {
+                    piece.truncate(read);
+                    Some((Ok(piece), open))
+                }
+                Err(error) => Some((Err(error), open)),
+            }
+        });
+        let body = reqwest::Body::wrap_stream(pieces);
+        let request = self.request(Method::POST, path);
+        let request = request.header(reqwest::header::CONTENT_LENGTH, size).body(body);
+        self.json(request.header(reqwest::header::CONTENT_TYPE, "application/octet-stream")).await
     }
 
     /// POST of JSON whose answer is read in pieces.

@@ -4,6 +4,7 @@ mod access;
 mod client;
 mod doctor;
 mod failure;
+mod import;
 mod init;
 mod nouns;
 mod output;
@@ -95,6 +96,8 @@ enum Command {
     Rollback(resource::RollbackArgs),
     /// Print the resources of the running Tarn as YAML
     Export(resource::ExportArgs),
+    /// Make a table of files: CSV, JSON, Parquet
+    Import(import::Import),
     /// Run a query and print its rows
     Sql(sql::SqlArgs),
     /// Look for what is wrong with this installation and say how to mend it
@@ -163,6 +166,7 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Apply(args) => resource::apply(&global, args).await,
         Command::Rollback(args) => resource::rollback(&global, args).await,
         Command::Export(args) => resource::export(&global, args).await,
+        Command::Import(args) => import::run(&global, args).await,
         Command::Sql(args) => sql::run(&global, args).await,
         Command::Doctor(args) => doctor::run(&global, args).await,
         Command::Bench(args) => crate::bench::run(args, global.json).await,

@@ -11,7 +11,8 @@ use std::time::Duration;
 use tarn_access::Access;
 use tarn_core::{Env, RequestContext, TenantId, TraceId};
 use tarn_eventlog::{EventLog, SegmentLog};
-use tarn_ingest::{Ingest, IngestPorts, SOURCES};
+use tarn_ingest::{FileReaders, Ingest, IngestPorts, SOURCES};
+use tarn_lakehouse::import::Imports;
 use tarn_lakehouse::{Lakehouse, LakehouseMemory, Warehouse};
 use tarn_meta::{MetaStore, Resources, SecretKey, Secrets};
 use tarn_observe::{FaultBoard, Metrics, RateHistory};
@@ -85,6 +86,11 @@ impl Platform {
         if query.spill_folder.is_empty() {
             query.spill_folder = spill_folder(data)?;
         }
+        for export in &mut query.exports {
+            if !export.url.contains("://") {
+                export.url = absolute(&project.join(&export.url))?.display().to_string();
+            }
+        }
         let tables: Arc<dyn tarn_query::Tables> =
             Arc::new(tarn_query::LakeTables::new(Arc::clone(&lakehouse)));
         let engine = QueryEngine::new(env.clone(), Arc::clone(&tables), query)?;
@@ -97,13 +103,23 @@ impl Platform {
             project: project.to_path_buf(),
             types: SOURCES,
         });
+        let secrets = Secrets::new(Arc::clone(&meta), key, &env);
+        let files = FileReaders::new(project.to_path_buf(), data.path().to_path_buf());
+        let imports = Imports::new(
+            Arc::clone(&lakehouse),
+            Arc::clone(&meta),
+            secrets.clone(),
+            Arc::new(files),
+            env.clone(),
+        );
         let state = ServerState {
             access: Access::new(Arc::clone(&meta), env.clone(), config.access.clone())?,
             resources: Resources::new(Arc::clone(&meta), kinds(), env.clone()),
-            secrets: Secrets::new(Arc::clone(&meta), key, &env),
+            secrets,
             eventlog,
             ingest,
             lakehouse,
+            imports,
             tables,
             engine,
             metrics,
@@ -126,6 +142,12 @@ impl Platform {
         self.state.resources.follow(&self.ctx, FOLLOW_INTERVAL);
         sources::follow(&self.state, &self.env, &self.ctx);
         sinks::follow(&self.state, &self.env, &self.ctx, config.lakehouse.sink.clone()).await;
+        if let Err(error) = self.state.imports.go_on(&self.ctx).await {
+            tracing::error!(
+                error = tarn_core::chain_text(&error),
+                "imports that were interrupted cannot go on"
+            );
+        }
     }
 
     /// Ends all tasks: sources make durable what they read, the log is closed.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tarn_core::{Env, RequestContext, TableName, TopicName};
-use tarn_lakehouse::{SinkConfig, SinkSpec, SinkStatus};
+use tarn_lakehouse::{SchemaRule, SinkConfig, SinkSpec, SinkStatus};
 use tarn_observe::{FaultAction, FaultNote, Metric, Severity, SubjectKind};
 use tarn_server::ServerState;
 
-use super::kinds::TableResource;
+use super::kinds::{SOURCE_KEYS, SourceResource, TableResource};
 
 /// How often states of tables are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -80,7 +80,7 @@ impl Follower {
     /// Gives running sinks the settings of the newest revision.
     async fn reconfigure(&self) {
         for (spec, _) in self.state.lakehouse.sinks(&self.ctx) {
-            let config = self.config_of(&spec.table).await;
+            let config = self.config_of(&spec.topic, &spec.table).await;
             self.state.lakehouse.attach(&self.ctx, spec, config);
         }
     }
@@ -89,19 +89,39 @@ impl Follower {
         if self.state.lakehouse.sink(&self.ctx, &table).is_some_and(|(known, _)| known == topic) {
             return;
         }
-        let config = self.config_of(&table).await;
+        let config = self.config_of(&topic, &table).await;
         self.state.lakehouse.attach(&self.ctx, SinkSpec { topic, table }, config);
     }
 
-    async fn config_of(&self, table: &TableName) -> SinkConfig {
+    async fn config_of(&self, topic: &TopicName, table: &TableName) -> SinkConfig {
         let mut config = self.config.clone();
+        config.schema_rule = self.schema_rule_of(topic).await.unwrap_or_default();
         let id = tarn_meta::ResourceId::new("table", table.to_string());
         let Ok(resource) = self.state.resources.get(&self.ctx, &id).await else { return config };
-        let Ok(own) = serde_json::from_value::<TableResource>(resource.spec) else { return config };
+        let own = match serde_json::from_value::<TableResource>(resource.spec) {
+            Ok(own) => own,
+            Err(error) => {
+                tracing::warn!(%table, %error, "the settings of the table are not used");
+                return config;
+            }
+        };
         config.freshness = own.freshness.unwrap_or(config.freshness);
         config.flush_rows = own.flush_rows.unwrap_or(config.flush_rows);
         config.flush_bytes = own.flush_bytes.unwrap_or(config.flush_bytes);
+        config.partitioned_by = own.partitioned_by;
+        config.without_key = own.without_key.unwrap_or_default();
         config
+    }
+
+    /// How the table of a topic follows its source, as the source's resource says.
+    async fn schema_rule_of(&self, topic: &TopicName) -> Option<SchemaRule> {
+        let (source, table) = topic.as_str().split_once('.')?;
+        let id = tarn_meta::ResourceId::new("source", source.to_string());
+        let resource = self.state.resources.get(&self.ctx, &id).await.ok()?;
+        let own = resource.spec.as_object()?.iter().filter(|(key, _)| SOURCE_KEYS.contains(&key.as_str()));
+        let own = own.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let own: SourceResource = serde_json::from_value(serde_json::Value::Object(own)).ok()?;
+        Some(own.schema_rule(table))
     }
 
     /// Shows faults of tables and counts what they did.

@@ -13,7 +13,7 @@ use tarn_meta::{
 };
 use tarn_server::ServerState;
 
-use super::kinds::{SourceResource, TopicResource};
+use super::kinds::{SOURCE_KEYS, SourceResource, TopicResource};
 use crate::cli::Failure;
 
 /// A changed secret reaches its source after this time.
@@ -164,8 +164,7 @@ impl Follower {
         let mut own = serde_json::Map::new();
         let mut config = serde_json::Map::new();
         for (key, value) in spec.as_object().into_iter().flatten() {
-            let part =
-                if matches!(key.as_str(), "type" | "into" | "paused") { &mut own } else { &mut config };
+            let part = if SOURCE_KEYS.contains(&key.as_str()) { &mut own } else { &mut config };
             part.insert(key.clone(), value.clone());
         }
         let own: SourceResource = serde_json::from_value(Value::Object(own)).map_err(|error| {

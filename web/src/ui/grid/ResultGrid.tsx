@@ -18,6 +18,10 @@ interface Props {
   rows: CellValue[][];
   /** Height in pixels at most; fewer rows take less. */
   height: number;
+  /** Whether a row came or went, where rows of two states are shown together. */
+  tone?: (row: CellValue[]) => "plus" | "minus" | undefined;
+  /** Whether a cell is what makes its row worth showing. */
+  marked?: (row: CellValue[], column: number) => boolean;
 }
 
 interface Place {
@@ -26,7 +30,7 @@ interface Place {
 }
 
 /** Any number of rows; only those in sight are drawn. Arrow keys move, Ctrl+C copies a cell. */
-export function ResultGrid({ label, columns, rows, height }: Props) {
+export function ResultGrid({ label, columns, rows, height, tone, marked }: Props) {
   const t = useT();
   const box = useRef<HTMLDivElement>(null);
   const [sort, setSort] = useState<{ column: number; descending: boolean } | null>(null);
@@ -132,6 +136,7 @@ export function ResultGrid({ label, columns, rows, height }: Props) {
                 role="row"
                 aria-rowindex={item.index + 2}
                 className={`${classes.row} ${classes.line}`}
+                data-tone={tone?.(row)}
                 style={{ gridTemplateColumns: template, transform: `translateY(${item.start}px)`, height: ROW_PX }}
               >
                 <span role="rowheader" className={classes.index}>
@@ -149,6 +154,7 @@ export function ResultGrid({ label, columns, rows, height }: Props) {
                       lang="en"
                       data-numeric={isNumericType(column.type) || undefined}
                       data-null={value === null || undefined}
+                      data-marked={marked?.(row, index) || undefined}
                       title={cellText(value)}
                       onClick={() => setActive({ row: item.index, column: index })}
                     >

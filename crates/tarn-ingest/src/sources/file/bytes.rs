@@ -17,7 +17,7 @@ const SQUEEZED_PIECE: usize = 64 << 10;
 
 /// Why a file cannot be read further.
 #[derive(Debug)]
-pub(super) enum BytesError {
+pub(crate) enum BytesError {
     /// The file itself is broken; it is given up.
     File(String),
     /// The store failed; the source is started again.
@@ -32,7 +32,7 @@ struct Gzip {
 }
 
 /// Reads a file from an offset to the size it had when it was listed.
-pub(super) struct FileBytes {
+pub(crate) struct FileBytes {
     store: Store,
     file: FileInfo,
     offset: u64,
@@ -40,7 +40,7 @@ pub(super) struct FileBytes {
 }
 
 /// Reads one range of a file. Errors: the store's; a file that changed meanwhile reads as an error too.
-pub(super) async fn read_range(
+pub(crate) async fn read_range(
     store: &Store,
     file: &FileInfo,
     range: std::ops::Range<u64>,
@@ -56,19 +56,24 @@ pub(super) async fn read_range(
 
 impl FileBytes {
     /// `offset`: where to begin, for a file that is not compressed.
-    pub(super) fn plain(store: Store, file: FileInfo, offset: u64) -> Self {
+    pub(crate) fn plain(store: Store, file: FileInfo, offset: u64) -> Self {
         Self { store, file, offset, gzip: None }
     }
 
     /// `out_bytes_max`: the file is given up above this size after decompression.
-    pub(super) fn gzip(store: Store, file: FileInfo, out_bytes_max: u64) -> Self {
+    pub(crate) fn gzip(store: Store, file: FileInfo, out_bytes_max: u64) -> Self {
         let decoder = MultiGzDecoder::new(Vec::new());
         let gzip = Gzip { decoder, waiting: Bytes::new(), out_bytes: 0, out_bytes_max };
         Self { store, file, offset: 0, gzip: Some(gzip) }
     }
 
+    /// Bytes of the file that were read.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// The next piece, or `None` at the end. May be empty before the end. Dropping the future loses nothing.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, BytesError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, BytesError> {
         if let Some(gzip) = &mut self.gzip
             && !gzip.waiting.is_empty()
         {

@@ -127,7 +127,7 @@ pub struct BucketConfig {
 }
 
 impl BucketConfig {
-    pub(super) fn storage(&self, url: &str) -> StorageConfig {
+    pub(crate) fn storage(&self, url: &str) -> StorageConfig {
         StorageConfig {
             endpoint: self.endpoint.clone(),
             region: self.region.clone(),
@@ -156,7 +156,7 @@ fn decompressed_default() -> ByteSize {
 }
 
 /// A character of [`CsvConfig`] as a byte. Errors: it is not one ASCII character.
-pub(super) fn ascii(field: &str, text: &str) -> Result<u8, IngestError> {
+pub(crate) fn ascii(field: &str, text: &str) -> Result<u8, IngestError> {
     match text.as_bytes() {
         b"\\t" => Ok(b'\t'),
         [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r') => Ok(*byte),
@@ -169,7 +169,7 @@ pub(super) fn ascii(field: &str, text: &str) -> Result<u8, IngestError> {
 }
 
 /// Checks what the types cannot say. Errors: `InvalidConfig`.
-pub(super) fn check(config: &FileConfig) -> Result<(), IngestError> {
+pub(crate) fn check(config: &FileConfig) -> Result<(), IngestError> {
     let wrong = |field: &str, what: String, advice: &str| Err(IngestError::config(field, what, advice));
     if config.path.trim().is_empty() {
         return wrong("path", "is empty".to_string(), "name files, such as `data/*.csv`");

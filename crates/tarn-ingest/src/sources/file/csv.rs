@@ -6,38 +6,38 @@ use super::config::{CsvConfig, ascii};
 use crate::error::IngestError;
 
 /// A record longer than this is a quote that nobody closed.
-pub(super) const RECORD_BYTES_MAX: usize = 16 << 20;
+pub(crate) const RECORD_BYTES_MAX: usize = 16 << 20;
 
 /// One record.
 #[derive(Debug)]
-pub(super) struct CsvRecord<'a> {
+pub(crate) struct CsvRecord<'a> {
     text: &'a [u8],
     ends: &'a [usize],
     /// Offset behind the record, from the file's start.
-    pub(super) end: u64,
+    pub(crate) end: u64,
     /// Line on which it begins, from 1.
-    pub(super) line: u64,
+    pub(crate) line: u64,
 }
 
 impl<'a> CsvRecord<'a> {
     /// Number of fields.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
 
     /// A field without its quotes. Errors: it is not UTF-8.
-    pub(super) fn field(&self, n: usize) -> Result<&'a str, std::str::Utf8Error> {
+    pub(crate) fn field(&self, n: usize) -> Result<&'a str, std::str::Utf8Error> {
         let start = if n == 0 { 0 } else { self.ends[n - 1] };
         std::str::from_utf8(&self.text[start..self.ends[n]])
     }
 
     /// The bytes of all fields.
-    pub(super) fn fields_bytes(&self) -> &'a [u8] {
+    pub(crate) fn fields_bytes(&self) -> &'a [u8] {
         self.text
     }
 
     /// All fields; what is not UTF-8 is shown as such.
-    pub(super) fn fields(&self) -> Vec<String> {
+    pub(crate) fn fields(&self) -> Vec<String> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(self.ends).map(|(a, b)| String::from_utf8_lossy(&self.text[a..*b]).into_owned()).collect()
     }
@@ -45,12 +45,12 @@ impl<'a> CsvRecord<'a> {
 
 /// A record that does not end.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Endless {
-    pub(super) line: u64,
+pub(crate) struct Endless {
+    pub(crate) line: u64,
 }
 
 /// The state between pieces.
-pub(super) struct CsvSplitter {
+pub(crate) struct CsvSplitter {
     reader: Reader,
     text: Vec<u8>,
     ends: Vec<usize>,
@@ -67,7 +67,7 @@ pub(super) struct CsvSplitter {
 
 impl CsvSplitter {
     /// `offset`, `lines`: bytes and lines before the first piece.
-    pub(super) fn new(config: &CsvConfig, offset: u64, lines: u64) -> Result<Self, IngestError> {
+    pub(crate) fn new(config: &CsvConfig, offset: u64, lines: u64) -> Result<Self, IngestError> {
         let reader = ReaderBuilder::new()
             .delimiter(ascii("csv.delimiter", &config.delimiter)?)
             .quote(ascii("csv.quote", &config.quote)?)
@@ -94,7 +94,7 @@ impl CsvSplitter {
 
     /// Splits a piece; an empty one is the end of the file and closes an unfinished record. `take` is called with
     /// each record and stops the splitting by `false`. Errors: `Endless`.
-    pub(super) fn split(
+    pub(crate) fn split(
         &mut self,
         mut input: &[u8],
         take: &mut dyn FnMut(CsvRecord<'_>) -> bool,

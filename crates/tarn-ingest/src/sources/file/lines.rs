@@ -3,30 +3,30 @@
 use super::csv::RECORD_BYTES_MAX;
 
 /// The state between pieces.
-pub(super) struct LineSplitter {
+pub(crate) struct LineSplitter {
     rest: Vec<u8>,
     offset: u64,
     lines: u64,
 }
 
 /// One line.
-pub(super) struct Line<'a> {
-    pub(super) text: &'a [u8],
+pub(crate) struct Line<'a> {
+    pub(crate) text: &'a [u8],
     /// Offset behind the line and its end, from the file's start.
-    pub(super) end: u64,
+    pub(crate) end: u64,
     /// Its number, from 1.
-    pub(super) number: u64,
+    pub(crate) number: u64,
 }
 
 /// A line that is too long to be a record.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooLong {
-    pub(super) line: u64,
+pub(crate) struct TooLong {
+    pub(crate) line: u64,
 }
 
 impl LineSplitter {
     /// `offset`, `lines`: bytes and lines before the first piece.
-    pub(super) fn new(offset: u64, lines: u64) -> Self {
+    pub(crate) fn new(offset: u64, lines: u64) -> Self {
         Self { rest: Vec::new(), offset, lines }
     }
 
@@ -39,7 +39,7 @@ impl LineSplitter {
 
     /// Splits a piece; an empty one is the end of the file and gives the unfinished line. `take` is called with each
     /// line that is not blank and stops the splitting by `false`. Errors: `TooLong`.
-    pub(super) fn split(
+    pub(crate) fn split(
         &mut self,
         mut input: &[u8],
         take: &mut dyn FnMut(Line<'_>) -> bool,

@@ -14,8 +14,8 @@ const OPTIONS: MatchOptions =
 
 /// A store and the files of it that are meant.
 #[derive(Clone, Debug)]
-pub(super) struct Listing {
-    pub(super) store: Store,
+pub(crate) struct Listing {
+    pub(crate) store: Store,
     /// The path's parts up to the first wildcard; within the store.
     base: Path,
     /// What stands behind `base`; empty for one file or all files below a folder.
@@ -25,15 +25,29 @@ pub(super) struct Listing {
 
 /// A file as it was listed.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct FileInfo {
-    pub(super) path: Path,
-    pub(super) size: u64,
+pub(crate) struct FileInfo {
+    pub(crate) path: Path,
+    pub(crate) size: u64,
     /// Microseconds since 1970 UTC.
-    pub(super) modified_us: i64,
+    pub(crate) modified_us: i64,
     /// Changes whenever the content may have changed.
-    pub(super) tag: u64,
+    pub(crate) tag: u64,
     /// For reading several ranges of one content.
-    pub(super) e_tag: Option<String>,
+    pub(crate) e_tag: Option<String>,
+}
+
+/// What a store says about a file.
+pub(crate) fn info_of(store: &Store, meta: ObjectMeta) -> FileInfo {
+    let modified_us = meta.last_modified.timestamp_micros();
+    let mut tag = crate::records::Fingerprint::new().add(&meta.size.to_le_bytes());
+    let is_local = store.folder().is_some();
+    match &meta.e_tag {
+        // A local tag holds the inode, which a copy changes.
+        Some(e_tag) if !is_local => tag = tag.add(e_tag.as_bytes()),
+        _ => tag = tag.add(&modified_us.to_le_bytes()),
+    }
+    let e_tag = meta.e_tag.filter(|_| !is_local);
+    FileInfo { path: meta.location, size: meta.size, modified_us, tag: tag.value(), e_tag }
 }
 
 fn is_wild(part: &str) -> bool {
@@ -42,7 +56,7 @@ fn is_wild(part: &str) -> bool {
 
 impl Listing {
     /// Errors: `InvalidConfig` for a path that cannot be one.
-    pub(super) fn new(config: &FileConfig, project: &std::path::Path) -> Result<Self, IngestError> {
+    pub(crate) fn new(config: &FileConfig, project: &std::path::Path) -> Result<Self, IngestError> {
         let wrong = |what: String| {
             IngestError::config("path", what, "write it like `data/*.csv` or `s3://bucket/*.csv`")
         };
@@ -75,31 +89,18 @@ impl Listing {
     }
 
     /// The same store with one file.
-    pub(super) fn only(&self, file: &FileInfo) -> Self {
+    pub(crate) fn only(&self, file: &FileInfo) -> Self {
         Self { store: self.store.clone(), base: file.path.clone(), rest: Vec::new(), pattern: None }
     }
 
     /// The file's place for people: its full location.
-    pub(super) fn shown(&self, path: &Path) -> String {
+    pub(crate) fn shown(&self, path: &Path) -> String {
         let location = self.store.location_of(path);
         location.strip_prefix("file://").map_or(location.clone(), str::to_string)
     }
 
-    fn info(&self, meta: ObjectMeta) -> FileInfo {
-        let modified_us = meta.last_modified.timestamp_micros();
-        let mut tag = crate::records::Fingerprint::new().add(&meta.size.to_le_bytes());
-        let is_local = self.store.folder().is_some();
-        match &meta.e_tag {
-            // A local tag holds the inode, which a copy changes.
-            Some(e_tag) if !is_local => tag = tag.add(e_tag.as_bytes()),
-            _ => tag = tag.add(&modified_us.to_le_bytes()),
-        }
-        let e_tag = meta.e_tag.filter(|_| !is_local);
-        FileInfo { path: meta.location, size: meta.size, modified_us, tag: tag.value(), e_tag }
-    }
-
     /// All files meant, oldest first; none if the folder is not there. Errors: the store's.
-    pub(super) async fn files(&self) -> Result<Vec<FileInfo>, IngestError> {
+    pub(crate) async fn files(&self) -> Result<Vec<FileInfo>, IngestError> {
         let metas = match &self.pattern {
             None => self.one_or_below().await?,
             Some(pattern) => {
@@ -111,12 +112,13 @@ impl Listing {
                 metas
             }
         };
-        let mut files: Vec<FileInfo> = metas.into_iter().map(|meta| self.info(meta)).collect();
+        let mut files: Vec<FileInfo> = metas.into_iter().map(|meta| info_of(&self.store, meta)).collect();
         files.sort_by(|a, b| (a.modified_us, &a.path).cmp(&(b.modified_us, &b.path)));
         Ok(files)
     }
 
-    fn relative(&self, path: &Path) -> Option<String> {
+    /// A file's path behind the first wildcard, or below the folder.
+    pub(crate) fn relative(&self, path: &Path) -> Option<String> {
         let parts: Vec<String> =
             path.prefix_match(&self.base)?.map(|part| part.as_ref().to_string()).collect();
         Some(parts.join("/"))

@@ -3,19 +3,19 @@
 //! Way of a row: `listing` finds files, `plan` decides which to read, `opener` opens them, `bytes` gives their bytes, `csv` and `lines`
 //! split them, `text`, `sink` and `parquet` make rows, `reader` gives them with the state of `ledger` and `note`.
 
-mod bytes;
-mod config;
-mod csv;
+pub(crate) mod bytes;
+pub(crate) mod config;
+pub(crate) mod csv;
 mod ledger;
-mod lines;
-mod listing;
+pub(crate) mod lines;
+pub(crate) mod listing;
 mod note;
 mod opener;
 mod parquet;
 mod plan;
 mod reader;
 mod sink;
-mod text;
+pub(crate) mod text;
 
 use std::sync::Arc;
 

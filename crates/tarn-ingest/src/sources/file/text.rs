@@ -100,7 +100,7 @@ pub(super) struct TextReader {
 }
 
 /// Names of the columns of a header: trimmed, none empty, none twice, none of those that topics add.
-pub(super) fn header_names(fields: &[String]) -> Vec<String> {
+pub(crate) fn header_names(fields: &[String]) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for (n, field) in fields.iter().enumerate() {
         let trimmed = field.trim_start_matches('\u{feff}').trim();

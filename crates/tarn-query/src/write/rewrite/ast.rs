@@ -119,7 +119,7 @@ pub(super) fn on(
 }
 
 /// SQL for a type of a column; `None` for those that have none.
-pub(super) fn sql_type(data_type: &DataType) -> Option<String> {
+pub(in crate::write) fn sql_type(data_type: &DataType) -> Option<String> {
     Some(match data_type {
         DataType::Boolean => "BOOLEAN".into(),
         DataType::Int32 => "INT".into(),

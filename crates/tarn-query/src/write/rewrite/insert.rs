@@ -20,9 +20,9 @@ const EXCLUDED: &str = "excluded";
 
 impl Rewrite<'_> {
     pub(super) fn insert(&self, insert: &Insert) -> Result<RowsQuery, QueryError> {
-        if insert.returning.is_some() || insert.partitioned.is_some() || !insert.assignments.is_empty() {
+        if insert.partitioned.is_some() || !insert.assignments.is_empty() {
             return Err(unsupported(
-                "INSERT takes neither RETURNING, PARTITION nor SET",
+                "INSERT takes neither PARTITION nor SET",
                 "write `INSERT INTO t (a, b) VALUES (...)` or `INSERT INTO t SELECT ...`",
             ));
         }
@@ -56,15 +56,17 @@ impl Rewrite<'_> {
             true => column_of(&excluded, &self.target.columns[at].0),
             false => null(),
         };
+        let table =
+            insert.table_alias.as_ref().map_or_else(|| quoted(self.target.name.name()), |a| a.alias.clone());
+        let returning = self.returning(insert.returning.as_deref(), &table, false)?;
         let Some(conflict) = &insert.on else {
             let mut projection = self.head(None, number(INSERT));
             projection.extend(all.iter().map(|at| named(new(*at), &self.target.columns[*at].0)));
-            let query = select(projection, vec![alone(rows)], None)?;
-            return Ok(RowsQuery { query, replaces_all: insert.overwrite, keeps_first: false });
+            let made = self.rows(projection, vec![alone(rows)], None, returning)?;
+            return Ok(RowsQuery { replaces_all: insert.overwrite, ..made });
         };
-        let table =
-            insert.table_alias.as_ref().map_or_else(|| quoted(self.target.name.name()), |a| a.alias.clone());
-        self.upsert(conflict, rows, &table, &new)
+        let made = self.upsert(conflict, rows, &table, &new)?;
+        Ok(RowsQuery { returning: returning.map(|returning| returning.query), ..made })
     }
 
     /// Lets literal values take the types of their columns. `is_open`: the statement names no columns; then the values
@@ -138,7 +140,7 @@ impl Rewrite<'_> {
             projection.push(named(case(vec![(is_new.clone(), new(at))], kept), name));
         }
         let query = select(projection, vec![from], None)?;
-        Ok(RowsQuery { query, replaces_all: false, keeps_first })
+        Ok(RowsQuery { query, replaces_all: false, keeps_first, returning: None })
     }
 
     /// A conflict is one of the key. Errors: the table has none, or the statement names other columns.

@@ -2,13 +2,11 @@
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, JoinOperator, Merge, MergeAction, MergeClause, MergeClauseKind, MergeInsertKind,
-    ObjectNamePart, Query, SetExpr, TableFactor, TableWithJoins,
+    ObjectNamePart, OutputClause, SetExpr, TableFactor, TableWithJoins,
 };
 
-use super::ast::{
-    alone, and, case, column_of, derived, named, null, number, on, parse_query, quoted, select, text,
-};
-use super::{DELETE, INSERT, KEEP, Rewrite, UPDATE, unsupported};
+use super::ast::{alone, and, case, column_of, derived, named, null, number, on, parse_query, quoted, text};
+use super::{DELETE, INSERT, KEEP, Rewrite, RowsQuery, UPDATE, unsupported};
 use crate::QueryError;
 use crate::scan::POSITION;
 
@@ -16,11 +14,17 @@ use crate::scan::POSITION;
 const SOURCE: &str = "@source";
 
 impl Rewrite<'_> {
-    pub(super) fn merge(&self, merge: &Merge) -> Result<Query, QueryError> {
-        if merge.output.is_some() {
-            return Err(unsupported("MERGE takes no OUTPUT", "read the table afterwards"));
-        }
+    pub(super) fn merge(&self, merge: &Merge) -> Result<RowsQuery, QueryError> {
         let (target, table) = self.placed(&merge.table)?;
+        let returning = match &merge.output {
+            None => None,
+            Some(OutputClause::Returning { select_items, .. }) => {
+                self.returning(Some(select_items), &table, true)?
+            }
+            Some(OutputClause::Output { .. }) => {
+                return Err(unsupported("OUTPUT is of another database", "write `RETURNING` at the end"));
+            }
+        };
         let by_source = |clause: &MergeClause| clause.clause_kind == MergeClauseKind::NotMatchedBySource;
         let inserts = |clause: &MergeClause| {
             matches!(clause.clause_kind, MergeClauseKind::NotMatched | MergeClauseKind::NotMatchedByTarget)
@@ -43,14 +47,17 @@ impl Rewrite<'_> {
         let no_source = || Expr::IsNull(Box::new(column_of(&source_alias, SOURCE)));
         let mut actions = Vec::new();
         let mut values: Vec<Vec<(Expr, Expr)>> = vec![Vec::new(); self.target.columns.len()];
-        for clause in &merge.clauses {
+        for (at, clause) in merge.clauses.iter().enumerate() {
             let kind = match clause.clause_kind {
                 MergeClauseKind::Matched => and(has_target(), has_source()),
                 MergeClauseKind::NotMatched | MergeClauseKind::NotMatchedByTarget => no_target(),
                 MergeClauseKind::NotMatchedBySource => no_source(),
             };
             let condition = and(kind, clause.predicate.clone());
-            let (action, row) = self.merge_action(clause, &table)?;
+            let (action, row) = match self.nothing.contains(&at) {
+                true => (KEEP, self.target.columns.iter().map(|_| null()).collect()),
+                false => self.merge_action(clause, &table)?,
+            };
             for (branches, value) in values.iter_mut().zip(row) {
                 branches.push((condition.clone(), value));
             }
@@ -60,7 +67,7 @@ impl Rewrite<'_> {
         for ((name, _), branches) in self.target.columns.iter().zip(values) {
             projection.push(named(case(branches, null()), name));
         }
-        select(projection, vec![from], None)
+        self.rows(projection, vec![from], None, returning)
     }
 
     /// What a clause does, and the row that comes by it; for one by which none comes, the row that is there.

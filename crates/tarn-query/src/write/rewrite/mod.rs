@@ -6,8 +6,9 @@
 mod ast;
 mod insert;
 mod merge;
+mod returning;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
     Assignment, AssignmentTarget, Delete, Expr, FromTable, Ident, ObjectName, ObjectNamePart, Query,
     SelectItem, Statement, TableAlias, TableFactor, TableObject, TableWithJoins, UnaryOperator, Update,
@@ -18,8 +19,12 @@ use tarn_core::{TableName, nearest};
 use ast::{alone, broken, column_of, is_text, named, null, number, parse_expr, quoted, select, sql_type};
 
 use crate::scan::{FILE, POSITION};
-use crate::sql::{ROWS_MARK, position};
+use crate::sql::{ROWS_MARK, WriteStatement, position};
 use crate::{QueryError, SqlPosition};
+use returning::Returning;
+
+pub(super) use ast::sql_type as type_name;
+pub(crate) use returning::MERGE_ACTION;
 
 /// The column that says what becomes of a row.
 pub(crate) const ACTION: &str = "@action";
@@ -39,6 +44,8 @@ pub(crate) struct Target {
     /// Names and types of its columns.
     pub(crate) columns: Vec<(String, DataType)>,
     pub(crate) key: Vec<String>,
+    /// As queries see it.
+    pub(crate) schema: SchemaRef,
 }
 
 /// A statement as a query.
@@ -49,6 +56,8 @@ pub(crate) struct RowsQuery {
     pub(crate) replaces_all: bool,
     /// Of new rows with one key the first one comes.
     pub(crate) keeps_first: bool,
+    /// What `RETURNING` makes of the rows; the query above gives what it needs behind the columns of the table.
+    pub(crate) returning: Option<Query>,
 }
 
 fn unsupported(message: impl Into<String>, hint: &str) -> QueryError {
@@ -90,16 +99,22 @@ fn name_of(factor: &TableFactor) -> Result<&ObjectName, QueryError> {
 }
 
 /// The statement as a query. Errors: `Plan` for what is not possible or names that do not exist.
-pub(crate) fn as_query(statement: &Statement, target: &Target) -> Result<RowsQuery, QueryError> {
-    let plain = |query| RowsQuery { query, replaces_all: false, keeps_first: false };
-    let rewrite = Rewrite { target };
-    match statement {
+pub(crate) fn as_query(write: &WriteStatement, target: &Target) -> Result<RowsQuery, QueryError> {
+    let rewrite = Rewrite { target, nothing: &write.nothing };
+    let mut rows = match &write.statement {
         Statement::Insert(insert) => rewrite.insert(insert),
-        Statement::Update(update) => rewrite.update(update).map(plain),
-        Statement::Delete(delete) => rewrite.delete(delete).map(plain),
-        Statement::Merge(merge) => rewrite.merge(merge).map(plain),
+        Statement::Update(update) => rewrite.update(update),
+        Statement::Delete(delete) => rewrite.delete(delete),
+        Statement::Merge(merge) => rewrite.merge(merge),
         _ => Err(QueryError::Internal { message: "a statement of an unknown kind".into() }),
+    }?;
+    if let Some(with) = &write.with {
+        rows.query.with = Some(with.clone());
+        if let Some(returning) = &mut rows.returning {
+            returning.with = Some(with.clone());
+        }
     }
+    Ok(rows)
 }
 
 /// The text of a number with a fraction, such as `-1.005`.
@@ -118,6 +133,8 @@ fn fraction(value: &Expr) -> Option<String> {
 
 struct Rewrite<'a> {
     target: &'a Target,
+    /// Which clauses of `MERGE` do nothing.
+    nothing: &'a [usize],
 }
 
 impl Rewrite<'_> {
@@ -243,25 +260,31 @@ impl Rewrite<'_> {
         vec![named(place(FILE), FILE), named(place(POSITION), POSITION), named(action, ACTION)]
     }
 
-    fn delete(&self, delete: &Delete) -> Result<Query, QueryError> {
-        if !delete.order_by.is_empty() || delete.limit.is_some() || delete.returning.is_some() {
+    fn delete(&self, delete: &Delete) -> Result<RowsQuery, QueryError> {
+        if !delete.order_by.is_empty() || delete.limit.is_some() {
             return Err(unsupported(
-                "DELETE takes neither ORDER BY, LIMIT nor RETURNING",
+                "DELETE takes neither ORDER BY nor LIMIT",
                 "choose rows by WHERE: `DELETE FROM t WHERE id IN (SELECT ...)`",
             ));
         }
         let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
         let table = from.first().ok_or_else(|| broken("no table"))?;
         let (target, alias) = self.placed(&table.relation)?;
+        let mut projection = self.head(Some(&alias), number(DELETE));
+        let returning = self.returning(delete.returning.as_deref(), &alias, delete.using.is_some())?;
+        if returning.is_some() {
+            projection
+                .extend(self.target.columns.iter().map(|(name, _)| named(column_of(&alias, name), name)));
+        }
         let mut from = vec![alone(target)];
         from.extend(delete.using.iter().flatten().cloned());
-        select(self.head(Some(&alias), number(DELETE)), from, delete.selection.clone())
+        self.rows(projection, from, delete.selection.clone(), returning)
     }
 
-    fn update(&self, update: &Update) -> Result<Query, QueryError> {
-        if !update.order_by.is_empty() || update.limit.is_some() || update.returning.is_some() {
+    fn update(&self, update: &Update) -> Result<RowsQuery, QueryError> {
+        if !update.order_by.is_empty() || update.limit.is_some() {
             return Err(unsupported(
-                "UPDATE takes neither ORDER BY, LIMIT nor RETURNING",
+                "UPDATE takes neither ORDER BY nor LIMIT",
                 "choose rows by WHERE: `UPDATE t SET ... WHERE id IN (SELECT ...)`",
             ));
         }
@@ -276,6 +299,23 @@ impl Rewrite<'_> {
         {
             from.extend(more.iter().cloned());
         }
-        select(projection, from, update.selection.clone())
+        let returning = self.returning(update.returning.as_deref(), &alias, update.from.is_some())?;
+        self.rows(projection, from, update.selection.clone(), returning)
+    }
+
+    /// The query of a statement, with what its `RETURNING` needs.
+    fn rows(
+        &self,
+        mut projection: Vec<SelectItem>,
+        from: Vec<TableWithJoins>,
+        selection: Option<Expr>,
+        returning: Option<Returning>,
+    ) -> Result<RowsQuery, QueryError> {
+        let returning = returning.map(|returning| {
+            projection.extend(returning.needs);
+            returning.query
+        });
+        let query = select(projection, from, selection)?;
+        Ok(RowsQuery { query, replaces_all: false, keeps_first: false, returning })
     }
 }

@@ -3,6 +3,7 @@ import { IconTerminal2 } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { useParams } from "@tanstack/react-router";
 import { queries } from "~/api/queries";
+import { tableRef } from "~/api/sql";
 import type { TableDetail } from "~/api/types";
 import { AppLink } from "~/components/AppLink";
 import { Note } from "~/components/ErrorNote";
@@ -19,12 +20,13 @@ import { useFormat } from "~/i18n/format";
 import { Facts } from "~/ui/Facts";
 import { Prose } from "~/ui/Prose";
 import { CompactButton } from "../parts/CompactButton";
-import { Files } from "../parts/Files";
+import { Files } from "../files/Files";
 import { FlushButton } from "../parts/FlushButton";
-import { Preview } from "../parts/Preview";
+import { Rows } from "../rows/Rows";
 import { Properties } from "../parts/Properties";
-import { Schema } from "../parts/Schema";
-import { Snapshots } from "../parts/Snapshots";
+import { Schema } from "../schema/Schema";
+import { Services } from "../services/Services";
+import { Snapshots } from "../snapshots/Snapshots";
 import classes from "./TablePage.module.css";
 
 export default function TablePage() {
@@ -47,7 +49,7 @@ export default function TablePage() {
               <CompactButton namespace={namespace} table={table} />
               <Button
                 component={AppLink}
-                href={paths.sql({ q: `SELECT *\nFROM ${name}\nLIMIT 100`, run: "1" })}
+                href={paths.sql({ q: `SELECT *\nFROM ${tableRef({ namespace, table })}\nLIMIT 100`, run: "1" })}
                 leftSection={<IconTerminal2 size={15} />}
               >
                 {t("sql.query_table")}
@@ -86,10 +88,11 @@ function TableBody({ table }: { table: TableDetail }) {
       <TabBar
         label={table.name}
         tabs={[
-          { id: "preview", label: t("table.preview"), content: () => <Preview table={table} /> },
+          { id: "preview", label: t("table.preview"), content: () => <Rows table={table} /> },
           { id: "snapshots", label: t("table.snapshots"), count: format.count(table.snapshots), content: () => <Snapshots table={table} /> },
           { id: "schema", label: t("topic.schema"), count: table.schema.length, content: () => <Schema table={table} /> },
           { id: "files", label: t("col.files"), count: format.count(table.files), content: () => <Files table={table} /> },
+          { id: "services", label: t("service.tab"), content: () => <Services table={table} /> },
           { id: "properties", label: t("table.properties"), content: () => <Properties table={table} /> },
         ]}
       />

@@ -1,0 +1,458 @@
+//! Imports: files of others become rows of a table, once, and are compared with it afterwards.
+//!
+//! `state` is what is kept, `table` the table, `run` reads and commits, `sums` and `verify` compare.
+
+mod run;
+mod state;
+mod sums;
+mod table;
+mod verify;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use iceberg::TableUpdate;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tarn_core::files::{FileProblem, Files, FilesFault, FilesPlan, ListedFile};
+use tarn_core::{Env, FaultReport, RequestContext, TableName, chain_text};
+use tarn_meta::{Expected, MetaStore, Secrets};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::LakehouseError;
+use crate::lakehouse::Lakehouse;
+use run::{Job, Mark, Stop, is_transient};
+use state::Stored;
+pub use state::{
+    ColumnSums, Import, ImportMode, ImportOptions, ImportPlan, ImportProgress, ImportReport, ImportState,
+    OnError, PlannedFile, PlannedTable,
+};
+
+/// Entry of a snapshot's summary: the import that made it.
+const SUMMARY: &str = "tarn.import";
+/// Where imports, their files and their problems are kept.
+const SPACE: &str = "imports";
+const FILES_SPACE: &str = "import-files";
+const PROBLEMS_SPACE: &str = "import-problems";
+/// Files of a document.
+const FILES_CHUNK: usize = 1_000;
+/// Imports at work at a time, and those that wait.
+const AT_WORK_MAX: usize = 2;
+const ACTIVE_MAX: usize = 64;
+/// How often an import is tried again, and how long it waits before.
+const ATTEMPTS_MAX: u32 = 5;
+const PAUSE: Duration = Duration::from_secs(2);
+/// Files shown of a plan.
+const FIRST_FILES: usize = 20;
+/// Problems kept where they are only skipped.
+const SKIPPED_KEPT: u64 = 1_000;
+
+/// The property of a table that says how far it is with an import.
+fn mark_property(id: &str) -> String {
+    format!("tarn.import.{id}")
+}
+
+/// Imports of all tenants.
+#[derive(Debug)]
+pub struct Imports {
+    lakehouse: Arc<Lakehouse>,
+    meta: Arc<dyn MetaStore>,
+    secrets: Secrets,
+    files: Arc<dyn Files>,
+    env: Env,
+    active: Mutex<HashMap<String, Active>>,
+    at_work: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Active {
+    cancel: CancellationToken,
+    progress: Option<ImportProgress>,
+}
+
+/// A plan with what running it needs.
+struct Prepared {
+    options: ImportOptions,
+    table: TableName,
+    files: FilesPlan,
+    /// Settled, secrets as references.
+    config: Value,
+    plan: ImportPlan,
+    snapshot_before: Option<i64>,
+}
+
+fn with_s3(settled: &Value, s3: Option<&Value>) -> Value {
+    let mut settled = settled.clone();
+    if let (Some(settled), Some(s3)) = (settled.as_object_mut(), s3) {
+        settled.insert("s3".to_string(), s3.clone());
+    }
+    settled
+}
+
+impl Imports {
+    /// Over a lakehouse. `files`: who reads them.
+    pub fn new(
+        lakehouse: Arc<Lakehouse>,
+        meta: Arc<dyn MetaStore>,
+        secrets: Secrets,
+        files: Arc<dyn Files>,
+        env: Env,
+    ) -> Arc<Self> {
+        let at_work = Arc::new(Semaphore::new(AT_WORK_MAX));
+        Arc::new(Self { lakehouse, meta, secrets, files, env, active: Mutex::default(), at_work })
+    }
+
+    /// Who reads files.
+    pub fn files(&self) -> &Arc<dyn Files> {
+        &self.files
+    }
+
+    /// What an import would do. Errors: files that cannot be read, a table that does not fit.
+    pub async fn plan(&self, ctx: &RequestContext, request: &Value) -> Result<ImportPlan, LakehouseError> {
+        Ok(self.prepared(ctx, request).await?.plan)
+    }
+
+    async fn prepared(&self, ctx: &RequestContext, request: &Value) -> Result<Prepared, LakehouseError> {
+        let (options, config) = ImportOptions::split(request)?;
+        let table = options.table()?;
+        let resolved = self.secrets.resolve(ctx, &config).await?.into_exposed();
+        let mut files = self.files.plan(ctx, &resolved).await?;
+        let existing = match self.lakehouse.catalog().load_table(ctx, &table).await {
+            Ok(table) => Some(table.metadata),
+            Err(LakehouseError::TableNotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(metadata) = &existing
+            && options.mode != ImportMode::Create
+            && files.found.format != "parquet"
+        {
+            // The table's types count, not those that its first values would give.
+            files = self.files.plan(ctx, &table::typed(&resolved, metadata, &files.schema)).await?;
+        }
+        let planned = table::planned(&options, &table, existing.as_deref(), &files)?;
+        let plan = ImportPlan {
+            found: files.found.clone(),
+            first_files: files.files.iter().take(FIRST_FILES).map(state::shown).collect(),
+            table: planned,
+        };
+        let snapshot_before = existing.and_then(|metadata| metadata.current_snapshot_id());
+        let config = with_s3(&files.settled, config.get("s3"));
+        Ok(Prepared { options, table, files, config, plan, snapshot_before })
+    }
+
+    /// Begins an import. Errors: those of its plan; `Exhausted` where too many are under way.
+    pub async fn start(
+        self: &Arc<Self>,
+        ctx: &RequestContext,
+        request: &Value,
+    ) -> Result<Import, LakehouseError> {
+        self.check_room()?;
+        let Prepared { options, table, files, config, plan, snapshot_before } =
+            Box::pin(self.prepared(ctx, request)).await?;
+        let unique = self.env.entropy.uuid().simple().to_string();
+        let id = format!("imp-{}", unique.get(..12).unwrap_or(&unique));
+        let existed = plan.table.exists;
+        if !existed {
+            let terms = table::terms(&options, &files);
+            let mark = (mark_property(&id), Mark::default().text());
+            self.make_table(ctx, (&table, &files.schema), (&options, &terms), mark).await?;
+        }
+        let import = Import {
+            id: id.clone(),
+            state: ImportState::Running,
+            path: request.get("path").and_then(Value::as_str).unwrap_or_default().to_string(),
+            into: table.to_string(),
+            mode: options.mode,
+            created_ms: self.env.clock.now_ms(),
+            ended_ms: None,
+            by: ctx.principal.name.to_string(),
+            progress: ImportProgress {
+                files_total: files.files.len() as u64,
+                bytes_total: plan.found.bytes,
+                ..ImportProgress::default()
+            },
+            error: None,
+            report: None,
+            plan: Some(plan),
+        };
+        for (at, chunk) in files.files.chunks(FILES_CHUNK).enumerate() {
+            let key = format!("{id}/{at:06}");
+            self.meta.put_document(ctx, FILES_SPACE, &key, &json!(chunk), Expected::Any).await?;
+        }
+        let stored = Stored { import: import.clone(), options, files: config, existed, snapshot_before };
+        self.put(ctx, &stored).await?;
+        self.spawn(ctx, id);
+        Ok(import)
+    }
+
+    fn check_room(&self) -> Result<(), LakehouseError> {
+        if self.active.lock().len() < ACTIVE_MAX {
+            return Ok(());
+        }
+        Err(FilesFault(FaultReport {
+            kind: tarn_core::FaultKind::Exhausted,
+            message: format!("{ACTIVE_MAX} imports are under way"),
+            hint: Some("wait for one to end, or cancel one".to_string()),
+        })
+        .into())
+    }
+
+    /// Goes on with imports that the end of the server interrupted.
+    pub async fn go_on(self: &Arc<Self>, ctx: &RequestContext) -> Result<(), LakehouseError> {
+        for stored in self.all(ctx).await? {
+            if stored.import.state.is_active() {
+                tracing::info!(import = stored.import.id, table = stored.import.into, "import goes on");
+                self.spawn(ctx, stored.import.id);
+            }
+        }
+        Ok(())
+    }
+
+    async fn all(&self, ctx: &RequestContext) -> Result<Vec<Stored>, LakehouseError> {
+        let documents = self.meta.documents(ctx, SPACE, "").await?;
+        Ok(documents.into_iter().filter_map(|document| serde_json::from_value(document.value).ok()).collect())
+    }
+
+    async fn stored(&self, ctx: &RequestContext, id: &str) -> Result<Stored, LakehouseError> {
+        let document = self.meta.document(ctx, SPACE, id).await?;
+        let stored = document.and_then(|document| serde_json::from_value(document.value).ok());
+        stored.ok_or_else(|| LakehouseError::ImportNotFound { id: id.to_string() })
+    }
+
+    async fn put(&self, ctx: &RequestContext, stored: &Stored) -> Result<(), LakehouseError> {
+        let value = serde_json::to_value(stored).map_err(|error| LakehouseError::Invalid {
+            what: format!("an import cannot be kept: {error}"),
+        })?;
+        self.meta.put_document(ctx, SPACE, &stored.import.id, &value, Expected::Any).await?;
+        Ok(())
+    }
+
+    fn live(&self, mut import: Import) -> Import {
+        let progress = self.active.lock().get(&import.id).and_then(|active| active.progress);
+        if let Some(progress) = progress {
+            import.progress = progress;
+        }
+        import
+    }
+
+    /// All imports, newest first, without their plans.
+    pub async fn list(&self, ctx: &RequestContext) -> Result<Vec<Import>, LakehouseError> {
+        let mut all: Vec<Import> =
+            self.all(ctx).await?.into_iter().map(|stored| self.live(stored.import)).collect();
+        all.iter_mut().for_each(|import| import.plan = None);
+        all.sort_by_key(|import| std::cmp::Reverse(import.created_ms));
+        Ok(all)
+    }
+
+    /// One import. Errors: `ImportNotFound`.
+    pub async fn get(&self, ctx: &RequestContext, id: &str) -> Result<Import, LakehouseError> {
+        Ok(self.live(self.stored(ctx, id).await?.import))
+    }
+
+    /// Records that became no rows, in the order of the files. Errors: `ImportNotFound`.
+    pub async fn problems(
+        &self,
+        ctx: &RequestContext,
+        id: &str,
+        limit: usize,
+    ) -> Result<Vec<FileProblem>, LakehouseError> {
+        self.stored(ctx, id).await?;
+        let documents = self.meta.documents(ctx, PROBLEMS_SPACE, &format!("{id}/")).await?;
+        let parsed = documents.into_iter().filter_map(|document| serde_json::from_value(document.value).ok());
+        Ok(parsed.take(limit).collect())
+    }
+
+    /// Stops an import; what was committed stays. Errors: `ImportNotFound`; it is over already.
+    pub async fn cancel(&self, ctx: &RequestContext, id: &str) -> Result<Import, LakehouseError> {
+        let mut stored = self.stored(ctx, id).await?;
+        if !stored.import.state.is_active() {
+            let what = format!("import `{id}` is over");
+            return Err(FilesFault::invalid(what, "only one that runs can be cancelled").into());
+        }
+        let cancel = self.active.lock().get(id).map(|active| active.cancel.clone());
+        if let Some(cancel) = cancel {
+            cancel.cancel();
+        }
+        stored.import.state = ImportState::Cancelled;
+        Ok(self.live(stored.import))
+    }
+
+    /// Goes on with an import that failed or was cancelled, behind what is committed. Errors: `ImportNotFound`; it runs or
+    /// is done.
+    pub async fn resume(self: &Arc<Self>, ctx: &RequestContext, id: &str) -> Result<Import, LakehouseError> {
+        let mut stored = self.stored(ctx, id).await?;
+        let is_active = self.active.lock().contains_key(id);
+        if is_active || !matches!(stored.import.state, ImportState::Failed | ImportState::Cancelled) {
+            let what = format!("import `{id}` cannot go on: it is not failed or cancelled");
+            return Err(FilesFault::invalid(what, "`tarn import show` tells its state").into());
+        }
+        self.check_room()?;
+        (stored.import.state, stored.import.error, stored.import.ended_ms) =
+            (ImportState::Running, None, None);
+        self.put(ctx, &stored).await?;
+        self.spawn(ctx, id.to_string());
+        Ok(stored.import)
+    }
+
+    fn spawn(self: &Arc<Self>, ctx: &RequestContext, id: String) {
+        let cancel = self.env.spawner.stopping().child_token();
+        let active = Active { cancel: cancel.clone(), progress: None };
+        if self.active.lock().insert(id.clone(), active).is_some() {
+            return;
+        }
+        let (imports, mut ctx) = (Arc::clone(self), ctx.clone());
+        (ctx.deadline, ctx.cancel) = (None, cancel.clone());
+        drop(self.env.spawner.spawn(async move {
+            let permit = Arc::clone(&imports.at_work).acquire_owned().await;
+            if let Err(error) = Box::pin(imports.work(&ctx, &id, cancel)).await {
+                tracing::error!(
+                    import = id,
+                    error = chain_text(&error),
+                    "what became of an import is not kept"
+                );
+            }
+            imports.active.lock().remove(&id);
+            drop(permit);
+        }));
+    }
+
+    async fn work(
+        &self,
+        ctx: &RequestContext,
+        id: &str,
+        cancel: CancellationToken,
+    ) -> Result<(), LakehouseError> {
+        let mut stored = self.stored(ctx, id).await?;
+        let mut attempt = 0;
+        let outcome = loop {
+            attempt += 1;
+            match Box::pin(self.attempt(ctx, &mut stored, &cancel)).await {
+                Err(Stop::Fault(error)) if is_transient(&error) && attempt < ATTEMPTS_MAX => {
+                    tracing::warn!(import = id, attempt, error = chain_text(&error), "import is tried again");
+                    tokio::select! {
+                        () = self.env.clock.sleep(PAUSE * attempt) => {}
+                        () = cancel.cancelled() => {}
+                    }
+                }
+                outcome => break outcome,
+            }
+        };
+        if let Some(progress) = self.active.lock().get(id).and_then(|active| active.progress) {
+            stored.import.progress = progress;
+        }
+        let table = stored.options.table()?;
+        match outcome {
+            Ok(()) => stored.import.state = ImportState::Done,
+            // It goes on by itself when the server starts again.
+            Err(Stop::Stopping) => return Ok(()),
+            Err(_) if self.env.spawner.stopping().is_cancelled() => return Ok(()),
+            Err(Stop::Cancelled) => stored.import.state = ImportState::Cancelled,
+            Err(Stop::Fault(_)) if cancel.is_cancelled() => stored.import.state = ImportState::Cancelled,
+            Err(Stop::Record(fault)) => {
+                let before = (stored.existed, stored.snapshot_before);
+                let left = match stored.options.on_error {
+                    OnError::Fail => self.take_back(ctx, &table, id, before).await,
+                    OnError::Skip | OnError::Quarantine => Ok("rows that were committed stay"),
+                };
+                let left = left.unwrap_or("rows that were committed stay");
+                let mut report = fault.0;
+                report.message = format!("{}; {left}", report.message);
+                (stored.import.state, stored.import.error) = (ImportState::Failed, Some(report));
+            }
+            Err(Stop::Fault(error)) => {
+                (stored.import.state, stored.import.error) =
+                    (ImportState::Failed, Some(FaultReport::of(&error)));
+            }
+        }
+        stored.import.ended_ms = Some(self.env.clock.now_ms());
+        self.put(ctx, &stored).await?;
+        if stored.import.state == ImportState::Done {
+            self.forget_mark(ctx, &table, id).await;
+            self.files.discard(ctx, &stored.files).await;
+        }
+        tracing::info!(import = id, table = %table, state = ?stored.import.state, "import ended");
+        Ok(())
+    }
+
+    async fn attempt(
+        &self,
+        ctx: &RequestContext,
+        stored: &mut Stored,
+        cancel: &CancellationToken,
+    ) -> Result<(), Stop> {
+        let id = stored.import.id.clone();
+        let table = stored.options.table()?;
+        let metadata = self.lakehouse.catalog().load_table(ctx, &table).await?.metadata;
+        let mark = metadata.properties().get(&mark_property(&id)).map(|text| Mark::parse(text));
+        let mark = match (mark, stored.existed) {
+            (Some(Some(mark)), _) => mark,
+            (None, true) => Mark::default(),
+            _ => {
+                let what = format!("table `{table}` is not the one that import `{id}` made");
+                return Err(FilesFault::invalid(what, "start a new import").into());
+            }
+        };
+        let config =
+            self.secrets.resolve(ctx, &stored.files).await.map_err(LakehouseError::from)?.into_exposed();
+        let files = self.listed(ctx, &id).await?;
+        let job =
+            Job { imports: self, ctx, stored, table: table.clone(), files, config, cancel: cancel.clone() };
+        let mark = Box::pin(job.run(mark)).await?;
+        stored.import.state = ImportState::Verifying;
+        if let Some(progress) = self.active.lock().get(&id).and_then(|active| active.progress) {
+            stored.import.progress = progress;
+        }
+        self.put(ctx, stored).await?;
+        let replaced = stored.options.mode == ImportMode::Replace || !stored.existed;
+        let before = (stored.snapshot_before, replaced);
+        let report = self.verify(ctx, (&table, &id), before, &mark.sums, mark.problems).await?;
+        stored.import.report = Some(report);
+        Ok(())
+    }
+
+    async fn listed(&self, ctx: &RequestContext, id: &str) -> Result<Vec<ListedFile>, LakehouseError> {
+        let documents = self.meta.documents(ctx, FILES_SPACE, &format!("{id}/")).await?;
+        let chunks = documents
+            .into_iter()
+            .filter_map(|document| serde_json::from_value::<Vec<ListedFile>>(document.value).ok());
+        Ok(chunks.flatten().collect())
+    }
+
+    /// The table need not remember an import that is over.
+    async fn forget_mark(&self, ctx: &RequestContext, table: &TableName, id: &str) {
+        let removals = vec![mark_property(id)];
+        let update = TableUpdate::RemoveProperties { removals };
+        let forgotten = self.lakehouse.catalog().commit_table(ctx, table, Vec::new(), vec![update]).await;
+        if let Err(error) = forgotten {
+            tracing::debug!(%table, error = chain_text(&error), "the mark of an import stays in the table");
+        }
+    }
+
+    fn show(&self, id: &str, progress: ImportProgress) {
+        if let Some(active) = self.active.lock().get_mut(id) {
+            active.progress = Some(progress);
+        }
+    }
+
+    async fn keep_progress(&self, ctx: &RequestContext, id: &str) -> Result<(), LakehouseError> {
+        let mut stored = self.stored(ctx, id).await?;
+        stored.import = self.live(stored.import);
+        self.put(ctx, &stored).await
+    }
+
+    async fn keep_problem(
+        &self,
+        ctx: &RequestContext,
+        id: &str,
+        file: usize,
+        problem: &FileProblem,
+    ) -> Result<(), LakehouseError> {
+        let prefix = format!("{id}/");
+        // The same record met again, after an interruption, is the same problem.
+        let key = format!("{prefix}{file:06}-{:012}-{}", problem.line, problem.record.len());
+        self.meta.put_document(ctx, PROBLEMS_SPACE, &key, &json!(problem), Expected::Any).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! `VACUUM`, `ANALYZE` and `SHOW CREATE TABLE`.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::sql::sqlparser::ast::ObjectName;
+use tarn_core::TableName;
+
+use super::session::Session;
+use super::stream::Command;
+use crate::QueryError;
+use crate::sql::{Diagnosis, Parsed, Upkeep};
+use crate::tables::TableChange;
+use crate::write::{create_statement, table_name, table_of_parts};
+
+/// The columns of `SHOW CREATE TABLE`.
+pub(super) fn show_create_schema() -> SchemaRef {
+    let column = |name: &str| Field::new(name, DataType::Utf8, false);
+    Arc::new(Schema::new(vec![column("table_name"), column("statement")]))
+}
+
+impl Session {
+    /// Looks after tables: files are rewritten, old snapshots and orphans go. Statistics are kept with every commit, so
+    /// there are none to gather. Errors: a table that is not there, those of the rewriting.
+    pub(super) async fn look_after(
+        &self,
+        upkeep: &Upkeep,
+        parsed: &Parsed,
+        diagnosis: &Diagnosis,
+    ) -> Result<Command, QueryError> {
+        self.check_editor(parsed)?;
+        let mut names: Vec<TableName> = Vec::new();
+        for parts in &upkeep.tables {
+            let name = table_of_parts(parts, &self.namespace())?;
+            if self.tables().view(self.context(), &name).await?.is_none() {
+                return Err(self.no_such(&name, diagnosis).await?);
+            }
+            names.push(name);
+        }
+        if upkeep.tables.is_empty() && upkeep.is_vacuum {
+            for namespace in self.tables().namespaces(self.context()).await? {
+                names.extend(self.tables().tables(self.context(), &namespace).await?);
+            }
+        }
+        if upkeep.is_vacuum {
+            for name in names {
+                self.tables().change(self.context(), TableChange::Optimize { name }).await?;
+            }
+        }
+        let tag = if upkeep.is_vacuum { "VACUUM" } else { "ANALYZE" };
+        Ok(Command { tag, rows: None, returns: false })
+    }
+
+    /// The statement that would make a table. Errors: there is no such table.
+    pub(super) async fn show_create(
+        &self,
+        name: &ObjectName,
+        diagnosis: &Diagnosis,
+    ) -> Result<RecordBatch, QueryError> {
+        let name = table_name(name, &self.namespace())?;
+        let Some(view) = self.tables().view(self.context(), &name).await? else {
+            return Err(self.no_such(&name, diagnosis).await?);
+        };
+        let names = StringArray::from(vec![name.to_string()]);
+        let statements = StringArray::from(vec![create_statement(&view)]);
+        RecordBatch::try_new(show_create_schema(), vec![Arc::new(names), Arc::new(statements)])
+            .map_err(|error| QueryError::Internal { message: error.to_string() })
+    }
+}

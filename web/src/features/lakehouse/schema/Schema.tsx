@@ -1,0 +1,114 @@
+import { Stack } from "@mantine/core";
+import { useQuery } from "@tanstack/react-query";
+import { tableQueries } from "~/api/lakehouse";
+import type { TableDetail, TableField } from "~/api/types";
+import { useView } from "~/components/view";
+import { useT } from "~/i18n";
+import { useFormat } from "~/i18n/format";
+import { type DataColumn, DataTable } from "~/ui/DataTable";
+import { EmptyState } from "~/ui/EmptyState";
+import { Hint } from "~/ui/Hint";
+import { Panel } from "~/ui/Panel";
+import classes from "./Schema.module.css";
+import { SchemaHistory } from "./SchemaHistory";
+import { type ColumnStatistics, statisticsOf, statisticsSql } from "./statistics";
+
+/** Columns now with what the files know of them, how files are partitioned, and how the schema changed. */
+export function Schema({ table }: { table: TableDetail }) {
+  const t = useT();
+  const [view, setView] = useView();
+  const known = useQuery({
+    ...tableQueries.sql(["statistics", table.namespace, table.table, table.snapshot_id], statisticsSql(table, table.schema)),
+    enabled: table.snapshot_id !== null,
+    select: (result) => statisticsOf(result, table.schema),
+  }).data;
+  const columns = useColumns(table, known);
+  return (
+    <Stack gap="md">
+      <Panel flush title={t("topic.schema")} note={known && t("schema.from_files")} actions={known && <Hint text={t("schema.from_files_hint")} />}>
+        <DataTable label={t("topic.schema")} rows={table.schema} rowKey={(field) => String(field.id)} columns={columns} sort={view.sort} onSort={(sort) => setView({ sort })} />
+      </Panel>
+      <Panel flush title={t("table.partitioning")}>
+        <DataTable
+          label={t("table.partitioning")}
+          rows={table.partition_spec}
+          rowKey={(one) => one.name}
+          columns={[
+            { key: "source", header: t("topic.column"), cell: (one) => <span className="mono">{one.source}</span> },
+            { key: "transform", header: t("table.transform"), cell: (one) => <span className="mono">{one.transform}</span> },
+            { key: "name", header: t("col.name"), grow: true, cell: (one) => <span className="mono">{one.name}</span> },
+          ]}
+          empty={<EmptyState title={t("table.not_partitioned")} text={t("table.not_partitioned_hint")} />}
+        />
+      </Panel>
+      {table.schema_history.length > 1 && <SchemaHistory table={table} />}
+    </Stack>
+  );
+}
+
+function useColumns(table: TableDetail, known: Map<number, ColumnStatistics> | undefined): DataColumn<TableField>[] {
+  const t = useT();
+  const format = useFormat();
+  const largest = Math.max(1, ...[...(known?.values() ?? [])].map(({ bytes }) => bytes));
+  const partitions = new Set(table.partition_spec.map((one) => one.source));
+  const one = (field: TableField) => known?.get(field.id);
+  const statistics: DataColumn<TableField>[] = known
+    ? [
+        { key: "nulls", header: t("schema.nulls"), numeric: true, sort: (field) => one(field)?.nulls ?? null, cell: (field) => <Nulls of={one(field)} /> },
+        { key: "least", header: t("schema.least"), cell: (field) => <Bound text={one(field)?.least} /> },
+        { key: "most", header: t("schema.most"), cell: (field) => <Bound text={one(field)?.most} /> },
+        {
+          key: "bytes",
+          header: t("col.size"),
+          numeric: true,
+          sort: (field) => one(field)?.bytes ?? null,
+          cell: (field) => (
+            <span className={classes.size}>
+              <span className={classes.share} aria-hidden>
+                <span style={{ width: `${(100 * (one(field)?.bytes ?? 0)) / largest}%` }} />
+              </span>
+              {format.bytes(one(field)?.bytes ?? 0)}
+            </span>
+          ),
+        },
+      ]
+    : [];
+  return [
+    {
+      key: "name",
+      header: t("topic.column"),
+      sort: (field) => field.name,
+      cell: (field) => (
+        <span className={classes.name}>
+          <span className="mono" title={t("schema.field_id", { id: String(field.id) })}>{field.name}</span>
+          {field.key && <span className={classes.mark}>{t("topic.key")}</span>}
+          {partitions.has(field.name) && <span className={classes.mark}>{t("schema.partitions")}</span>}
+          {field.doc && <span className={classes.doc} lang="en">{field.doc}</span>}
+        </span>
+      ),
+    },
+    { key: "type", header: t("col.type"), sort: (field) => field.type, cell: (field) => <span className="mono nowrap">{field.type}</span> },
+    { key: "required", header: t("table.required"), cell: (field) => (field.required ? t("common.yes") : t("common.no")) },
+    ...statistics,
+  ];
+}
+
+function Nulls({ of }: { of: ColumnStatistics | undefined }) {
+  const format = useFormat();
+  if (!of || of.nulls === undefined) return <span className="dim">–</span>;
+  if (of.nulls === 0) return <span className="dim">0</span>;
+  return (
+    <span title={format.count(of.nulls)}>
+      {format.count(of.nulls)} <span className="dim">{format.percent(of.nulls / Math.max(1, of.rows))}</span>
+    </span>
+  );
+}
+
+function Bound({ text }: { text: string | null | undefined }) {
+  if (text === null || text === undefined) return <span className="dim">–</span>;
+  return (
+    <span className={`mono ${classes.bound}`} title={text} lang="en">
+      {text}
+    </span>
+  );
+}
