@@ -28,7 +28,7 @@ mod view;
 mod write;
 
 pub use alter::{PartitionChange, PartitionTerm, TableAlteration, partition_terms, table_schema};
-pub use catalog::{Catalog, CreateTable, LoadedTable, TableCommit};
+pub use catalog::{Catalog, CreateTable, CreateView, LoadedTable, LoadedView, TableCommit, ViewRequirement};
 pub use data_file::{DataFileWriter, FileFactory};
 pub use describe::{
     ColumnDetail, FileEntry, PartitionColumn, SchemaVersion, SnapshotEntry, TableDetail, TableState,

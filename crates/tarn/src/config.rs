@@ -13,7 +13,7 @@ use tarn_lakehouse::{LakehouseMemory, SinkConfig};
 use tarn_observe::LogConfig;
 use tarn_query::QueryConfig;
 use tarn_server::ServerConfig;
-use tarn_storage::StorageConfig;
+use tarn_storage::{DelegationConfig, StorageConfig};
 
 use crate::cli::{Failure, io_failure};
 
@@ -52,6 +52,8 @@ pub struct MetaConfig {
 pub struct LakehouseConfig {
     /// Where tables lie: a folder or a bucket; `lake` in the data folder if left out.
     pub storage: Option<StorageConfig>,
+    /// How other engines get at the files of tables in a bucket without keys of their own.
+    pub delegation: DelegationConfig,
     /// When changes of a topic become a commit of its table; a `table` resource may say otherwise for one table.
     pub sink: SinkConfig,
     /// Memory for rows of all tables that are in no file yet. Above half of it tables commit sooner, above it they wait
@@ -64,7 +66,8 @@ pub struct LakehouseConfig {
 impl Default for LakehouseConfig {
     fn default() -> Self {
         let LakehouseMemory { hot_bytes, services, .. } = LakehouseMemory::default();
-        Self { storage: None, sink: SinkConfig::default(), hot_bytes, services }
+        let delegation = DelegationConfig::default();
+        Self { storage: None, delegation, sink: SinkConfig::default(), hot_bytes, services }
     }
 }
 

@@ -209,6 +209,7 @@ impl Session {
     pub(super) fn state(&self, catalog: &Arc<QueryCatalog>) -> SessionState {
         let mut state = self.core.base.clone();
         *state.config_mut() = self.settings.read().config.clone();
+        catalog.plan_views_with(state.config());
         state.register_catalog_list(Arc::new(LakeCatalogs(Arc::clone(catalog))));
         state.mark_start_execution();
         state
@@ -414,7 +415,7 @@ impl Guard<'_> {
 }
 
 /// Plans a statement; one whose columns have equal names under others, which come along.
-async fn plan_statement(
+pub(crate) async fn plan_statement(
     state: &SessionState,
     statement: Statement,
 ) -> Result<(LogicalPlan, ShownNames), DataFusionError> {

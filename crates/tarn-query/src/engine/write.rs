@@ -16,9 +16,12 @@ use super::catalog::QueryCatalog;
 use super::planned::PlannedChange;
 use super::session::{QueryOptions, Session, with_params};
 use super::stream::Command;
+use super::tags::{rows_tag, tag_of};
+use super::view::{not_of_view, of_view};
 use crate::scan::{LakeTable, PlacedTable, ScanCounters};
 use crate::sql::{Diagnosis, ORDER_MARK, Parsed, ShownNames, WriteStatement, branch_of};
 use crate::tables::{TableChange, WriteBranch};
+use crate::views::view_definition;
 use crate::write::{CreateAs, Definition, Returned, Target, apply, definition, table_name, target_of};
 use crate::{AsOf, QueryError, Tables};
 
@@ -132,6 +135,10 @@ impl Session {
             let done = self.optimize(change, name, predicate.as_ref(), zorder.as_deref());
             return Box::pin(done).await.map(Done::from);
         }
+        if let Statement::CreateView(create) = statement {
+            let definition = view_definition(create, change.parsed, &self.namespace())?;
+            return Box::pin(self.create_view(change, definition)).await.map(Done::from);
+        }
         let beside = (&*change.parsed.partitioned_by, &*change.parsed.alterations);
         let known =
             definition(statement, beside, &self.namespace()).ok_or_else(|| QueryError::NotPossible {
@@ -147,7 +154,11 @@ impl Session {
                 writer.commit().await.map_err(|error| QueryError::from_fault(&error))?;
                 Ok(Command { tag: "TRUNCATE TABLE", rows: None, returns: false }.into())
             }
-            Definition::Change(mut definition) => {
+            Definition::Change(definition) => {
+                let mut definition = match change.parsed.alters_view {
+                    true => of_view(definition)?,
+                    false => definition,
+                };
                 set_order(&mut definition, change.parsed);
                 let tag = tag_of(&definition);
                 self.tables().change(self.context(), definition).await?;
@@ -196,6 +207,9 @@ impl Session {
         diagnosis: &Diagnosis,
     ) -> Result<QueryError, QueryError> {
         let catalog = self.catalog(Arc::default());
+        if self.tables().sql_view(self.context(), name).await?.is_some() {
+            return Ok(not_of_view(name));
+        }
         let parts = [name.namespace().to_string(), name.name().to_string()];
         let known = catalog.full_names().await?;
         Ok(diagnosis.no_such_table(&parts, &known, &self.namespace()))
@@ -381,32 +395,5 @@ fn set_order(definition: &mut TableChange, parsed: &Parsed) {
         {
             *change = TableAlteration::SetOrder(columns.clone());
         }
-    }
-}
-
-/// As PostgreSQL names a statement that changes rows.
-pub(super) fn rows_tag(statement: &Statement) -> &'static str {
-    match statement {
-        Statement::Insert(_) => "INSERT",
-        Statement::Update(_) => "UPDATE",
-        Statement::Delete(_) => "DELETE",
-        _ => "MERGE",
-    }
-}
-
-fn tag_of(change: &TableChange) -> &'static str {
-    match change {
-        TableChange::CreateNamespace { .. } => "CREATE SCHEMA",
-        TableChange::DropNamespace { .. } => "DROP SCHEMA",
-        TableChange::CreateTable { .. } => "CREATE TABLE",
-        TableChange::DropTable { .. } => "DROP TABLE",
-        TableChange::RenameTable { .. } | TableChange::AlterTable { .. } => "ALTER TABLE",
-        TableChange::CreateRef { .. }
-        | TableChange::DropRef { .. }
-        | TableChange::FastForward { .. }
-        | TableChange::RollBack { .. }
-        | TableChange::AcceptSchemaChange { .. } => "CALL",
-        TableChange::Optimize { .. } => "OPTIMIZE",
-        TableChange::Analyze { .. } => "ANALYZE",
     }
 }

@@ -25,7 +25,7 @@ pub(crate) use ordering::ORDER_MARK;
 pub(crate) use partitioning::PartitionTerm;
 pub(crate) use relations::{AskedChanges, branch_of, changes_of};
 pub(crate) use statement::{Action, Parsed, WriteStatement, parse};
-pub(crate) use text::{SqlText, position};
+pub(crate) use text::{SqlText, offset, position, word};
 pub(crate) use time_travel::{is_ref, parse_time_ms, split_version};
 pub(crate) use upkeep::Upkeep;
 

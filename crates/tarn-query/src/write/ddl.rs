@@ -303,13 +303,19 @@ fn drop_object(
     let [name] = names else { return Err(refuse("DROP takes one name", "drop them one after the other")) };
     Ok(Definition::Change(match kind {
         ObjectType::Table => TableChange::DropTable { name: table_name(name, namespace)?, if_exists, purge },
+        ObjectType::View => TableChange::DropView { name: table_name(name, namespace)?, if_exists },
         ObjectType::Schema | ObjectType::Database if !cascade => {
             TableChange::DropNamespace { name: namespace_name(name)?, if_exists }
         }
         ObjectType::Schema | ObjectType::Database => {
             return Err(refuse("a namespace with tables is not dropped at once", "drop its tables first"));
         }
-        other => return Err(refuse(format!("there is no {other} to drop"), "TABLE and SCHEMA are possible")),
+        other => {
+            return Err(refuse(
+                format!("there is no {other} to drop"),
+                "TABLE, VIEW and SCHEMA are possible",
+            ));
+        }
     }))
 }
 
@@ -344,7 +350,11 @@ fn commented(
             };
             (table, change)
         }
-        other => return Err(refuse(format!("{other} has no comment"), "comment on TABLE or COLUMN")),
+        CommentObject::View => {
+            let (name, comment) = (table_name(name, namespace)?, comment.map(str::to_string));
+            return Ok(TableChange::CommentView { name, comment, if_exists });
+        }
+        other => return Err(refuse(format!("{other} has no comment"), "comment on TABLE, VIEW or COLUMN")),
     };
     Ok(TableChange::AlterTable { name, changes: vec![change], if_exists })
 }

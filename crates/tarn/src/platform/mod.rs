@@ -66,6 +66,7 @@ impl Platform {
         };
         let log = SegmentLog::open(&data.eventlog(), config.eventlog.clone(), env.clone()).await?;
         let meta = tarn_meta::open(&url, env.clone()).await?;
+        config.lakehouse.delegation.check()?;
         let store = match &config.lakehouse.storage {
             Some(storage) => Store::open(storage, project)?,
             None => Store::open(&StorageConfig::at(absolute(&data.lake())?.display().to_string()), project)?,
