@@ -17,7 +17,7 @@ use tarn_lakehouse::import::Imports;
 use tarn_lakehouse::{Lakehouse, LakehouseMemory, Warehouse};
 use tarn_meta::{MetaStore, Resources, SecretKey, Secrets};
 use tarn_observe::{FaultBoard, Metrics, RateHistory};
-use tarn_query::QueryEngine;
+use tarn_query::{QueryConfig, QueryEngine};
 use tarn_server::ServerState;
 use tarn_storage::{StorageConfig, Store};
 
@@ -53,6 +53,20 @@ pub fn make_data_folder(data: &DataFolder) -> Result<(), Failure> {
     made.map_err(|error| io_failure("make", path, &error))
 }
 
+/// How queries run, with folders that this project and its data have.
+fn query_config(config: &Config, data: &DataFolder, project: &Path) -> Result<QueryConfig, Failure> {
+    let mut query = config.query.clone();
+    if query.spill_folder.is_empty() {
+        query.spill_folder = spill_folder(data)?;
+    }
+    for export in &mut query.exports {
+        if !export.url.contains("://") {
+            export.url = absolute(&project.join(&export.url))?.display().to_string();
+        }
+    }
+    Ok(query)
+}
+
 impl Platform {
     /// Opens everything that is stored and starts the tasks that keep it going. Sources start with
     /// [`Platform::follow`].
@@ -83,15 +97,7 @@ impl Platform {
         let faults = FaultBoard::new(Arc::clone(&env.clock));
         let rates = RateHistory::new(Arc::clone(&metrics), env.clock.now_ms());
         rates.start(&env);
-        let mut query = config.query.clone();
-        if query.spill_folder.is_empty() {
-            query.spill_folder = spill_folder(data)?;
-        }
-        for export in &mut query.exports {
-            if !export.url.contains("://") {
-                export.url = absolute(&project.join(&export.url))?.display().to_string();
-            }
-        }
+        let query = query_config(config, data, project)?;
         let files: Arc<dyn Files> =
             Arc::new(FileReaders::new(project.to_path_buf(), data.path().to_path_buf()));
         let tables: Arc<dyn tarn_query::Tables> =
