@@ -8,6 +8,7 @@ mod engine;
 mod error;
 mod scan;
 mod sql;
+mod table_change;
 mod tables;
 pub mod tpch;
 mod views;
