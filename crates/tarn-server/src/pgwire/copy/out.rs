@@ -112,8 +112,6 @@ impl<'a> Writer<'a> {
                     continue;
                 }
             };
-            // A delimiter that is none of these letters stands for itself behind the backslash.
-            let letter = if byte == self.copy.delimiter { byte } else { letter };
             out.put_u8(b'\\');
             out.put_u8(letter);
         }
