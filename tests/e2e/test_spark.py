@@ -137,3 +137,21 @@ def test_spark_reads_and_changes_a_table_of_our_sql_and_its_branches(tarn, spark
     spark.sql("CALL tarn.system.fast_forward('mart.written', 'main', 'audit')")
     assert [row["id"] for row in seen_by_all(tarn, spark, "mart.written")] == expected
     assert tarn.value("SELECT count(*) FROM mart.written.tag_before") == 4
+
+
+def test_views_of_spark_and_of_our_sql_are_read_by_both(tarn, spark):
+    spark.sql("CREATE NAMESPACE IF NOT EXISTS tarn.mart")
+    spark.sql("CREATE TABLE tarn.mart.seen (id BIGINT, name STRING) USING iceberg TBLPROPERTIES ('format-version' = '2')")
+    spark.sql("INSERT INTO tarn.mart.seen VALUES (1, 'a'), (2, 'b'), (3, 'a')")
+    spark.sql("CREATE VIEW tarn.mart.by_spark AS SELECT name, count(*) AS n FROM tarn.mart.seen GROUP BY name")
+    assert tarn.rows("SELECT name, n FROM mart.by_spark ORDER BY name") == [["a", 2], ["b", 1]]
+    tarn.query("CREATE VIEW mart.by_tarn AS SELECT * FROM mart.seen WHERE id > 1")
+    assert sorted(row["id"] for row in spark.sql("SELECT id FROM tarn.mart.by_tarn").collect()) == [2, 3]
+    listed = {row["viewName"] for row in spark.sql("SHOW VIEWS IN tarn.mart").collect()}
+    assert {"by_spark", "by_tarn"} <= listed, listed
+    spark.sql("CREATE OR REPLACE VIEW tarn.mart.by_spark AS SELECT max(id) AS highest FROM tarn.mart.seen")
+    assert tarn.value("SELECT highest FROM mart.by_spark") == 3
+    spark.sql("ALTER VIEW tarn.mart.by_spark RENAME TO tarn.mart.renamed")
+    assert tarn.value("SELECT highest FROM mart.renamed") == 3
+    spark.sql("DROP VIEW tarn.mart.renamed")
+    assert "not found" in str(tarn.request("POST", "/api/v1/query", json={"sql": "SELECT * FROM mart.renamed"}).text)

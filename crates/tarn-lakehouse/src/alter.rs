@@ -13,6 +13,8 @@ use iceberg::spec::{NestedField, Schema, TableMetadata, UnboundPartitionField};
 use iceberg::{TableRequirement, TableUpdate};
 
 use crate::error::LakehouseError;
+use crate::service::policy::wrong_property;
+use crate::sort::{OrderColumn, sort_order};
 use crate::types::{KEY_PROPERTY, key_of, new_field, widened};
 
 use nested::{ids_of, neighbour, within};
@@ -69,6 +71,8 @@ pub enum TableAlteration {
         /// Its name.
         name: String,
     },
+    /// Rows come in this order in files from now on; none without columns.
+    SetOrder(Vec<OrderColumn>),
     /// Rows that come from now on are partitioned otherwise.
     Partition(PartitionChange),
     /// What a column means is written down, or no longer.
@@ -185,6 +189,12 @@ impl Alter<'_> {
                 })?;
                 Ok(())
             }
+            TableAlteration::SetOrder(columns) => {
+                let order = sort_order(self.table, self.metadata.current_schema(), columns)?;
+                self.updates.push(TableUpdate::AddSortOrder { sort_order: order });
+                self.updates.push(TableUpdate::SetDefaultSortOrder { sort_order_id: -1 });
+                Ok(())
+            }
             TableAlteration::Partition(change) => self.repartition(change),
             TableAlteration::CommentColumn { name, comment } => {
                 let at = self.find(name)?;
@@ -194,6 +204,10 @@ impl Alter<'_> {
                 Ok(())
             }
             TableAlteration::SetProperties(updates) => {
+                let wrong = updates.iter().find_map(|(name, value)| wrong_property(name, value));
+                if let Some(wrong) = wrong {
+                    return Err(self.refuse(wrong));
+                }
                 self.updates.push(TableUpdate::SetProperties { updates: updates.clone() });
                 Ok(())
             }

@@ -56,6 +56,7 @@ pub struct DataFileWriter {
     rows: u64,
     partition: Struct,
     spec_id: i32,
+    sort_order_id: Option<i32>,
 }
 
 impl FileFactory {
@@ -110,7 +111,7 @@ impl FileFactory {
         let inner = self.writer(&location, metadata.current_schema().clone(), properties(&key)).await?;
         let spec_id = metadata.default_partition_spec_id();
         let table = self.table.clone();
-        Ok(DataFileWriter { inner, table, location, rows: 0, partition, spec_id })
+        Ok(DataFileWriter { inner, table, location, rows: 0, partition, spec_id, sort_order_id: None })
     }
 
     async fn writer(
@@ -193,6 +194,11 @@ impl DataFileWriter {
         Ok(())
     }
 
+    /// Its rows come in this order of the table's.
+    pub(crate) fn sorted_by(&mut self, sort_order_id: Option<i32>) {
+        self.sort_order_id = sort_order_id;
+    }
+
     /// Rows so far.
     pub fn rows(&self) -> u64 {
         self.rows
@@ -205,7 +211,7 @@ impl DataFileWriter {
 
     /// Ends the file; its bytes are durable when this returns. Needs at least one row.
     pub async fn close(self) -> Result<DataFile, LakehouseError> {
-        let Self { inner, table, partition, spec_id, .. } = self;
+        let Self { inner, table, partition, spec_id, sort_order_id, .. } = self;
         let builders = inner.close().await.map_err(|source| LakehouseError::Format {
             action: "write a data file",
             table: table.clone(),
@@ -213,6 +219,9 @@ impl DataFileWriter {
         })?;
         let mut builder = only(builders, &table)?;
         builder.content(DataContentType::Data).partition(partition).partition_spec_id(spec_id);
+        if let Some(id) = sort_order_id {
+            builder.sort_order_id(id);
+        }
         finish(builder, &table)
     }
 }

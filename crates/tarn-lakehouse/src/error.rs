@@ -17,6 +17,24 @@ pub enum LakehouseError {
         /// The nearest name that exists.
         similar: Option<String>,
     },
+    /// No such view.
+    #[error("view `{view}` not found")]
+    ViewNotFound {
+        /// The name asked for.
+        view: String,
+        /// The nearest name that exists.
+        similar: Option<String>,
+    },
+    /// A view where a table is needed, or the other way round.
+    #[error("`{name}` is a {found}, not a {wanted}")]
+    WrongKind {
+        /// The name asked for.
+        name: String,
+        /// `table` or `view`: what it is.
+        found: &'static str,
+        /// `table` or `view`: what was asked for.
+        wanted: &'static str,
+    },
     /// No such namespace.
     #[error("namespace `{namespace}` not found")]
     NamespaceNotFound {
@@ -38,9 +56,9 @@ pub enum LakehouseError {
         namespace: String,
     },
     /// A requirement of a commit does not hold on the newest state.
-    #[error("commit to table `{table}` failed: {what}")]
+    #[error("commit to `{table}` failed: {what}")]
     CommitFailed {
-        /// The table.
+        /// The table or view.
         table: String,
         /// Which requirement.
         what: String,
@@ -188,6 +206,7 @@ impl Fault for LakehouseError {
     fn kind(&self) -> FaultKind {
         match self {
             Self::TableNotFound { .. }
+            | Self::ViewNotFound { .. }
             | Self::NamespaceNotFound { .. }
             | Self::SnapshotNotFound { .. }
             | Self::ImportNotFound { .. } => FaultKind::NotFound,
@@ -199,6 +218,7 @@ impl Fault for LakehouseError {
             | Self::CommitConflict { .. } => FaultKind::Conflict,
             Self::BadLocation { .. }
             | Self::Unmappable { .. }
+            | Self::WrongKind { .. }
             | Self::SchemaChange { .. }
             | Self::Invalid { .. } => FaultKind::Invalid,
             // A file that the metadata names must be there.
@@ -217,7 +237,13 @@ impl Fault for LakehouseError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::TableNotFound { similar, .. } => {
+            Self::WrongKind { found: "view", .. } => {
+                Some("write VIEW: `DROP VIEW v`, `ALTER VIEW v RENAME TO w`".to_string())
+            }
+            Self::WrongKind { .. } => {
+                Some("write TABLE: `DROP TABLE t`, `ALTER TABLE t RENAME TO u`".to_string())
+            }
+            Self::TableNotFound { similar, .. } | Self::ViewNotFound { similar, .. } => {
                 similar.as_ref().map(|name| format!("did you mean `{name}`?"))
             }
             Self::DuplicateKey { .. } => Some(
@@ -227,7 +253,7 @@ impl Fault for LakehouseError {
             ),
             Self::Files(fault) => fault.hint(),
             Self::ImportNotFound { .. } => Some("`tarn import list` shows those that are known".to_string()),
-            Self::NamespaceNotEmpty { .. } => Some("drop its tables first".to_string()),
+            Self::NamespaceNotEmpty { .. } => Some("drop its tables and views first".to_string()),
             Self::SnapshotNotFound { .. } => {
                 Some("the table's page lists the snapshots that are kept".to_string())
             }

@@ -22,6 +22,7 @@ use crate::lakehouse::Lakehouse;
 use crate::load::DeletesByFile;
 use crate::manifest::ManifestCache;
 use crate::refs::{RefKind, ancestors, refs};
+use crate::service;
 
 /// A kind of rows about a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +54,8 @@ pub enum MetadataKind {
     },
     /// Partitions with what lies in them.
     Partitions,
+    /// Runs of services that look after the table.
+    Runs,
     /// Rows that are deleted by position.
     PositionDeletes,
 }
@@ -74,6 +77,7 @@ pub const METADATA_KINDS: &[(&str, MetadataKind)] = &[
     ("all_data_files", MetadataKind::Files { all: true, data: Some(true) }),
     ("all_delete_files", MetadataKind::Files { all: true, data: Some(false) }),
     ("partitions", MetadataKind::Partitions),
+    ("runs", MetadataKind::Runs),
     ("position_deletes", MetadataKind::PositionDeletes),
 ];
 
@@ -167,6 +171,7 @@ impl Lakehouse {
                 look.file_rows(&entries)
             }
             MetadataKind::Partitions => look.partitions(&look.entries(false).await?),
+            MetadataKind::Runs => service::rows(&self.service_runs(ctx, name, usize::MAX).await?),
             MetadataKind::PositionDeletes => {
                 let mut entries = look.entries(false).await?;
                 entries.retain(|entry| {

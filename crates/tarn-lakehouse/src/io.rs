@@ -36,6 +36,11 @@ impl Warehouse {
         self.store.objects()
     }
 
+    /// The bucket of the warehouse, unless it is a folder.
+    pub fn bucket(&self) -> Option<&tarn_storage::Bucket> {
+        self.store.bucket()
+    }
+
     /// URL of the warehouse, without a slash at its end.
     pub fn url(&self) -> &str {
         self.store.url()
@@ -67,6 +72,11 @@ impl Warehouse {
     /// Writes a whole file and makes it durable.
     pub async fn write(&self, location: &str, bytes: Bytes) -> std::result::Result<(), LakehouseError> {
         Ok(self.store.put_durable(&self.path(location)?, bytes).await?)
+    }
+
+    /// Writes a whole file that must not exist yet, and makes it durable. Errors: one is there.
+    pub async fn create(&self, location: &str, bytes: Bytes) -> std::result::Result<(), LakehouseError> {
+        Ok(self.store.put_if_absent(&self.path(location)?, bytes).await?)
     }
 
     /// Deletes a file; one that is already gone is no error.

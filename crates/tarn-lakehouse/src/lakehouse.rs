@@ -21,9 +21,10 @@ use crate::follow::ACCEPTED_PROPERTY;
 use crate::io::Warehouse;
 use crate::load::ViewLoader;
 use crate::manifest::ManifestCache;
+use crate::service::{ServiceConfig, Services, Trigger};
 use crate::sink::{
-    CATCH_UP_MAX, Compaction, HotBudget, Shown, Sink, SinkCommand, SinkConfig, SinkContext, SinkSpec,
-    SinkStatus,
+    CATCH_UP_MAX, CompactAsked, Compaction, HotBudget, Optimize, Shown, Sink, SinkCommand, SinkConfig,
+    SinkContext, SinkSpec, SinkStatus, scratch,
 };
 use crate::view::TableView;
 
@@ -57,23 +58,27 @@ pub struct LakehouseMemory {
     pub runs: Option<PathBuf>,
     /// Bytes of rows of all tables that are in no file yet. Above half of it tables commit, above it reading waits.
     pub hot_bytes: ByteSize,
+    /// What services that look after tables may use.
+    pub services: ServiceConfig,
 }
 
 impl Default for LakehouseMemory {
     fn default() -> Self {
-        Self { runs: None, hot_bytes: ByteSize(1 << 30) }
+        Self { runs: None, hot_bytes: ByteSize(1 << 30), services: ServiceConfig::default() }
     }
 }
 
 /// Tables of all tenants.
 #[derive(Debug)]
 pub struct Lakehouse {
+    meta: Arc<dyn MetaStore>,
     catalog: Catalog,
     loader: Arc<ViewLoader>,
     log: Arc<dyn EventLog>,
     env: Env,
     runs: Option<PathBuf>,
     budget: Arc<HotBudget>,
+    services: Services,
     views: Mutex<HashMap<TableKey, Arc<TableView>>>,
     past: Cache<(TableKey, i64), Arc<TableView>>,
     sinks: Mutex<HashMap<TableKey, RunningSink>>,
@@ -90,15 +95,22 @@ impl Lakehouse {
         env: Env,
         memory: LakehouseMemory,
     ) -> Arc<Self> {
-        let catalog = Catalog::new(meta, warehouse.clone(), env.clone());
+        let catalog = Catalog::new(Arc::clone(&meta), warehouse.clone(), env.clone());
+        if let Some(runs) = &memory.runs {
+            // What a crash left there.
+            drop(std::fs::remove_dir_all(scratch(Some(runs))));
+        }
+        let services = Services::new(Arc::clone(&meta), memory.services, &env);
         let loader = Arc::new(ViewLoader::new(ManifestCache::new(warehouse), memory.runs.as_deref()));
         Arc::new(Self {
+            meta,
             catalog,
             loader,
             log,
             env,
             runs: memory.runs,
             budget: HotBudget::new(memory.hot_bytes.0),
+            services,
             views: Mutex::new(HashMap::new()),
             past: Cache::builder().max_capacity(PAST_VIEWS_MAX).build(),
             sinks: Mutex::new(HashMap::new()),
@@ -108,6 +120,19 @@ impl Lakehouse {
 
     pub(crate) fn env(&self) -> &Env {
         &self.env
+    }
+
+    pub(crate) fn meta(&self) -> &Arc<dyn MetaStore> {
+        &self.meta
+    }
+
+    /// A local folder for rows that are sorted.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        scratch(self.runs.as_deref())
+    }
+
+    pub(crate) fn services(&self) -> &Services {
+        &self.services
     }
 
     pub(crate) fn loader(&self) -> &Arc<ViewLoader> {
@@ -390,6 +415,7 @@ impl Lakehouse {
             config: config.clone(),
             runs: self.runs.clone(),
             budget: Arc::clone(&self.budget),
+            services: self.services.clone(),
             news: Arc::default(),
         };
         let news = Arc::clone(&context.news);
@@ -427,14 +453,42 @@ impl Lakehouse {
         &self,
         ctx: &RequestContext,
         table: &TableName,
+        trigger: Trigger,
+    ) -> Result<Compaction, LakehouseError> {
+        self.optimize(ctx, table, Optimize::default(), trigger).await
+    }
+
+    /// Counts the different values of each column of a table now, for the planner and for other engines. Rows that only a sink
+    /// has in memory are committed first. Errors: `TableNotFound`, `CommitFailed` where another writer was faster.
+    pub async fn analyze(
+        &self,
+        ctx: &RequestContext,
+        table: &TableName,
+        trigger: Trigger,
+    ) -> Result<(), LakehouseError> {
+        self.flush(ctx, table, crate::write::FLUSH_WAIT).await;
+        self.upkeep(ctx, table).analyze_now(trigger).await
+    }
+
+    /// Rewrites files of a table now, as `optimize` says. Errors: `CommitFailed` where another writer was faster; `Invalid`
+    /// for an order by columns that the table has not.
+    pub async fn optimize(
+        &self,
+        ctx: &RequestContext,
+        table: &TableName,
+        optimize: Optimize,
+        trigger: Trigger,
     ) -> Result<Compaction, LakehouseError> {
         let commands =
             self.sinks.lock().get(&(ctx.tenant.clone(), table.clone())).map(|sink| sink.commands.clone());
-        let Some(commands) = commands else { return self.upkeep(ctx, table).run(true).await };
+        let Some(commands) = commands else { return self.upkeep(ctx, table).asked(&optimize, trigger).await };
         let stands =
             || LakehouseError::Invalid { what: format!("the sink of table `{table}` ended; ask again") };
         let (reply, answer) = oneshot::channel();
-        commands.send(SinkCommand::Compact(reply)).await.map_err(|_| stands())?;
+        commands
+            .send(SinkCommand::Compact(CompactAsked { optimize, trigger, reply }))
+            .await
+            .map_err(|_| stands())?;
         answer.await.map_err(|_| LakehouseError::Invalid {
             what: format!("the sink of table `{table}` was restarted during the compaction; ask again"),
         })?

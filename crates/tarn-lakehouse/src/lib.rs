@@ -1,6 +1,7 @@
 //! Tables: open Iceberg v2 tables with an embedded catalog, row-level commits and the sinks that follow topics.
 
 mod alter;
+pub mod bench;
 mod catalog;
 mod data_file;
 mod describe;
@@ -16,15 +17,18 @@ mod load;
 mod manifest;
 mod refs;
 mod reshape;
+pub mod service;
 mod sink;
 mod snapshot;
+mod sort;
+mod statistics;
 mod tidy;
 pub mod types;
 mod view;
 mod write;
 
 pub use alter::{PartitionChange, PartitionTerm, TableAlteration, partition_terms, table_schema};
-pub use catalog::{Catalog, CreateTable, LoadedTable, TableCommit};
+pub use catalog::{Catalog, CreateTable, CreateView, LoadedTable, LoadedView, TableCommit, ViewRequirement};
 pub use data_file::{DataFileWriter, FileFactory};
 pub use describe::{
     ColumnDetail, FileEntry, PartitionColumn, SchemaVersion, SnapshotEntry, TableDetail, TableState,
@@ -39,7 +43,9 @@ pub use load::ViewLoader;
 pub use manifest::ManifestCache;
 pub use refs::{RefKind, TableRef};
 pub use reshape::reshape;
-pub use sink::{Compaction, SinkConfig, SinkSpec, SinkStatus, WithoutKey};
+pub use sink::{Compaction, Optimize, SinkConfig, SinkSpec, SinkStatus, WithoutKey};
 pub use snapshot::{Produced, RowDelta};
+pub use sort::{OrderColumn, RowOrder};
+pub use statistics::distinct_values;
 pub use view::{DataFileView, DeadRows, EqualityDeleteView, HotBatch, TableView};
 pub use write::{Appended, TableWriter, Written};

@@ -10,7 +10,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use futures::TryStreamExt;
 use iceberg::spec::{
-    DataContentType, DataFile, DataFileFormat, ManifestContentType, Snapshot, TableMetadata,
+    DataContentType, DataFile, DataFileFormat, ManifestContentType, ManifestFile, Snapshot, TableMetadata,
 };
 use moka::future::Cache;
 use parking_lot::Mutex;
@@ -21,7 +21,7 @@ use tarn_core::TableName;
 
 use crate::error::LakehouseError;
 use crate::key_runs::KeyRuns;
-use crate::manifest::ManifestCache;
+use crate::manifest::{ManifestCache, file_bytes};
 use crate::types::shown_schema;
 use crate::view::{DataFileView, EqualityDeleteView, TableView};
 
@@ -30,6 +30,9 @@ pub(crate) type DeletesByFile = HashMap<String, Arc<RoaringTreemap>>;
 
 /// Bytes of decoded delete files kept.
 const DELETE_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of the files of manifests kept, which the newest views share, and how long without being asked for.
+const LIVE_BYTES_MAX: u64 = 256 << 20;
+const LIVE_IDLE_MAX: Duration = Duration::from_secs(300);
 /// Delete files that no view asked for in this time were compacted away, most likely.
 const DELETE_IDLE_MAX: Duration = Duration::from_secs(600);
 /// Memory of a data file's entry in a decoded delete file, beside its path and positions.
@@ -37,11 +40,15 @@ const DELETES_ENTRY_BYTES: usize = 128;
 /// Files remembered before those that no view holds are looked for the first time.
 const FILES_SWEPT_AT: usize = 1_024;
 
+/// Live files of a manifest, with their sequence numbers.
+type LiveFiles = Arc<Vec<(Arc<DataFile>, i64)>>;
+
 /// Loads views of tables.
 #[derive(Debug)]
 pub struct ViewLoader {
     manifests: ManifestCache,
     deletes: Cache<String, Arc<DeletesByFile>>,
+    live: Cache<String, LiveFiles>,
     files: Mutex<SharedFiles>,
     key_runs: KeyRuns,
     versions: AtomicU64,
@@ -102,7 +109,16 @@ impl ViewLoader {
             })
             .build();
         let files = Mutex::new(SharedFiles { known: HashMap::new(), sweep_at: FILES_SWEPT_AT });
-        Self { manifests, deletes, files, key_runs: KeyRuns::new(runs), versions: AtomicU64::new(1) }
+        let live = Cache::builder()
+            .max_capacity(LIVE_BYTES_MAX)
+            .time_to_idle(LIVE_IDLE_MAX)
+            .weigher(|location: &String, live: &LiveFiles| {
+                let bytes: usize = live.iter().map(|(file, _)| file_bytes(file)).sum();
+                u32::try_from(location.len() + bytes).unwrap_or(u32::MAX)
+            })
+            .build();
+        let key_runs = KeyRuns::new(runs);
+        Self { manifests, deletes, live, files, key_runs, versions: AtomicU64::new(1) }
     }
 
     /// The manifest cache behind it.
@@ -208,10 +224,8 @@ impl ViewLoader {
         let list = self.manifests.list(table, snapshot.manifest_list(), metadata.format_version()).await?;
         let mut live = Live { data: Vec::new(), position: Vec::new(), equality: Vec::new() };
         for file in list.entries() {
-            let manifest = self.manifests.manifest(table, file).await?;
-            for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
-                let sequence = entry.sequence_number().unwrap_or(0);
-                let data_file = self.files.lock().share(entry.data_file());
+            for (data_file, sequence) in self.live_files(table, file).await?.iter() {
+                let (data_file, sequence) = (Arc::clone(data_file), *sequence);
                 match (file.content, data_file.content_type()) {
                     (ManifestContentType::Data, _) => {
                         live.data.push((data_file, sequence, file.partition_spec_id))
@@ -231,6 +245,24 @@ impl ViewLoader {
                 }
             }
         }
+        Ok(live)
+    }
+
+    /// The live files of a manifest with their sequence numbers: of a table of many files, a commit makes only the manifests
+    /// that it wrote be looked at.
+    async fn live_files(&self, table: &str, manifest: &ManifestFile) -> Result<LiveFiles, LakehouseError> {
+        if let Some(known) = self.live.get(&manifest.manifest_path).await {
+            return Ok(known);
+        }
+        let loaded = self.manifests.manifest(table, manifest).await?;
+        let entries = loaded.entries().iter().filter(|entry| entry.is_alive());
+        let live: LiveFiles = {
+            let mut files = self.files.lock();
+            let share =
+                entries.map(|entry| (files.share(entry.data_file()), entry.sequence_number().unwrap_or(0)));
+            Arc::new(share.collect())
+        };
+        self.live.insert(manifest.manifest_path.clone(), Arc::clone(&live)).await;
         Ok(live)
     }
 

@@ -38,10 +38,10 @@ pub struct ManifestCache {
 /// The files that a manifest speaks of, without their figures.
 #[derive(Debug)]
 pub struct ManifestPaths {
-    /// Files that a snapshot with this manifest holds.
-    pub alive: Vec<String>,
-    /// Files that it says were removed.
-    pub removed: Vec<String>,
+    /// Files that a snapshot with this manifest holds, and their bytes.
+    pub alive: Vec<(String, u64)>,
+    /// Files that it says were removed, and their bytes.
+    pub removed: Vec<(String, u64)>,
 }
 
 impl ManifestCache {
@@ -68,7 +68,10 @@ impl ManifestCache {
             .time_to_idle(PATHS_IDLE_MAX)
             .weigher(move |location: &String, paths: &Arc<ManifestPaths>| {
                 let all = paths.alive.iter().chain(&paths.removed);
-                bytes(location.len() + all.map(|path| path.len() + size_of::<String>()).sum::<usize>())
+                bytes(
+                    location.len()
+                        + all.map(|(path, _)| path.len() + size_of::<(String, u64)>()).sum::<usize>(),
+                )
             })
             .build();
         Self { warehouse, manifests, lists, paths }
@@ -123,7 +126,9 @@ impl ManifestCache {
         };
         let of = |is_alive: bool| {
             let entries = manifest.entries().iter().filter(|entry| entry.is_alive() == is_alive);
-            entries.map(|entry| entry.file_path().to_string()).collect()
+            entries
+                .map(|entry| (entry.file_path().to_string(), entry.data_file().file_size_in_bytes()))
+                .collect()
         };
         let paths = Arc::new(ManifestPaths { alive: of(true), removed: of(false) });
         self.paths.insert(file.manifest_path.clone(), Arc::clone(&paths)).await;
@@ -141,7 +146,7 @@ impl ManifestCache {
 }
 
 /// About what a data file takes in memory.
-fn file_bytes(file: &DataFile) -> usize {
+pub(crate) fn file_bytes(file: &DataFile) -> usize {
     let counts = file.column_sizes().len()
         + file.value_counts().len()
         + file.null_value_counts().len()

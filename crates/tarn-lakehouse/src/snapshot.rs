@@ -16,6 +16,7 @@ use tarn_core::Env;
 use crate::error::LakehouseError;
 use crate::manifest::ManifestCache;
 use crate::refs::retention_of;
+use crate::service::policy::{number, switch};
 
 /// Manifests with fewer entries than this are merged once there are many.
 const SMALL_MANIFEST_ENTRIES: u64 = 500;
@@ -42,6 +43,8 @@ pub struct RowDelta {
     pub summary: HashMap<String, String>,
     /// Rows stay the same (compaction).
     pub is_rewrite: bool,
+    /// Manifests of data files are written anew, files of one partition together, about so many bytes each.
+    pub manifest_bytes: Option<u64>,
     /// When its rows were as they are in it, milliseconds since 1970 UTC; now by default.
     pub as_of_ms: Option<i64>,
 }
@@ -96,6 +99,7 @@ impl RowDelta {
             && self.add_deletes.is_empty()
             && self.remove_data.is_empty()
             && self.remove_deletes.is_empty()
+            && self.manifest_bytes.is_none()
     }
 
     fn operation(&self) -> Operation {
@@ -191,7 +195,12 @@ impl Producer<'_> {
         let list = self.manifests.list(self.table, snapshot.manifest_list(), version).await?;
         let mut kept = Vec::new();
         let mut small: HashMap<(i32, bool), Vec<ManifestFile>> = HashMap::new();
+        let mut parted = Vec::new();
         for file in list.entries() {
+            if delta.manifest_bytes.is_some() && file.content == ManifestContentType::Data {
+                parted.push(file);
+                continue;
+            }
             let is_deletes = file.content == ManifestContentType::Deletes;
             let gone = if is_deletes { &delta.remove_deletes } else { &delta.remove_data };
             if !gone.is_empty() {
@@ -213,8 +222,11 @@ impl Producer<'_> {
                 kept.push(file.clone());
             }
         }
+        if let Some(bytes) = delta.manifest_bytes {
+            kept.extend(self.by_partition(&parted, bytes).await?);
+        }
         for group in small.into_values() {
-            if group.len() <= SMALL_MANIFESTS_MAX {
+            if group.len() <= self.small_manifests_max() {
                 kept.extend(group);
                 continue;
             }
@@ -225,6 +237,59 @@ impl Producer<'_> {
             kept.extend(self.rewritten(&loaded, &HashSet::new()).await?);
         }
         Ok(kept)
+    }
+
+    /// How many small manifests of one kind may stand; the table may say otherwise as Iceberg has it.
+    fn small_manifests_max(&self) -> usize {
+        if switch(self.metadata, "commit.manifest-merge.enabled") == Some(false) {
+            return usize::MAX;
+        }
+        number(self.metadata, "commit.manifest.min-count-to-merge").unwrap_or(SMALL_MANIFESTS_MAX)
+    }
+
+    /// Manifests with the live entries of `files`, those of one partition together, about `bytes` each.
+    async fn by_partition(
+        &mut self,
+        files: &[&ManifestFile],
+        bytes: u64,
+    ) -> Result<Vec<ManifestFile>, LakehouseError> {
+        let mut specs: BTreeMap<i32, (u64, Vec<std::sync::Arc<Manifest>>)> = BTreeMap::new();
+        for file in files {
+            let of_spec = specs.entry(file.partition_spec_id).or_default();
+            of_spec.0 += u64::try_from(file.manifest_length).unwrap_or(0);
+            of_spec.1.push(self.manifests.manifest(self.table, file).await?);
+        }
+        let (failed, schema) = (self.failed("write a manifest"), self.metadata.current_schema().clone());
+        let mut written = Vec::new();
+        for (total, manifests) in specs.into_values() {
+            let Some(spec) = manifests.first().map(|manifest| manifest.metadata().partition_spec().clone())
+            else {
+                continue;
+            };
+            let live = manifests.iter().flat_map(|m| m.entries()).filter(|entry| entry.is_alive());
+            let place =
+                |file: &DataFile| match spec.is_unpartitioned() || spec.partition_type(&schema).is_err() {
+                    true => String::new(),
+                    false => spec.partition_to_path(file.partition(), schema.clone()),
+                };
+            let mut live: Vec<_> = live.map(|entry| (place(entry.data_file()), entry)).collect();
+            // Files of no partition stay in the order of their commits, which is that of time.
+            live.sort_by(|a, b| a.0.cmp(&b.0));
+            let parts = total.div_ceil(bytes.max(1)).max(1);
+            let size = (live.len() as u64).div_ceil(parts).max(1);
+            for part in live.chunks(usize::try_from(size).unwrap_or(usize::MAX)) {
+                let mut writer = self.writer(ManifestContentType::Data, schema.clone(), spec.clone())?;
+                for (_, entry) in part {
+                    let sequence = entry.sequence_number().unwrap_or(0);
+                    let file_sequence = entry.file_sequence_number.or(Some(sequence));
+                    let snapshot = entry.snapshot_id().unwrap_or(self.snapshot_id);
+                    let file = entry.data_file().clone();
+                    writer.add_existing_file(file, snapshot, sequence, file_sequence).map_err(&failed)?;
+                }
+                written.push(writer.write_manifest_file().await.map_err(&failed)?);
+            }
+        }
+        Ok(written)
     }
 
     /// One manifest with the live entries of `manifests`, those of `gone` marked as deleted.

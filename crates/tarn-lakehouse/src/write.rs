@@ -26,7 +26,7 @@ use crate::key_bounds::KeyBounds;
 use crate::key_runs::KeysOf;
 use crate::sink::{Base, Committer, JobFault, KeyHash, delete_old_metadata};
 use crate::snapshot::RowDelta;
-use crate::tidy::Upkeep;
+use crate::tidy::{ALL, Upkeep};
 use crate::types::{arrow_schema, key_of};
 use crate::view::{DataFileView, TableView};
 pub(crate) use begin::base_of;
@@ -316,7 +316,7 @@ impl TableWriter {
         if let Some(upkeep) = self.upkeep.take()
             && view.metadata.last_sequence_number() % UPKEEP_EVERY == 0
         {
-            upkeep.start();
+            upkeep.start(ALL);
         }
         Ok(Written { added, deleted, snapshot_id })
     }

@@ -14,9 +14,32 @@ use crate::error::MetaError;
 /// Properties of a namespace.
 pub type Properties = BTreeMap<String, String>;
 
-/// Where the current metadata of a table is.
+/// What a pointer leads to. Tables and views of a namespace share one set of names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RelationKind {
+    /// A table.
+    #[default]
+    Table,
+    /// A view.
+    View,
+}
+
+impl RelationKind {
+    /// As messages write it.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::View => "view",
+        }
+    }
+}
+
+/// Where the current metadata of a table or view is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TablePointer {
+    /// Table or view.
+    pub kind: RelationKind,
     /// The namespace.
     pub namespace: String,
     /// The table's name in it.
@@ -43,6 +66,8 @@ pub struct PointerSwap {
 /// A pointer to add.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PointerInsert {
+    /// Table or view.
+    pub kind: RelationKind,
     /// The namespace; it must exist.
     pub namespace: String,
     /// The table's name in it.
@@ -99,8 +124,23 @@ pub trait CatalogStore: Send + Sync + std::fmt::Debug {
         namespace: &str,
     ) -> Result<Vec<TablePointer>, MetaError>;
 
+    /// Views of a namespace, by name; empty if there is no such namespace.
+    async fn view_pointers(
+        &self,
+        ctx: &RequestContext,
+        namespace: &str,
+    ) -> Result<Vec<TablePointer>, MetaError>;
+
     /// Tables of all namespaces, by namespace and name.
     async fn all_table_pointers(&self, ctx: &RequestContext) -> Result<Vec<TablePointer>, MetaError>;
+
+    /// The table or view of a name.
+    async fn relation_pointer(
+        &self,
+        ctx: &RequestContext,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<TablePointer>, MetaError>;
 
     /// One table.
     async fn table_pointer(
@@ -119,19 +159,31 @@ pub trait CatalogStore: Send + Sync + std::fmt::Debug {
         inserts: &[PointerInsert],
     ) -> Result<(), MetaError>;
 
-    /// Removes a table and returns its last pointer. Errors: `TableNotFound`.
+    /// Removes a table or view and returns its last pointer. Errors: `TableNotFound`, `ViewNotFound`.
     async fn delete_pointer(
         &self,
         ctx: &RequestContext,
+        kind: RelationKind,
         namespace: &str,
         name: &str,
     ) -> Result<TablePointer, MetaError>;
 
-    /// Gives a table, (namespace, name), another name or namespace. Errors: `TableNotFound`, `TableExists`,
-    /// `NamespaceNotFound`.
+    /// Removes a table whose pointer stands at `location`; returns whether it stood there. Errors: those of the
+    /// database.
+    async fn delete_pointer_at(
+        &self,
+        ctx: &RequestContext,
+        namespace: &str,
+        name: &str,
+        location: &str,
+    ) -> Result<bool, MetaError>;
+
+    /// Gives a table or view, (namespace, name), another name or namespace. Errors: `TableNotFound`, `ViewNotFound`,
+    /// `TableExists`, `NamespaceNotFound`.
     async fn rename_pointer(
         &self,
         ctx: &RequestContext,
+        kind: RelationKind,
         from: (&str, &str),
         to: (&str, &str),
     ) -> Result<(), MetaError>;

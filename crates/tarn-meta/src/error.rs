@@ -166,6 +166,14 @@ pub enum MetaError {
         /// The nearest name in the namespace.
         similar: Option<String>,
     },
+    /// No such view.
+    #[error("view `{view}` not found")]
+    ViewNotFound {
+        /// `namespace.view`.
+        view: String,
+        /// The nearest name in the namespace.
+        similar: Option<String>,
+    },
     /// The table's metadata moved; nothing of the call was kept.
     #[error("table `{table}` was changed by another commit")]
     PointerConflict {
@@ -291,6 +299,7 @@ impl Fault for MetaError {
             Self::DatabaseNotFound { .. }
             | Self::NamespaceNotFound { .. }
             | Self::TableNotFound { .. }
+            | Self::ViewNotFound { .. }
             | Self::RevisionNotFound { .. }
             | Self::ResourceNotFound { .. }
             | Self::SecretNotFound { .. } => FaultKind::NotFound,
@@ -336,6 +345,7 @@ impl Fault for MetaError {
             Self::InvalidSecretKey { .. } => "it must hold 32 random bytes as base64",
             Self::NamespaceNotFound { similar, .. }
             | Self::TableNotFound { similar, .. }
+            | Self::ViewNotFound { similar, .. }
             | Self::ResourceNotFound { similar, .. } => return did_you_mean(similar.as_ref()),
             Self::SecretNotFound { name, similar } => {
                 let set = format!("set it with `tarn access secret set {name}`");

@@ -13,7 +13,9 @@ mod store;
 mod yaml;
 
 pub use audit::{AuditHead, AuditRow, AuditStore, SealAudit};
-pub use catalog::{CatalogStore, PointerInsert, PointerSwap, Properties, PropertiesUpdate, TablePointer};
+pub use catalog::{
+    CatalogStore, PointerInsert, PointerSwap, Properties, PropertiesUpdate, RelationKind, TablePointer,
+};
 pub use document::{Document, DocumentStore, Expected};
 pub use error::MetaError;
 pub use lease::{Lease, LeaseStore};

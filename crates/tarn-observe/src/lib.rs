@@ -13,6 +13,6 @@ pub use fault_board::{CurrentFault, FaultAction, FaultBoard, FaultNote, Severity
 pub use logging::{LogConfig, LogError, init_logging};
 pub use metric::{Label, Metric, MetricKind, Scope};
 pub use metrics::{Counter, Gauge, Histogram, Metrics, TenantMetrics};
-pub use process::{DiskSpace, disk_space, folder_bytes, memory_bytes};
+pub use process::{DiskSpace, disk_space, folder_bytes, memory_bytes, thread_cpu_ns};
 pub use rate_history::{RateHistory, RatePoint};
 pub use window::Quantiles;

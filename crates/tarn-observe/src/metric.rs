@@ -114,6 +114,14 @@ metrics! {
     LakehouseRows, Tenant, Counter, Table, "tarn_lakehouse_rows_total", "Change rows applied to a table.";
     LakehouseFreshnessMs, Tenant, Gauge, Table, "tarn_lakehouse_freshness_milliseconds", "Age of the newest change of a table that queries cannot see yet.";
     LakehouseCompactions, Tenant, Counter, Table, "tarn_lakehouse_compactions_total", "Times that files of a table were rewritten.";
+    LakehouseServiceRuns, Tenant, Counter, Table, "tarn_lakehouse_service_runs_total", "Runs of services on a table that ended: compaction, expiry, orphans, manifests, statistics.";
+    LakehouseServiceFaults, Tenant, Counter, Table, "tarn_lakehouse_service_faults_total", "Runs of services on a table that failed.";
+    LakehouseServiceCpuMs, Tenant, Counter, Table, "tarn_lakehouse_service_cpu_milliseconds_total", "Processor time of runs of services on a table.";
+    LakehouseServiceBytesRead, Tenant, Counter, Table, "tarn_lakehouse_service_bytes_read_total", "Bytes of files that services read of a table.";
+    LakehouseServiceBytesWritten, Tenant, Counter, Table, "tarn_lakehouse_service_bytes_written_total", "Bytes of files that services wrote for a table.";
+    LakehouseServiceBytesFreed, Tenant, Counter, Table, "tarn_lakehouse_service_bytes_freed_total", "Bytes of files of a table that services deleted.";
+    LakehouseServicesRunning, Tenant, Gauge, None, "tarn_lakehouse_services_running", "Runs of table services under way.";
+    LakehouseServicesWaiting, Tenant, Gauge, None, "tarn_lakehouse_services_waiting", "Runs of table services that are due and wait.";
     Queries, Tenant, Counter, Protocol, "tarn_query_total", "Queries that ended.";
     QueryFaults, Tenant, Counter, Protocol, "tarn_query_faults_total", "Queries that ended with an error.";
     QueryMs, Tenant, Histogram, Protocol, "tarn_query_milliseconds", "Time from a query's arrival to its last row.";

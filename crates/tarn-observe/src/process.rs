@@ -17,6 +17,13 @@ fn resident_bytes(status: &str) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
+/// Processor time that the calling thread has used, in nanoseconds; `None` where the system does not say (no `/proc`).
+pub fn thread_cpu_ns() -> Option<u64> {
+    // "time on the processor, time waited, slices" (Linux documentation, "sched-stats").
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_ascii_whitespace().next()?.parse().ok()
+}
+
 /// Room on the disk of a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskSpace {

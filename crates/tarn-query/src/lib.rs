@@ -10,6 +10,7 @@ mod scan;
 mod sql;
 mod tables;
 pub mod tpch;
+mod views;
 mod write;
 
 pub use engine::{
@@ -24,3 +25,4 @@ pub use sql::{
     CopyValue, parse_copy,
 };
 pub use tables::{AsOf, LakeTables, TableChange, Tables, WriteBranch};
+pub use views::{NewView, SqlView};

@@ -7,11 +7,14 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use tarn_core::files::Files;
 use tarn_core::{FaultKind, RequestContext, TableName};
+use tarn_lakehouse::service::Trigger;
 use tarn_lakehouse::{
-    CreateTable, Lakehouse, LakehouseError, MetadataKind, RefKind, TableAlteration, TableView, TableWriter,
+    CreateTable, Lakehouse, LakehouseError, MetadataKind, Optimize, RefKind, TableAlteration, TableView,
+    TableWriter,
 };
 
 use crate::QueryError;
+use crate::views::{NewView, SqlView, comment_view};
 
 /// A state of a table in the past.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -123,10 +126,51 @@ pub enum TableChange {
         /// The state.
         to: AsOf,
     },
+    /// Different values of a table's columns are counted.
+    Analyze {
+        /// Its name.
+        name: TableName,
+    },
+    /// A view comes.
+    CreateView {
+        /// What it is.
+        view: Box<NewView>,
+        /// One of its name gets this as its newest version.
+        or_replace: bool,
+        /// Nothing happens where one of its name exists.
+        if_not_exists: bool,
+    },
+    /// A view goes.
+    DropView {
+        /// Its name.
+        name: TableName,
+        /// Nothing happens where it does not exist.
+        if_exists: bool,
+    },
+    /// A view takes another name.
+    RenameView {
+        /// Its name until now.
+        from: TableName,
+        /// Its name from now on.
+        to: TableName,
+        /// Nothing happens where it does not exist.
+        if_exists: bool,
+    },
+    /// A view gets or loses its comment.
+    CommentView {
+        /// Its name.
+        name: TableName,
+        /// The comment; none takes it away.
+        comment: Option<String>,
+        /// Nothing happens where it does not exist.
+        if_exists: bool,
+    },
     /// Small and worn files of a table are rewritten.
     Optimize {
         /// Its name.
         name: TableName,
+        /// Which files, and in which order their rows come.
+        optimize: Optimize,
     },
 }
 
@@ -168,6 +212,20 @@ pub trait Tables: Send + Sync + Debug {
     /// Who reads files of others; `None` where nobody does.
     fn files(&self) -> Option<Arc<dyn Files>> {
         None
+    }
+
+    /// Views of a namespace, sorted; empty where the namespace does not exist.
+    async fn views(&self, _ctx: &RequestContext, _namespace: &str) -> Result<Vec<TableName>, QueryError> {
+        Ok(Vec::new())
+    }
+
+    /// The view of a name; `None` where there is none.
+    async fn sql_view(
+        &self,
+        _ctx: &RequestContext,
+        _name: &TableName,
+    ) -> Result<Option<SqlView>, QueryError> {
+        Ok(None)
     }
 
     /// Begins a change of the rows of a table, or of one of its branches; `None` where there is no such table. Errors: the
@@ -232,7 +290,7 @@ impl LakeTables {
 fn found(result: Result<Arc<TableView>, LakehouseError>) -> Result<Option<Arc<TableView>>, QueryError> {
     match result {
         Ok(view) => Ok(Some(view)),
-        Err(LakehouseError::TableNotFound { .. }) => Ok(None),
+        Err(LakehouseError::TableNotFound { .. } | LakehouseError::WrongKind { .. }) => Ok(None),
         Err(error @ LakehouseError::SnapshotNotFound { .. }) => Err(QueryError::Plan {
             message: error.to_string(),
             position: None,
@@ -292,7 +350,22 @@ impl Tables for LakeTables {
     ) -> Result<Option<RecordBatch>, QueryError> {
         match self.lakehouse.inspect(ctx, name, kind).await {
             Ok(rows) => Ok(Some(rows)),
-            Err(LakehouseError::TableNotFound { .. }) => Ok(None),
+            Err(LakehouseError::TableNotFound { .. } | LakehouseError::WrongKind { .. }) => Ok(None),
+            Err(error) => Err(QueryError::from_fault(&error)),
+        }
+    }
+
+    async fn views(&self, ctx: &RequestContext, namespace: &str) -> Result<Vec<TableName>, QueryError> {
+        match self.lakehouse.catalog().list_views(ctx, namespace).await {
+            Err(LakehouseError::NamespaceNotFound { .. }) => Ok(Vec::new()),
+            listed => listed.map_err(|error| QueryError::from_fault(&error)),
+        }
+    }
+
+    async fn sql_view(&self, ctx: &RequestContext, name: &TableName) -> Result<Option<SqlView>, QueryError> {
+        match self.lakehouse.catalog().load_view(ctx, name).await {
+            Ok(view) => SqlView::of(name, &view).map(Some),
+            Err(LakehouseError::ViewNotFound { .. } | LakehouseError::WrongKind { .. }) => Ok(None),
             Err(error) => Err(QueryError::from_fault(&error)),
         }
     }
@@ -311,7 +384,7 @@ impl Tables for LakeTables {
         };
         match writer {
             Ok(writer) => Ok(Some(writer)),
-            Err(LakehouseError::TableNotFound { .. }) => Ok(None),
+            Err(LakehouseError::TableNotFound { .. } | LakehouseError::WrongKind { .. }) => Ok(None),
             Err(error @ LakehouseError::SnapshotNotFound { .. }) => {
                 let hint = "`CALL create_branch('namespace.table', 'name')` makes a branch".to_string();
                 Err(QueryError::plan(error.to_string(), None, Some(hint)))
@@ -331,7 +404,7 @@ impl Tables for LakeTables {
         }
         match self.lakehouse.append(ctx, name).await {
             Ok(writer) => Ok(Some(writer)),
-            Err(LakehouseError::TableNotFound { .. }) => Ok(None),
+            Err(LakehouseError::TableNotFound { .. } | LakehouseError::WrongKind { .. }) => Ok(None),
             Err(error) => Err(QueryError::from_fault(&error)),
         }
     }
@@ -374,6 +447,20 @@ impl LakeTables {
             TableChange::AlterTable { name, changes, if_exists } => {
                 (lakehouse.alter(ctx, &name, &changes).await, if_exists)
             }
+            TableChange::CreateView { view, or_replace, if_not_exists } => {
+                if view.name.namespace() == DEFAULT_NAMESPACE {
+                    let made = catalog.ensure_namespace(ctx, DEFAULT_NAMESPACE).await;
+                    made.map_err(|error| QueryError::from_fault(&error))?;
+                }
+                (view.store(catalog, ctx, or_replace).await, if_not_exists)
+            }
+            TableChange::DropView { name, if_exists } => (catalog.drop_view(ctx, &name).await, if_exists),
+            TableChange::RenameView { from, to, if_exists } => {
+                (catalog.rename_view(ctx, &from, &to).await, if_exists)
+            }
+            TableChange::CommentView { name, comment, if_exists } => {
+                (comment_view(catalog, ctx, &name, comment).await, if_exists)
+            }
             TableChange::AcceptSchemaChange { table } => {
                 (lakehouse.accept_schema_change(ctx, &table).await, false)
             }
@@ -385,13 +472,17 @@ impl LakeTables {
                 (lakehouse.fast_forward(ctx, &table, &branch, &to).await, false)
             }
             TableChange::RollBack { table, to } => (self.rolled_back(ctx, &table, to).await, false),
-            TableChange::Optimize { name } => (lakehouse.compact(ctx, &name).await.map(drop), false),
+            TableChange::Analyze { name } => (lakehouse.analyze(ctx, &name, Trigger::Statement).await, false),
+            TableChange::Optimize { name, optimize } => {
+                (lakehouse.optimize(ctx, &name, optimize, Trigger::Statement).await.map(drop), false)
+            }
         };
         match done {
             Ok(()) => Ok(true),
             Err(
                 LakehouseError::AlreadyExists { .. }
                 | LakehouseError::TableNotFound { .. }
+                | LakehouseError::ViewNotFound { .. }
                 | LakehouseError::NamespaceNotFound { .. },
             ) if forgives => Ok(false),
             Err(error) => Err(QueryError::from_fault(&error)),

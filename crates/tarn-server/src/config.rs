@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tarn_core::{ByteSize, HumanDuration};
+use tarn_storage::DelegationConfig;
 
 /// Addresses and limits of the wire protocols.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -199,6 +200,8 @@ pub struct Installation {
     /// Settings handed to clients of the Iceberg catalog so that they find the files, such as `s3.endpoint`. Never a
     /// secret.
     pub iceberg_client: BTreeMap<String, String>,
+    /// How those clients get at the files of a table without keys of their own.
+    pub delegation: DelegationConfig,
 }
 
 #[cfg(test)]

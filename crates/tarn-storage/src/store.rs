@@ -17,6 +17,7 @@ use object_store::{
 };
 
 use crate::config::StorageConfig;
+use crate::delegate::Bucket;
 use crate::error::StorageError;
 use crate::local::{self, Replace};
 
@@ -34,6 +35,7 @@ pub struct Store {
     objects: Arc<dyn ObjectStore>,
     url: Arc<str>,
     local: Option<Arc<LocalFolder>>,
+    bucket: Option<Arc<Bucket>>,
 }
 
 /// A local store's folder, for writes that must survive a power cut.
@@ -99,7 +101,7 @@ impl Store {
     /// A store over objects that are reached in another way, such as through a cache. `url`: where they begin, without
     /// a slash at the end. Objects must be durable once they are written.
     pub fn over(objects: Arc<dyn ObjectStore>, url: &str) -> Self {
-        Self { objects, url: url.into(), local: None }
+        Self { objects, url: url.into(), local: None, bucket: None }
     }
 
     /// Opens a local folder, made if it is missing.
@@ -116,7 +118,7 @@ impl Store {
         let open = || LocalFileSystem::new_with_prefix(&folder);
         let files = open().map_err(|error| StorageError::of(&*url, error))?;
         let objects = Arc::new(open().map_err(|error| StorageError::of(&*url, error))?);
-        Ok(Self { objects, url, local: Some(Arc::new(LocalFolder { files, folder })) })
+        Ok(Self { objects, url, local: Some(Arc::new(LocalFolder { files, folder })), bucket: None })
     }
 
     fn open_bucket(config: &StorageConfig, bucket: &str, prefix: &str) -> Result<Self, StorageError> {
@@ -148,6 +150,7 @@ impl Store {
         } else if builder.get_config_value(&AmazonS3ConfigKey::Region).is_none() {
             builder = builder.with_region("us-east-1");
         }
+        let region = builder.get_config_value(&AmazonS3ConfigKey::Region);
         let url: Arc<str> = format!("s3://{}", join(bucket, prefix)).into();
         let client = ClientOptions::new().with_connect_timeout(CONNECT_TIMEOUT).with_timeout(REQUEST_TIMEOUT);
         let store = builder
@@ -165,13 +168,27 @@ impl Store {
                 what: tarn_core::chain_text(&error),
                 advice: "see `[storage]` in the reference".to_string(),
             })?;
+        let region = region.unwrap_or_else(|| "us-east-1".to_string());
+        let bucket = Bucket {
+            name: bucket.to_string(),
+            region,
+            endpoint: config.endpoint.as_ref().map(|endpoint| endpoint.trim_end_matches('/').to_string()),
+            virtual_hosted: config.virtual_hosted,
+            allow_http: config.allow_http,
+            keys: Arc::clone(store.credentials()),
+        };
         let objects: Arc<dyn ObjectStore> = if prefix.is_empty() {
             Arc::new(store)
         } else {
             let prefix = Path::parse(prefix).map_err(|error| StorageError::of(&*url, error.into()))?;
             Arc::new(PrefixStore::new(store, prefix))
         };
-        Ok(Self { objects, url, local: None })
+        Ok(Self { objects, url, local: None, bucket: Some(Arc::new(bucket)) })
+    }
+
+    /// The bucket, unless the store is a folder.
+    pub fn bucket(&self) -> Option<&Bucket> {
+        self.bucket.as_deref()
     }
 
     /// Where the store begins, without a slash at the end: `file:///data/lake` or `s3://bucket/prefix`.
@@ -213,7 +230,7 @@ impl Store {
             return Self::open_folder(&local.folder.join(path.as_ref()));
         }
         let objects = Arc::new(PrefixStore::new(Arc::clone(&self.objects), path.clone()));
-        Ok(Self { objects, url: self.location_of(path).into(), local: None })
+        Ok(Self { objects, url: self.location_of(path).into(), local: None, bucket: self.bucket.clone() })
     }
 
     /// Reads a whole object. Errors: `NotFound` and those of the store.

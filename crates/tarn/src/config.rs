@@ -8,11 +8,12 @@ use tarn_access::AccessConfig;
 use tarn_core::ByteSize;
 use tarn_core::config::UnknownVariable;
 use tarn_eventlog::EventLogConfig;
+use tarn_lakehouse::service::ServiceConfig;
 use tarn_lakehouse::{LakehouseMemory, SinkConfig};
 use tarn_observe::LogConfig;
 use tarn_query::QueryConfig;
 use tarn_server::ServerConfig;
-use tarn_storage::StorageConfig;
+use tarn_storage::{DelegationConfig, StorageConfig};
 
 use crate::cli::{Failure, io_failure};
 
@@ -51,16 +52,22 @@ pub struct MetaConfig {
 pub struct LakehouseConfig {
     /// Where tables lie: a folder or a bucket; `lake` in the data folder if left out.
     pub storage: Option<StorageConfig>,
+    /// How other engines get at the files of tables in a bucket without keys of their own.
+    pub delegation: DelegationConfig,
     /// When changes of a topic become a commit of its table; a `table` resource may say otherwise for one table.
     pub sink: SinkConfig,
     /// Memory for rows of all tables that are in no file yet. Above half of it tables commit sooner, above it they wait
     /// with more rows until some are committed.
     pub hot_bytes: ByteSize,
+    /// What services that look after tables may use: compaction, expiry, removal of orphans, manifests, statistics.
+    pub services: ServiceConfig,
 }
 
 impl Default for LakehouseConfig {
     fn default() -> Self {
-        Self { storage: None, sink: SinkConfig::default(), hot_bytes: LakehouseMemory::default().hot_bytes }
+        let LakehouseMemory { hot_bytes, services, .. } = LakehouseMemory::default();
+        let delegation = DelegationConfig::default();
+        Self { storage: None, delegation, sink: SinkConfig::default(), hot_bytes, services }
     }
 }
 

@@ -21,12 +21,18 @@ def _extension(name: str) -> Path:
     return next(Path(spec.origin).parent.rglob(f"{name}.duckdb_extension"))
 
 
-def open_duckdb(tarn: Tarn, secret: str = "") -> duckdb.DuckDBPyConnection:
-    """DuckDB with the catalog attached as `lake`. `secret`: statements before, such as keys of a bucket."""
+def duckdb_with_extensions() -> duckdb.DuckDBPyConnection:
+    """DuckDB that knows Iceberg catalogs and buckets, with none attached."""
     connection = duckdb.connect(config={"allow_unsigned_extensions": "true", "threads": "2"})
     for name in ("avro", "httpfs", "iceberg"):
         connection.execute(f"LOAD '{_extension(name)}'")
     connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+def open_duckdb(tarn: Tarn, secret: str = "") -> duckdb.DuckDBPyConnection:
+    """DuckDB with the catalog attached as `lake`. `secret`: statements before, such as keys of a bucket."""
+    connection = duckdb_with_extensions()
     if secret:
         connection.execute(secret)
     authorization = "AUTHORIZATION_TYPE 'none'"

@@ -1,7 +1,8 @@
 import { keepPreviousData, queryOptions } from "@tanstack/react-query";
 import { request } from "./client";
 import { aboutRef, asOf, ident, literal, type TableName, tableRef, tableText } from "./sql";
-import type { Items, QueryResult, ServiceRun, Services, TableFile } from "./types";
+import type { ServiceRun, Services } from "./services";
+import type { Items, QueryResult, TableFile } from "./types";
 
 const ROWS_MAX = 10_000;
 

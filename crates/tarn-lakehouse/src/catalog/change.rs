@@ -7,7 +7,7 @@ use std::sync::Arc;
 use iceberg::spec::{TableMetadata, TableMetadataBuilder, UnboundPartitionSpec};
 use iceberg::{MetadataLocation, TableRequirement, TableUpdate};
 use tarn_core::{Fault, FaultKind, RequestContext, TableName};
-use tarn_meta::{PointerInsert, PointerSwap};
+use tarn_meta::{PointerInsert, PointerSwap, RelationKind};
 
 use super::{ATTEMPTS_MAX, Catalog, LoadedTable};
 use crate::error::LakehouseError;
@@ -94,6 +94,9 @@ async fn prepare(
     let base = match catalog.load_table(ctx, &commit.name).await {
         Ok(base) => Some(base),
         Err(LakehouseError::TableNotFound { .. }) if creates => None,
+        Err(LakehouseError::WrongKind { name, found, .. }) if creates => {
+            return Err(LakehouseError::AlreadyExists { kind: found, name });
+        }
         Err(error) => return Err(error),
     };
     for requirement in &commit.requirements {
@@ -222,7 +225,8 @@ async fn swap(catalog: &Catalog, ctx: &RequestContext, prepared: &[Prepared]) ->
                 new_location: table.location.clone(),
             }),
             None => {
-                inserts.push(PointerInsert { namespace, name, metadata_location: table.location.clone() })
+                let (kind, metadata_location) = (RelationKind::Table, table.location.clone());
+                inserts.push(PointerInsert { kind, namespace, name, metadata_location });
             }
         }
     }

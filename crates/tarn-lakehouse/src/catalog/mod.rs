@@ -5,27 +5,32 @@
 //! catalog specification.
 
 mod change;
+mod create;
+mod view;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use iceberg::spec::{
-    FormatVersion, Schema, SortOrder, TableMetadata, TableMetadataBuilder, UnboundPartitionSpec,
-};
-use iceberg::{MetadataLocation, TableCreation, TableRequirement, TableUpdate};
+use iceberg::spec::{TableMetadata, ViewMetadata};
+use iceberg::{MetadataLocation, TableRequirement, TableUpdate};
 use moka::future::Cache;
 use tarn_core::{Env, RequestContext, TableName, nearest};
-use tarn_meta::{MetaStore, PointerInsert, PointerSwap, PropertiesUpdate};
+use tarn_meta::{MetaStore, PointerInsert, PointerSwap, PropertiesUpdate, RelationKind};
 
 use crate::error::LakehouseError;
 use crate::io::Warehouse;
+use crate::service::policy::may_delete_files;
 
 pub use change::TableCommit;
+pub use create::CreateTable;
+pub use view::{CreateView, LoadedView, ViewRequirement};
 
 /// How often a commit is tried again when others commit first.
 const ATTEMPTS_MAX: u32 = 8;
 /// Bytes of parsed metadata files kept.
 const METADATA_BYTES_MAX: u64 = 128 << 20;
+/// Parsed metadata files of views kept.
+const VIEWS_MAX: u64 = 2_000;
 /// Memory of a table's metadata, and of each snapshot in it with its summary.
 const METADATA_BYTES: usize = 16 << 10;
 const SNAPSHOT_BYTES: usize = 3 << 10;
@@ -39,23 +44,15 @@ pub struct LoadedTable {
     pub metadata_location: Option<String>,
 }
 
-/// What a table is made with.
-#[derive(Clone, Debug)]
-pub struct CreateTable {
-    /// Its name.
-    pub name: TableName,
-    /// Its columns; field ids are given anew.
-    pub schema: Schema,
-    /// Its partitioning, none by default.
-    pub partition_spec: Option<UnboundPartitionSpec>,
-    /// Its sort order, none by default.
-    pub write_order: Option<SortOrder>,
-    /// Where it lies; below the warehouse, with a name of its own by default.
-    pub location: Option<String>,
-    /// Table properties.
-    pub properties: HashMap<String, String>,
-    /// Only prepares the metadata; the table exists once its first commit succeeds.
-    pub stage: bool,
+/// Whether metadata files of a table are JSON as it is.
+fn metadata_is_plain(metadata: &TableMetadata) -> bool {
+    let codec = metadata.properties().get("write.metadata.compression-codec");
+    codec.is_none_or(|codec| codec.is_empty() || codec.eq_ignore_ascii_case("none"))
+}
+
+fn wrong_kind(name: &TableName, found: RelationKind, wanted: RelationKind) -> LakehouseError {
+    let (found, wanted) = (found.noun(), wanted.noun());
+    LakehouseError::WrongKind { name: name.to_string(), found, wanted }
 }
 
 /// Namespaces and tables of all tenants.
@@ -65,6 +62,7 @@ pub struct Catalog {
     warehouse: Warehouse,
     env: Env,
     parsed: Cache<String, Arc<TableMetadata>>,
+    views: Cache<String, Arc<ViewMetadata>>,
     changed: Arc<tokio::sync::watch::Sender<u64>>,
 }
 
@@ -79,7 +77,8 @@ impl Catalog {
             })
             .build();
         let changed = Arc::new(tokio::sync::watch::Sender::new(0));
-        Self { meta, warehouse, env, parsed, changed }
+        let views = Cache::builder().max_capacity(VIEWS_MAX).build();
+        Self { meta, warehouse, env, parsed, views, changed }
     }
 
     /// Where tables lie.
@@ -154,7 +153,8 @@ impl Catalog {
     /// Removes an empty namespace. Errors: `NamespaceNotFound`, `NamespaceNotEmpty`.
     pub async fn drop_namespace(&self, ctx: &RequestContext, name: &str) -> Result<(), LakehouseError> {
         self.namespace(ctx, name).await?;
-        if !self.meta.table_pointers(ctx, name).await?.is_empty() {
+        let tables = self.meta.table_pointers(ctx, name).await?.len();
+        if tables + self.meta.view_pointers(ctx, name).await?.len() > 0 {
             return Err(LakehouseError::NamespaceNotEmpty { namespace: name.into() });
         }
         self.meta.drop_namespace(ctx, name).await?;
@@ -207,6 +207,9 @@ impl Catalog {
     }
 
     async fn not_found(&self, ctx: &RequestContext, name: &TableName) -> LakehouseError {
+        if let Ok(Some(found)) = self.relation(ctx, name).await {
+            return wrong_kind(name, found, RelationKind::Table);
+        }
         let tables = self.meta.table_pointers(ctx, name.namespace()).await.unwrap_or_default();
         let similar = nearest(name.name(), tables.iter().map(|t| t.name.as_str()));
         let similar = similar.map(|near| format!("{}.{near}", name.namespace()));
@@ -228,138 +231,30 @@ impl Catalog {
         Ok(LoadedTable { metadata, metadata_location: Some(location) })
     }
 
-    /// Makes a table. Errors: `AlreadyExists`, `NamespaceNotFound`, `BadLocation`, a schema that is not valid.
-    pub async fn create_table(
-        &self,
-        ctx: &RequestContext,
-        create: CreateTable,
-    ) -> Result<LoadedTable, LakehouseError> {
-        self.namespace(ctx, create.name.namespace()).await?;
-        let name = create.name.clone();
-        if self.pointer(ctx, &name).await?.is_some() {
-            return Err(LakehouseError::AlreadyExists { kind: "table", name: name.to_string() });
-        }
-        let stage = create.stage;
-        if let Some(location) = &create.location {
-            self.check_free(ctx, location).await?;
-        }
-        let metadata = self.new_metadata(ctx, create)?;
-        if stage {
-            return Ok(LoadedTable { metadata: Arc::new(metadata), metadata_location: None });
-        }
-        let location = MetadataLocation::new_with_metadata(metadata.location(), &metadata);
-        self.write_metadata(&name, &metadata, &location).await?;
-        self.insert(ctx, &name, &location.to_string()).await?;
-        self.loaded(&name, location.to_string()).await
-    }
-
-    /// Whether a location lies among the tables of the caller's tenant. Errors: `BadLocation`.
-    pub(crate) fn check_home(&self, ctx: &RequestContext, location: &str) -> Result<(), LakehouseError> {
-        let home = format!("{}/{}/", self.warehouse.url().trim_end_matches('/'), ctx.tenant);
-        let within = location.strip_prefix(&home).is_some_and(|rest| !rest.trim_matches('/').is_empty());
-        match within && self.warehouse.contains(location) {
-            true => Ok(()),
-            false => Err(LakehouseError::BadLocation { location: location.into(), warehouse: home }),
-        }
-    }
-
-    /// Whether a location can be a new table's: at home, and neither around nor within the place of another table,
-    /// whose files it would share. Errors: `BadLocation`.
-    pub(crate) async fn check_free(
-        &self,
-        ctx: &RequestContext,
-        location: &str,
-    ) -> Result<(), LakehouseError> {
-        self.check_home(ctx, location)?;
-        let wanted = format!("{}/", location.trim_end_matches('/'));
-        let taken = |pointer: &str| {
-            let place = pointer.rsplit_once("/metadata/").map_or(pointer, |(place, _)| place);
-            let place = format!("{place}/");
-            place.starts_with(&wanted) || wanted.starts_with(&place)
-        };
-        match self.all_tables(ctx).await?.into_iter().find(|(_, pointer)| taken(pointer)) {
-            None => Ok(()),
-            Some((table, _)) => Err(LakehouseError::Invalid {
-                what: format!(
-                    "location `{location}` shares files with table `{table}`; choose another, or none"
-                ),
-            }),
-        }
-    }
-
     async fn insert(
         &self,
         ctx: &RequestContext,
+        kind: RelationKind,
         name: &TableName,
         location: &str,
     ) -> Result<(), LakehouseError> {
         let pointer = PointerInsert {
+            kind,
             namespace: name.namespace().into(),
             name: name.name().into(),
             metadata_location: location.into(),
         };
         let outcome = self.meta.swap_pointers(ctx, &[], &[pointer]).await;
-        if outcome.is_err() && self.pointer(ctx, name).await?.is_some_and(|now| now != location) {
-            return Err(LakehouseError::AlreadyExists { kind: "table", name: name.to_string() });
+        if outcome.is_err() {
+            let now = self.meta.relation_pointer(ctx, name.namespace(), name.name()).await?;
+            if let Some(now) = now.filter(|now| now.metadata_location != location) {
+                let kind = now.kind.noun();
+                return Err(LakehouseError::AlreadyExists { kind, name: name.to_string() });
+            }
         }
         outcome?;
         self.touched();
         Ok(())
-    }
-
-    fn new_metadata(
-        &self,
-        ctx: &RequestContext,
-        create: CreateTable,
-    ) -> Result<TableMetadata, LakehouseError> {
-        let name = create.name;
-        let invalid = |error: iceberg::Error| LakehouseError::Invalid { what: error.message().to_string() };
-        let location = match create.location {
-            Some(location) if self.warehouse.contains(&location) => {
-                location.trim_end_matches('/').to_string()
-            }
-            Some(location) => {
-                return Err(LakehouseError::BadLocation { location, warehouse: self.warehouse.url().into() });
-            }
-            // A name of its own: a table that is dropped and made again does not meet the files of the first one.
-            None => {
-                let unique = &self.env.entropy.uuid().simple().to_string()[..12];
-                format!(
-                    "{}/{}/{}/{}-{unique}",
-                    self.warehouse.url(),
-                    ctx.tenant,
-                    name.namespace(),
-                    name.name()
-                )
-            }
-        };
-        let format_version = match create.properties.get("format-version").map(String::as_str) {
-            None | Some("2") => FormatVersion::V2,
-            Some("1") => FormatVersion::V1,
-            Some("3") => FormatVersion::V3,
-            Some(other) => {
-                let what = format!("format version `{other}` is not known; use 2");
-                return Err(LakehouseError::Invalid { what });
-            }
-        };
-        let mut properties = create.properties;
-        properties.remove("format-version");
-        for (key, value) in
-            [("write.parquet.compression-codec", "zstd"), ("write.delete.mode", "merge-on-read")]
-        {
-            properties.entry(key.into()).or_insert_with(|| value.into());
-        }
-        let creation = TableCreation {
-            name: name.name().to_string(),
-            location: Some(location),
-            schema: create.schema,
-            partition_spec: create.partition_spec,
-            sort_order: create.write_order,
-            properties,
-            format_version,
-        };
-        let built = TableMetadataBuilder::from_table_creation(creation).map_err(invalid)?.build();
-        Ok(built.map_err(invalid)?.metadata)
     }
 
     async fn write_metadata(
@@ -368,12 +263,20 @@ impl Catalog {
         metadata: &TableMetadata,
         location: &MetadataLocation,
     ) -> Result<(), LakehouseError> {
-        let written = metadata.write_to(&self.warehouse.file_io(), location).await;
-        written.map_err(|source| LakehouseError::Format {
-            action: "write the metadata",
-            table: name.to_string(),
-            source,
-        })?;
+        if metadata_is_plain(metadata) {
+            let bytes = serde_json::to_vec(metadata).map_err(|error| LakehouseError::Invalid {
+                what: format!("metadata of `{name}`: {error}"),
+            })?;
+            // No writer ever replaces what another may point to.
+            self.warehouse.create(&location.to_string(), bytes.into()).await?;
+        } else {
+            let written = metadata.write_to(&self.warehouse.file_io(), location).await;
+            written.map_err(|source| LakehouseError::Format {
+                action: "write the metadata",
+                table: name.to_string(),
+                source,
+            })?;
+        }
         self.parsed.insert(location.to_string(), Arc::new(metadata.clone())).await;
         Ok(())
     }
@@ -386,7 +289,7 @@ impl Catalog {
         purge: bool,
     ) -> Result<(), LakehouseError> {
         let table = self.load_table(ctx, name).await?;
-        self.meta.delete_pointer(ctx, name.namespace(), name.name()).await?;
+        self.meta.delete_pointer(ctx, RelationKind::Table, name.namespace(), name.name()).await?;
         self.touched();
         let place = format!("{}/", table.metadata.location().trim_end_matches('/'));
         let shared = self.all_tables(ctx).await?.iter().any(|(_, pointer)| pointer.starts_with(&place));
@@ -397,7 +300,11 @@ impl Catalog {
             // A file that may be gone is not answered from memory.
             self.parsed.invalidate(pointer).await;
         }
-        if purge && !shared && self.check_home(ctx, table.metadata.location()).is_ok() {
+        let may_delete = may_delete_files(&table.metadata);
+        if purge && !may_delete {
+            tracing::warn!(table = %name, "its property `gc.enabled` is false, so no file is deleted");
+        }
+        if purge && may_delete && !shared && self.check_home(ctx, table.metadata.location()).is_ok() {
             let deleted = self.warehouse.file_io().delete_prefix(table.metadata.location()).await;
             deleted.map_err(|source| LakehouseError::Format {
                 action: "delete the files",
@@ -417,10 +324,11 @@ impl Catalog {
     ) -> Result<(), LakehouseError> {
         self.load_table(ctx, from).await?;
         self.namespace(ctx, to.namespace()).await?;
-        if self.pointer(ctx, to).await?.is_some() {
-            return Err(LakehouseError::AlreadyExists { kind: "table", name: to.to_string() });
-        }
-        self.meta.rename_pointer(ctx, (from.namespace(), from.name()), (to.namespace(), to.name())).await?;
+        self.check_name_is_free(ctx, to).await?;
+        let kind = RelationKind::Table;
+        self.meta
+            .rename_pointer(ctx, kind, (from.namespace(), from.name()), (to.namespace(), to.name()))
+            .await?;
         self.touched();
         Ok(())
     }
@@ -438,7 +346,7 @@ impl Catalog {
         let loaded = self.loaded(name, metadata_location.to_string()).await?;
         self.check_home(ctx, loaded.metadata.location())?;
         match self.pointer(ctx, name).await? {
-            None => self.insert(ctx, name, metadata_location).await?,
+            None => self.insert(ctx, RelationKind::Table, name, metadata_location).await?,
             Some(_) if !overwrite => {
                 return Err(LakehouseError::AlreadyExists { kind: "table", name: name.to_string() });
             }

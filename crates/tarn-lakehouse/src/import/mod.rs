@@ -322,7 +322,8 @@ impl Imports {
             all.insert(id.clone(), active);
         }
         let (imports, mut ctx) = (Arc::clone(self), ctx.clone());
-        (ctx.deadline, ctx.cancel) = (None, cancel.clone());
+        // What becomes of an import that is cancelled is still written down.
+        (ctx.deadline, ctx.cancel) = (None, self.env.spawner.stopping().child_token());
         drop(self.env.spawner.spawn(async move {
             let permit = Arc::clone(&imports.at_work).acquire_owned().await;
             if let Err(error) = Box::pin(imports.work(&ctx, &id, cancel, &run)).await {

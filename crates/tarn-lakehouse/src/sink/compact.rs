@@ -3,7 +3,7 @@
 //! Changes go on being applied meanwhile. A row that goes while its file is rewritten is deleted from the new file when
 //! the compaction is taken over, so no row comes back; a commit of another engine makes ours fail, and nothing is lost.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -13,20 +13,23 @@ use iceberg::spec::{DataFile, PartitionKey, Struct};
 use roaring::RoaringTreemap;
 use serde::Serialize;
 use tarn_core::RequestContext;
+use tokio_util::sync::CancellationToken;
 
 use super::flush::{Base, Committed, Committer, JobFault, NewFile};
 use super::index::KeyHash;
 use super::read::{conform, read_rows};
 use super::scatter::{Scattered, bounded};
 use super::shape::{Shape, ShapeFile};
+use super::sorted::SortedMoves;
 use super::state::{TableState, damaged, row_number};
 use crate::data_file::DataFileWriter;
 use crate::error::LakehouseError;
+use crate::service::policy::target_bytes;
+use crate::service::{Outcome, RunFigures, Strategy};
 use crate::snapshot::RowDelta;
+use crate::sort::{RowOrder, declared, order_id};
 use crate::view::DataFileView;
 
-/// Rewritten files end at this many bytes.
-const TARGET_BYTES: usize = 128 << 20;
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Compaction {
@@ -42,6 +45,10 @@ pub struct Compaction {
     pub rows_rewritten: u64,
     /// Bytes of the files that were replaced.
     pub bytes_rewritten: u64,
+    /// Bytes of the files that were written.
+    pub bytes_written: u64,
+    /// Deleted rows that are in no file any more.
+    pub deletes_removed: u64,
 }
 
 impl Compaction {
@@ -54,6 +61,21 @@ impl Compaction {
             delete_files_before: delete_files,
             delete_files_after: delete_files,
             ..Self::default()
+        }
+    }
+
+    /// For the list of runs.
+    pub(crate) fn figures(&self) -> RunFigures {
+        RunFigures {
+            bytes_read: self.bytes_rewritten,
+            bytes_written: self.bytes_written,
+            rows_written: self.rows_rewritten,
+            files_before: self.files_before as u64,
+            files_after: self.files_after as u64,
+            delete_files_before: self.delete_files_before as u64,
+            delete_files_after: self.delete_files_after as u64,
+            deletes_removed: self.deletes_removed,
+            ..RunFigures::default()
         }
     }
 }
@@ -89,18 +111,42 @@ impl Moved {
     }
 }
 
+/// What somebody wants of a compaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Optimize {
+    /// All rows are put into this order; without one, small and worn files are rewritten.
+    pub order: Option<RowOrder>,
+    /// Files other than these, by location, stay as they are.
+    pub only: Option<Arc<HashSet<String>>>,
+}
+
+impl Optimize {
+    /// What it is called.
+    pub fn strategy(&self) -> Strategy {
+        match &self.order {
+            None => Strategy::Major,
+            Some(RowOrder::Columns(_)) => Strategy::Sort,
+            Some(RowOrder::Zorder(_)) => Strategy::Zorder,
+        }
+    }
+}
+
 /// What a compaction works on: files by number, with their deletes of the last commit. Deletes that come later are
 /// found when the compaction is taken over, and follow their rows.
 #[derive(Debug)]
 pub struct Compact {
-    base: Base,
-    files: Vec<(u32, Arc<DataFile>, Arc<RoaringTreemap>)>,
+    pub(super) base: Base,
+    pub(super) files: Vec<(u32, Arc<DataFile>, Arc<RoaringTreemap>)>,
     /// Files of older partitionings.
     older: Vec<ShapeFile>,
     is_partial: bool,
-    schema: SchemaRef,
+    pub(super) schema: SchemaRef,
     fold: bool,
-    report: Compaction,
+    pub(super) report: Compaction,
+    give_way: Option<CancellationToken>,
+    order: Option<RowOrder>,
+    /// Rows may be deleted meanwhile.
+    tracks: bool,
 }
 
 /// A compaction that was committed, or had nothing to do.
@@ -109,6 +155,7 @@ pub struct Compacted {
     committed: Option<Committed>,
     files: Vec<NewFile>,
     moved: Vec<Moved>,
+    sorted: Option<SortedMoves>,
     scattered: Vec<Scattered>,
     /// More than one compaction takes is to be done.
     pub is_partial: bool,
@@ -118,54 +165,103 @@ pub struct Compacted {
 
 /// Files of a compaction.
 #[derive(Default)]
-struct Rewritten {
-    files: Vec<NewFile>,
+pub(super) struct Rewritten {
+    pub(super) files: Vec<NewFile>,
     moved: Vec<Moved>,
-    writer: Option<(DataFileWriter, usize)>,
+    /// Where rows went that are sorted.
+    pub(super) sorted: Option<SortedMoves>,
+    pub(super) writer: Option<(DataFileWriter, usize)>,
     /// Of the rows that are written now; files come partition by partition.
     partition: Option<Struct>,
-    keys: Vec<KeyHash>,
+    pub(super) keys: Vec<KeyHash>,
+    /// Locations of the old files.
+    pub(super) gone: HashSet<String>,
 }
 
 impl Compact {
-    /// Of the small and worn files of a table. `everything`: also files with a single deleted row, without a bound on
-    /// bytes. `schema`: the table's columns.
-    pub fn begin(base: Base, schema: SchemaRef, shape: &Shape, everything: bool) -> Self {
+    /// Of the small and worn files of a table. `asked`: of what somebody wants, where files with a single deleted row count
+    /// too and there is no bound on bytes. `schema`: the table's columns. Files come in the table's order, if it declares one.
+    pub fn begin(base: Base, schema: SchemaRef, shape: &Shape, asked: Option<&Optimize>) -> Self {
         let report = Compaction::none(&base);
-        let (files, mut older): (Vec<_>, Vec<_>) =
-            shape.chosen(everything).into_iter().partition(|file| file.is_current);
-        let is_partial = bounded(&mut older);
-        let files = files.into_iter().map(|file| (file.number, file.file, file.deleted)).collect();
-        let fold = everything || shape.has_many_deletes();
-        Self { base, files, older, is_partial, schema, fold, report }
+        let mut files = match asked {
+            None => shape.chosen(false),
+            Some(Optimize { order: None, .. }) => worth(&base, shape),
+            Some(Optimize { order: Some(_), .. }) => shape.all(),
+        };
+        if let Some(only) = asked.and_then(|asked| asked.only.as_ref()) {
+            files.retain(|file| only.contains(file.file.file_path()));
+        }
+        let (files, mut older): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.is_current);
+        let mut is_partial = bounded(&mut older);
+        let mut files: Vec<_> =
+            files.into_iter().map(|file| (file.number, file.file, file.deleted)).collect();
+        if !older.is_empty() && asked.is_some_and(|asked| asked.order.is_some()) {
+            // First all rows come into partitions of today, then they are sorted.
+            files.clear();
+            is_partial = true;
+        }
+        let order = asked.and_then(|asked| asked.order.clone()).or_else(|| declared(base.metadata()));
+        let fold = asked.is_some() || shape.has_many_deletes();
+        Self { base, files, older, is_partial, schema, fold, report, give_way: None, order, tracks: true }
+    }
+
+    /// Rows cannot be deleted meanwhile, so nobody will ask where they went.
+    pub fn forget_moves(&mut self) {
+        self.tracks = false;
+    }
+
+    /// Bytes at which files end.
+    pub(super) fn target_bytes(&self) -> u64 {
+        target_bytes(self.base.metadata())
+    }
+
+    /// Makes it end early once this is cancelled: changes wait for what it holds up.
+    pub fn give_way(&mut self, token: Option<CancellationToken>) {
+        self.give_way = token;
+    }
+
+    pub(super) fn check_way(&self) -> Result<(), LakehouseError> {
+        if self.give_way.as_ref().is_none_or(|token| !token.is_cancelled()) {
+            return Ok(());
+        }
+        let what =
+            format!("the compaction of table `{}` gave way to changes that wait for memory", self.base.name);
+        Err(LakehouseError::Invalid { what })
     }
 
     /// Rewrites the files and folds delete files, in one commit. Nothing changes for readers but speed.
     pub async fn run(mut self, committer: &Committer, ctx: &RequestContext) -> Result<Compacted, JobFault> {
         let mut rewritten = Rewritten::default();
-        for (number, file, deleted) in &self.files {
-            self.report.bytes_rewritten += file.file_size_in_bytes();
-            if rewritten.partition.as_ref().is_some_and(|partition| partition != file.partition())
-                && let Some((open, _)) = rewritten.writer.take()
-            {
-                self.finish_file(committer, open, &mut rewritten).await?;
+        let done = match self.order.take() {
+            None => self.rewrite_all(committer, &mut rewritten).await,
+            Some(order) => {
+                let (table, unique) = (self.base.name.to_string(), committer.env.entropy.uuid().to_string());
+                rewritten.sorted = Some(SortedMoves::new(&table, &committer.scratch, &unique, self.tracks));
+                self.sort_all(committer, &order, &mut rewritten).await
             }
-            rewritten.partition = Some(file.partition().clone());
-            rewritten.moved.push(Moved { old: *number, deleted: Arc::clone(deleted), pieces: Vec::new() });
-            self.rewrite(committer, file, deleted, &mut rewritten).await?;
-        }
-        if let Some((file, _)) = rewritten.writer.take() {
-            self.finish_file(committer, file, &mut rewritten).await?;
+        };
+        if let Err(error) = done {
+            let written = rewritten.files.iter().map(|new| new.file.file_path().to_string());
+            let open = rewritten.writer.iter().map(|(file, _)| file.location().to_string());
+            let written: Vec<String> = written.chain(open).collect();
+            drop(rewritten);
+            committer.discard(written.into_iter()).await;
+            return Err(JobFault::Before(error));
         }
         let (base, first) = (&self.base, rewritten.files.len());
         let (files, scattered) = Box::pin(committer.scatter(base, &self.schema, &self.older, first)).await?;
         rewritten.files.extend(files);
         let removed = self.older.iter().map(|old| &old.file);
         self.report.bytes_rewritten += removed.clone().map(|file| file.file_size_in_bytes()).sum::<u64>();
+        self.report.deletes_removed += self.older.iter().map(|old| old.deleted.len()).sum::<u64>();
         let removed = removed.chain(self.files.iter().map(|(_, file, _)| file));
         let mut delta = RowDelta {
             add_data: rewritten.files.iter().map(|new| new.file.as_ref().clone()).collect(),
-            remove_data: removed.map(|file| file.file_path().to_string()).collect(),
+            remove_data: {
+                let mut gone = std::mem::take(&mut rewritten.gone);
+                gone.extend(removed.map(|file| file.file_path().to_string()));
+                gone
+            },
             is_rewrite: true,
             ..RowDelta::default()
         };
@@ -182,18 +278,44 @@ impl Compact {
         let before = self.base.delete_files.clone();
         let change = committer.rewrite_deletes(&self.base, before, touched, &[], &delta.remove_data).await?;
         let delete_files = change.put_into(&mut delta);
-        let Rewritten { files, moved, .. } = rewritten;
+        let Rewritten { files, moved, sorted, .. } = rewritten;
         let is_partial = self.is_partial;
         if delta.is_empty() {
             let report = self.report;
-            return Ok(Compacted { committed: None, files, moved, scattered, is_partial, report });
+            return Ok(Compacted { committed: None, files, moved, sorted, scattered, is_partial, report });
         }
         let view = committer.commit(ctx, &self.base, delta, Vec::new()).await?;
         self.report.rows_rewritten = files.iter().map(|new| new.file.record_count()).sum();
+        self.report.bytes_written = files.iter().map(|new| new.file.file_size_in_bytes()).sum();
         self.report.files_after = view.files.len();
         self.report.delete_files_after = delete_files.len();
         let committed = Some(Committed { view, delete_files });
-        Ok(Compacted { committed, files, moved, scattered, is_partial, report: self.report })
+        Ok(Compacted { committed, files, moved, sorted, scattered, is_partial, report: self.report })
+    }
+
+    async fn rewrite_all(
+        &mut self,
+        committer: &Committer,
+        rewritten: &mut Rewritten,
+    ) -> Result<(), LakehouseError> {
+        for (number, file, deleted) in std::mem::take(&mut self.files) {
+            self.check_way()?;
+            self.report.bytes_rewritten += file.file_size_in_bytes();
+            self.report.deletes_removed += deleted.len();
+            if rewritten.partition.as_ref().is_some_and(|partition| partition != file.partition())
+                && let Some((open, _)) = rewritten.writer.take()
+            {
+                self.finish_file(committer, open, rewritten).await?;
+            }
+            rewritten.partition = Some(file.partition().clone());
+            rewritten.moved.push(Moved { old: number, deleted: Arc::clone(&deleted), pieces: Vec::new() });
+            self.rewrite(committer, &file, &deleted, rewritten).await?;
+            rewritten.gone.insert(file.file_path().to_string());
+        }
+        match rewritten.writer.take() {
+            Some((file, _)) => self.finish_file(committer, file, rewritten).await,
+            None => Ok(()),
+        }
     }
 
     /// By how many delete files each data file is covered.
@@ -206,7 +328,7 @@ impl Compact {
     }
 
     /// A new file of the partition of an old one.
-    async fn open_file(
+    pub(super) async fn open_file(
         &self,
         committer: &Committer,
         old: &DataFile,
@@ -221,7 +343,7 @@ impl Compact {
         factory.data_in(metadata, &partition).await
     }
 
-    async fn finish_file(
+    pub(super) async fn finish_file(
         &self,
         committer: &Committer,
         file: DataFileWriter,
@@ -248,6 +370,7 @@ impl Compact {
         let mut batches = read_rows(warehouse, &self.schema, &columns, file, None).await?;
         let mut first = 0_u32;
         while let Some(batch) = batches.try_next().await.map_err(|error| damaged(file, error))? {
+            self.check_way()?;
             let rows = row_number(batch.num_rows())?;
             let live: BooleanArray =
                 (first..first + rows).map(|row| Some(!deleted.contains(u64::from(row)))).collect();
@@ -275,7 +398,7 @@ impl Compact {
                 out.keys.extend(hasher.hash(&table, kept.columns())?);
             }
             let bytes = bytes + kept.get_array_memory_size() / 4;
-            if bytes >= TARGET_BYTES {
+            if bytes as u64 >= self.target_bytes() {
                 self.finish_file(committer, to, out).await?;
             } else {
                 out.writer = Some((to, bytes));
@@ -285,10 +408,28 @@ impl Compact {
     }
 }
 
+/// What is rewritten of a table because somebody asks for it: small and worn files, and those whose rows are not in the
+/// order that the table declares.
+fn worth(base: &Base, shape: &Shape) -> Vec<ShapeFile> {
+    let chosen = shape.chosen(true);
+    let order = declared(base.metadata()).and_then(|order| order_id(base.metadata(), &order));
+    let Some(order) = order else { return chosen };
+    let numbers: HashSet<u32> = chosen.iter().map(|file| file.number).collect();
+    let is_worth =
+        |file: &ShapeFile| numbers.contains(&file.number) || file.file.sort_order_id() != Some(order);
+    shape.all().into_iter().filter(is_worth).collect()
+}
+
 impl Compacted {
     /// Whether there was nothing to do.
     pub fn is_empty(&self) -> bool {
         self.committed.is_none()
+    }
+
+    /// For the list of runs.
+    pub(crate) fn outcome(&self) -> Outcome {
+        let committed = self.committed.as_ref()?;
+        Some((self.report.figures(), committed.view.snapshot_id))
     }
 
     /// Takes the commit over: rows that went meanwhile are deleted where they are now.
@@ -303,6 +444,9 @@ impl Compacted {
                 }
             }
             state.remove(moved.old);
+        }
+        if let Some(sorted) = &self.sorted {
+            sorted.adopt(state, &mut deleted)?;
         }
         for scattered in &self.scattered {
             let Some(file) = state.file(scattered.old) else { continue };

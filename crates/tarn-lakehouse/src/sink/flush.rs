@@ -3,6 +3,7 @@
 //! commit is taken over.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use iceberg::TableUpdate;
@@ -45,6 +46,8 @@ pub struct Committer {
     pub env: Env,
     /// Where the sink says which commit is its own.
     pub status: Arc<Mutex<SinkStatus>>,
+    /// A local folder for rows that are sorted.
+    pub scratch: PathBuf,
     /// The branch that is written; `None` for the table itself. The metadata of a [`Base`] has it in the place of the table
     /// itself.
     pub branch: Option<Arc<str>>,
@@ -117,6 +120,14 @@ pub enum JobFault {
     /// Another writer changed the table, or whether the commit came about is not known: the state has to be opened
     /// again.
     Commit(LakehouseError),
+}
+
+impl std::borrow::Borrow<LakehouseError> for JobFault {
+    fn borrow(&self) -> &LakehouseError {
+        match self {
+            Self::Before(error) | Self::Commit(error) => error,
+        }
+    }
 }
 
 impl From<LakehouseError> for JobFault {
@@ -401,7 +412,7 @@ impl Committer {
     }
 
     /// Deletes files of a commit that was refused.
-    async fn discard(&self, files: impl Iterator<Item = String>) {
+    pub async fn discard(&self, files: impl Iterator<Item = String>) {
         for file in files {
             if let Err(error) = self.catalog.warehouse().delete(&file).await {
                 tracing::debug!(file, %error, "a file of a lost commit stays behind");

@@ -7,22 +7,18 @@ use tarn_core::{FaultReport, RequestContext};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::compact::{Compact, Compacted};
-use super::expire;
-use super::flush::{Base, Committed, Flush, Flushed, JobFault, thaw};
+use super::compact::Compacted;
+use super::expire::Expired;
+use super::flush::{Flush, Flushed, JobFault, thaw};
 use super::open::Open;
-use super::shape::Shape;
 use super::{BACK_OFF, Sink, TAIL_WAIT, is_conflict};
 use crate::error::LakehouseError;
+use crate::service::RunFigures;
 
 /// After so long without a change, what waits is committed, unless the last commit was a short time ago.
 const QUIET: Duration = Duration::from_secs(1);
 /// Time between two commits that are made because somebody asks, such as engines that load the table for each query.
 const ASKED_PAUSE: Duration = Duration::from_millis(200);
-/// Time between two looks for files that nothing needs.
-const ORPHANS_PAUSE: Duration = Duration::from_secs(24 * 3600);
-/// How long a compaction or expiry that failed waits.
-const SERVICE_PAUSE: Duration = Duration::from_secs(10);
 /// How long the last flush of a table that is no longer fed may take.
 const LAST_FLUSH_MAX: Duration = Duration::from_secs(30);
 
@@ -30,18 +26,28 @@ const LAST_FLUSH_MAX: Duration = Duration::from_secs(30);
 pub(super) enum Done {
     Flush(Result<Flushed, JobFault>),
     Compact(Result<Compacted, JobFault>),
-    Expire(Result<Option<Committed>, JobFault>),
-    Orphans(Result<usize, LakehouseError>),
+    Expire(Result<Option<Expired>, JobFault>),
+    Orphans(Result<Option<RunFigures>, LakehouseError>),
 }
 
 /// Work under way. Dropped, it stops, and whether it committed is open.
 pub(super) struct Running {
     task: AbortOnDropHandle<Done>,
     kind: Kind,
+    give_way: Option<CancellationToken>,
+}
+
+impl Running {
+    /// Makes a service that nobody waits for end early.
+    fn give_way(&self) {
+        if let Some(token) = &self.give_way {
+            token.cancel();
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Flush,
     Compact,
     Expire,
@@ -71,7 +77,7 @@ pub(super) async fn finished(job: &mut Option<Running>) -> Done {
             Kind::Flush => Done::Flush(Err(fault)),
             Kind::Compact => Done::Compact(Err(fault)),
             Kind::Expire => Done::Expire(Err(fault)),
-            Kind::Orphans => Done::Orphans(Ok(0)),
+            Kind::Orphans => Done::Orphans(Ok(None)),
         }
     })
 }
@@ -139,41 +145,18 @@ impl Sink {
 
     /// Starts what is due, if nothing is under way.
     pub(super) fn start_job(&mut self, open: &mut Open) {
-        if open.job.is_some() {
+        if let Some(running) = &open.job {
+            // Rows wait for memory: a service begins anew when they are committed.
+            if !self.may_read(open) && self.is_flush_due(open) {
+                running.give_way();
+            }
             return;
         }
         if self.is_flush_due(open) {
             // Of a source transaction that does not fit in memory, rows wait in files for its end.
             return self.start_flush(open, open.settled);
         }
-        let now = self.context.env.clock.instant();
-        let is_paused =
-            open.service_failed.is_some_and(|at| now.saturating_duration_since(at) < SERVICE_PAUSE);
-        let (committer, ctx) = (self.committer.clone(), self.context.ctx.clone());
-        let everything = !self.compact_asked.is_empty();
-        // A commit in the middle of a source transaction could not be shown before its end.
-        let may_serve = open.settled && open.is_unkept && !is_paused;
-        let shape = (everything || may_serve).then(|| Shape::of(&open.state));
-        if let Some(shape) = shape.filter(|shape| everything || shape.is_due()) {
-            let (base, schema) = (Base::of(&open.state), Arc::clone(&open.state.schema));
-            let work = Compact::begin(base, schema, &shape, everything);
-            let task = async move { Done::Compact(work.run(&committer, &ctx).await) };
-            self.spawn(open, Kind::Compact, task);
-        } else if may_serve && expire::is_due(&open.state.metadata, self.context.env.clock.now_ms()) {
-            let base = Base::of(&open.state);
-            let task = async move { Done::Expire(committer.expire(&ctx, base).await) };
-            self.spawn(open, Kind::Expire, task);
-        } else if now >= open.orphans_due && open.settled {
-            open.orphans_due = now + ORPHANS_PAUSE;
-            let name = self.spec.table.clone();
-            let staged = open.state.staged_files().map(|file| file.file.file_path().to_string()).collect();
-            let task = async move { Done::Orphans(committer.remove_orphans(&ctx, &name, staged).await) };
-            self.spawn(open, Kind::Orphans, task);
-        } else {
-            // Looking costs a walk over all files, so it is done once per commit.
-            open.is_unkept &= !may_serve;
-            self.status.lock().work = None;
-        }
+        self.start_service(open);
     }
 
     fn start_flush(&mut self, open: &mut Open, commits: bool) {
@@ -185,13 +168,20 @@ impl Sink {
         let (committer, ctx, topic) =
             (self.committer.clone(), self.context.ctx.clone(), self.spec.topic.clone());
         let task = async move { Done::Flush(work.run(&committer, &ctx, &topic).await) };
-        self.spawn(open, Kind::Flush, task);
+        self.spawn(open, Kind::Flush, None, task);
     }
 
-    fn spawn(&self, open: &mut Open, kind: Kind, task: impl Future<Output = Done> + Send + 'static) {
+    /// Starts work. `give_way`: makes it end early.
+    pub(super) fn spawn(
+        &self,
+        open: &mut Open,
+        kind: Kind,
+        give_way: Option<CancellationToken>,
+        task: impl Future<Output = Done> + Send + 'static,
+    ) {
         let task = AbortOnDropHandle::new(self.context.env.spawner.spawn(task));
         self.status.lock().work = Some(kind.name());
-        open.job = Some(Running { task, kind });
+        open.job = Some(Running { task, kind, give_way });
     }
 
     /// Takes over what came of the work. Errors: the state has to be opened again.
@@ -229,14 +219,18 @@ impl Sink {
                 status.last_compaction = Some(report);
                 drop(status);
                 // Whoever tidies up means this too.
-                if !self.compact_asked.is_empty() {
+                if let Some(asked) = self.compact_asked.first() {
                     open.orphans_due = now;
+                    open.orphans_asked = Some(asked.trigger);
                 }
                 if !is_partial {
                     self.answer_compact(&Ok(report));
                 }
             }
-            Done::Expire(Ok(Some(committed))) => open.state.adopt(committed.view, committed.delete_files)?,
+            Done::Expire(Ok(Some(expired))) => {
+                let committed = expired.committed;
+                open.state.adopt(committed.view, committed.delete_files)?;
+            }
             Done::Expire(Ok(None)) => open.service_failed = Some(now),
             Done::Orphans(outcome) => {
                 if let Err(error) = outcome {

@@ -14,6 +14,7 @@ mod gather;
 mod index;
 mod job;
 mod lane;
+mod manifests;
 mod open;
 mod order;
 mod orphans;
@@ -21,7 +22,9 @@ mod read;
 mod rows;
 mod run;
 mod scatter;
+mod serve;
 mod shape;
+mod sorted;
 mod spread;
 mod state;
 
@@ -36,20 +39,23 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use crate::catalog::Catalog;
 use crate::error::LakehouseError;
 use crate::load::ViewLoader;
+use crate::service::{Services, Trigger};
 use crate::view::TableView;
 use job::Done;
 use open::Open;
 
 pub(crate) use budget::HotBudget;
-pub(crate) use compact::Compact;
-pub use compact::Compaction;
+pub(crate) use compact::{Compact, Compacted};
+pub use compact::{Compaction, Optimize};
 pub use config::{SinkConfig, SinkSpec, SinkStatus, WithoutKey};
-pub(crate) use expire::{delete_old_metadata, is_due as expiry_is_due};
+pub(crate) use expire::{Expired, delete_old_metadata, need as expiry_need};
 pub(crate) use flush::{Base, Committer, JobFault};
 pub(crate) use index::{KeyHash, KeyHasher};
 pub(crate) use read::{conform, read_rows};
 pub(crate) use run::Run;
+pub(crate) use serve::{asked_for, orphans_need};
 pub(crate) use shape::Shape;
+pub(crate) use sorted::scratch;
 pub(crate) use state::RunFolder;
 
 /// What the sink is asked from outside.
@@ -57,9 +63,16 @@ pub(crate) enum SinkCommand {
     /// Commit what is applied.
     Flush(oneshot::Sender<()>),
     /// Rewrite small and worn files.
-    Compact(oneshot::Sender<Result<Compaction, LakehouseError>>),
+    Compact(CompactAsked),
     /// Another writer changed the table.
     Reopen,
+}
+
+/// A compaction that somebody waits for.
+pub(crate) struct CompactAsked {
+    pub optimize: Optimize,
+    pub trigger: Trigger,
+    pub reply: oneshot::Sender<Result<Compaction, LakehouseError>>,
 }
 
 /// Everything a sink needs.
@@ -75,6 +88,8 @@ pub(crate) struct SinkContext {
     pub runs: Option<PathBuf>,
     /// Memory of the rows of all tables.
     pub budget: Arc<HotBudget>,
+    /// What looks after tables.
+    pub services: Services,
     /// A person changed the table: what stood still may go on.
     pub news: Arc<Notify>,
 }
@@ -98,7 +113,7 @@ pub(crate) struct Sink {
     commands: mpsc::Receiver<SinkCommand>,
     /// Who waits for a commit, and for which offset.
     flush_asked: Vec<(u64, oneshot::Sender<()>)>,
-    compact_asked: Vec<oneshot::Sender<Result<Compaction, LakehouseError>>>,
+    compact_asked: Vec<CompactAsked>,
     /// How far the topic was when the sink began, and until when nothing is shown that is not as far: what was seen before
     /// a restart is seen after it.
     catch_up: Option<(u64, Instant)>,
@@ -118,7 +133,7 @@ const READ_ROWS_MAX: usize = 16_384;
 /// What a sink turns to next.
 enum Event {
     Stop,
-    Job(Done),
+    Job(Box<Done>),
     Command(SinkCommand),
     Read(ReadBatches),
     Nothing,
@@ -137,6 +152,7 @@ impl Sink {
             loader: Arc::clone(&context.loader),
             env: context.env.clone(),
             status: Arc::clone(&status),
+            scratch: scratch(context.runs.as_deref()),
             branch: None,
         };
         Self {
@@ -185,7 +201,7 @@ impl Sink {
             self.start_job(&mut open);
             match self.next(&mut open).await? {
                 Event::Stop => break,
-                Event::Job(done) => self.finish_job(&mut open, done, pause)?,
+                Event::Job(done) => self.finish_job(&mut open, *done, pause)?,
                 Event::Command(command) => self.obey(&open, command)?,
                 Event::Read(read) => self.take_in(&mut open, read).await?,
                 Event::Nothing => {}
@@ -207,7 +223,7 @@ impl Sink {
         Ok(tokio::select! {
             biased;
             () = context.ctx.cancel.cancelled() => Event::Stop,
-            done = job::finished(&mut open.job) => Event::Job(done),
+            done = job::finished(&mut open.job) => Event::Job(Box::new(done)),
             Some(command) = self.commands.recv() => Event::Command(command),
             read = read, if reads => Event::Read(read?),
             () = context.env.clock.sleep(wait), if !reads => Event::Nothing,
@@ -220,7 +236,7 @@ impl Sink {
                 self.flush_asked.push((open.offset, reply));
                 self.answer_flushed(open);
             }
-            SinkCommand::Compact(reply) => self.compact_asked.push(reply),
+            SinkCommand::Compact(asked) => self.compact_asked.push(asked),
             SinkCommand::Reopen => {
                 let what = "its metadata is not what this process committed".into();
                 return Err(LakehouseError::CommitFailed { table: self.spec.table.to_string(), what });
@@ -319,7 +335,12 @@ impl Sink {
     }
 
     fn answer_compact(&mut self, answer: &Result<Compaction, LakehouseError>) {
-        for reply in self.compact_asked.drain(..) {
+        // Others that ask for the same are answered too; the rest comes next.
+        let Some(done) = self.compact_asked.first().map(|asked| asked.optimize.clone()) else { return };
+        let (asked, rest) = self.compact_asked.drain(..).partition(|asked| asked.optimize == done);
+        self.compact_asked = rest;
+        let asked: Vec<CompactAsked> = asked;
+        for CompactAsked { reply, .. } in asked {
             let answer = match answer {
                 Ok(report) => Ok(*report),
                 Err(LakehouseError::CommitFailed { table, what }) => {

@@ -20,6 +20,7 @@ use crate::alter::{PartitionChange, TableAlteration, altered, new_spec};
 use crate::catalog::{CreateTable, LoadedTable};
 use crate::error::LakehouseError;
 use crate::follow::{SchemaPolicy, SchemaRule, fingerprint, follow, noted};
+use crate::service::{Need, Trigger};
 use crate::types::{Conformer, key_of, new_schema};
 
 /// How long after its opening a table's folder is looked through for the first time.
@@ -56,6 +57,10 @@ pub(super) struct Open {
     pub service_failed: Option<Instant>,
     /// When files that nothing needs are looked for next.
     pub orphans_due: Instant,
+    /// Who asked for that, if somebody did.
+    pub orphans_asked: Option<Trigger>,
+    /// What is due and waits for its turn.
+    pub need: Option<Need>,
     pub job: Option<Running>,
     /// Its part of the memory of all tables.
     pub share: Share,
@@ -110,6 +115,8 @@ impl Sink {
             is_unkept: true,
             service_failed: None,
             orphans_due: self.context.env.clock.instant() + ORPHANS_FIRST,
+            orphans_asked: None,
+            need: None,
             job: None,
             share: Share::new(&self.context.budget),
             source: None,

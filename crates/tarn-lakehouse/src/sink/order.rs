@@ -3,10 +3,11 @@
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch};
-use iceberg::spec::{NullOrder, SortDirection, TableMetadata, Transform};
+use iceberg::spec::TableMetadata;
 
 use super::rows::HotSlot;
 use crate::error::LakehouseError;
+use crate::sort::{RowOrder, declared};
 use crate::types::key_of;
 
 /// Larger commits keep the order in which their rows came: sorting them would take as much memory again.
@@ -70,21 +71,9 @@ pub fn ordered(table: &str, metadata: &TableMetadata, parts: Vec<Part>) -> Resul
 
 /// Columns to sort by.
 fn order_of(metadata: &TableMetadata) -> Vec<(String, SortOptions)> {
-    let schema = metadata.current_schema();
-    let declared = &metadata.default_sort_order().fields;
-    let of_order = declared.iter().map(|field| {
-        let name =
-            schema.name_by_field_id(field.source_id).filter(|_| field.transform == Transform::Identity)?;
-        let options = SortOptions {
-            descending: field.direction == SortDirection::Descending,
-            nulls_first: field.null_order == NullOrder::First,
-        };
-        Some((name.to_string(), options))
-    });
-    // Of an order with transforms, the columns before the first one are a part of it.
-    let of_order: Vec<(String, SortOptions)> = of_order.map_while(|field| field).collect();
-    if !of_order.is_empty() {
-        return of_order;
+    if let Some(RowOrder::Columns(columns)) = declared(metadata) {
+        let options = |descending, nulls_first| SortOptions { descending, nulls_first };
+        return columns.into_iter().map(|c| (c.name, options(c.descending, c.nulls_first))).collect();
     }
     key_of(metadata).into_iter().map(|name| (name, SortOptions::default())).collect()
 }

@@ -10,6 +10,8 @@ use tarn_core::{RequestContext, TableName};
 
 use super::flush::Committer;
 use crate::error::LakehouseError;
+use crate::service::policy::may_delete_files;
+use crate::service::{Ownership, RunFigures};
 
 /// Younger files may belong to a commit under way, of another engine too; table property [`AGE_PROPERTY`].
 const AGE_MS: i64 = 3 * 24 * 3_600_000;
@@ -21,21 +23,25 @@ const AGE_PROPERTY: &str = "tarn.orphan-age-ms";
 fn is_ours(path: &Path) -> bool {
     let Some(name) = path.filename() else { return false };
     let is_data = name.starts_with("data-") || name.starts_with("deletes-");
-    (is_data && name.ends_with(".parquet")) || name.ends_with(".avro") || name.ends_with(".metadata.json")
+    let is_metadata = [".avro", ".metadata.json", ".stats"].iter().any(|ending| name.ends_with(ending));
+    (is_data && name.ends_with(".parquet")) || is_metadata
 }
 
 impl Committer {
-    /// Removes files from a table's folder that no kept snapshot needs, and returns how many. What is needed is read from
+    /// Removes files from a table's folder that no kept snapshot needs and the table owns. What is needed is read from
     /// the catalog, since other engines may have committed what the sink does not know of. `staged`: locations of files
-    /// that wait for their commit.
+    /// that wait for their commit. `None` if there was none to remove.
     pub async fn remove_orphans(
         &self,
         ctx: &RequestContext,
         name: &TableName,
         staged: HashSet<String>,
-    ) -> Result<usize, LakehouseError> {
+    ) -> Result<Option<RunFigures>, LakehouseError> {
         let table = self.catalog.load_table(ctx, name).await?;
         let metadata = &table.metadata;
+        if !may_delete_files(metadata) {
+            return Ok(None);
+        }
         let mut needed = self.needed(name, metadata).await?;
         needed.extend(staged);
         needed.extend(table.metadata_location.clone());
@@ -46,9 +52,16 @@ impl Committer {
         let age_ms = metadata.properties().get(AGE_PROPERTY).and_then(|text| text.parse().ok());
         let until_ms = self.env.clock.now_ms() - age_ms.unwrap_or(AGE_MS);
         let folder = warehouse.path(metadata.location())?;
+        let own = Ownership::of(metadata);
+        let (location, root) = (metadata.location().trim_end_matches('/'), folder.as_ref());
+        let is_own = |file: &Path| {
+            let below = file.as_ref().strip_prefix(root).unwrap_or_default();
+            own.may_delete(&format!("{location}{below}"))
+        };
         let is_orphan = |file: &ObjectMeta| {
             let is_old = file.last_modified.timestamp_millis() < until_ms;
-            is_old && is_ours(&file.location) && !needed.contains(&file.location)
+            let is_needed = || needed.contains(&file.location);
+            is_old && is_ours(&file.location) && is_own(&file.location) && !is_needed()
         };
         let failed = |source: object_store::Error| LakehouseError::Invalid {
             what: format!("the folder of table `{name}` cannot be looked through: {source}"),
@@ -58,15 +71,15 @@ impl Committer {
         let orphans: Vec<ObjectMeta> = listed.try_collect().await.map_err(failed)?;
         if self.catalog.pointer(ctx, name).await? != table.metadata_location {
             // Somebody committed meanwhile, perhaps one of them. The next look will tell.
-            return Ok(0);
+            return Ok(None);
         }
+        let mut figures = RunFigures::default();
         for orphan in &orphans {
             warehouse.objects().delete(&orphan.location).await.map_err(failed)?;
+            figures.files_removed += 1;
+            figures.bytes_freed += orphan.size;
         }
-        if !orphans.is_empty() {
-            tracing::info!(table = %name, files = orphans.len(), "removed files that no snapshot needs");
-        }
-        Ok(orphans.len())
+        Ok((!orphans.is_empty()).then_some(figures))
     }
 
     /// Locations of everything that a table's metadata leads to.
@@ -86,7 +99,9 @@ impl Committer {
             let list = manifests.list(&table, snapshot.manifest_list(), metadata.format_version()).await?;
             for manifest in list.entries() {
                 if locations.insert(manifest.manifest_path.clone()) {
-                    locations.extend(manifests.paths(&table, manifest).await?.alive.iter().cloned());
+                    locations.extend(
+                        manifests.paths(&table, manifest).await?.alive.iter().map(|(path, _)| path.clone()),
+                    );
                 }
             }
         }

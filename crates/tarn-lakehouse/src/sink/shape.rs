@@ -8,9 +8,11 @@ use roaring::RoaringTreemap;
 
 use super::flush::Base;
 use super::state::TableState;
+use crate::service::policy::target_bytes;
+use crate::service::{Need, Service};
 
-/// Files below this many bytes are small.
-const SMALL_BYTES: u64 = 16 << 20;
+/// Files below the size at which rewritten ones end, over this, are small: 16 MiB unless the table says otherwise.
+const SMALL_ONE_IN: u64 = 8;
 /// Small files that may stand before they are rewritten together.
 const SMALL_FILES_MAX: usize = 12;
 /// Delete files that may stand before they are folded into one per data file.
@@ -43,11 +45,13 @@ pub struct Shape {
     files: Vec<ShapeFile>,
     live: usize,
     delete_files: usize,
+    /// Files below this many bytes are small.
+    small_bytes: u64,
 }
 
 impl ShapeFile {
-    fn is_small(&self) -> bool {
-        self.file.file_size_in_bytes() < SMALL_BYTES
+    fn bytes(&self) -> u64 {
+        self.file.file_size_in_bytes()
     }
 
     /// Its rows go together with those of other files of the same partition; those of older partitionings are parted anew.
@@ -111,24 +115,60 @@ impl Shape {
     ) -> Self {
         // Equality deletes speak of older files.
         let files = if view.equality_deletes.is_empty() { files.collect() } else { Vec::new() };
-        Self { files, live, delete_files }
+        Self { files, live, delete_files, small_bytes: target_bytes(&view.metadata) / SMALL_ONE_IN }
+    }
+
+    fn is_small(&self, file: &ShapeFile) -> bool {
+        file.bytes() < self.small_bytes
     }
 
     /// Small files of each partition that go well into one.
     fn mergeable(&self) -> Vec<Vec<u32>> {
         let mut partitions: HashMap<Option<&Struct>, Vec<(u64, u32)>> = HashMap::new();
-        for file in self.files.iter().filter(|file| file.is_small()) {
+        for file in self.files.iter().filter(|file| self.is_small(file)) {
             let size = file.file.file_size_in_bytes();
             partitions.entry(file.partition()).or_default().push((size, file.number));
         }
         partitions.into_values().map(|files| together(files.into_iter())).collect()
     }
 
-    /// Whether the table has come to a shape that costs its readers.
-    pub fn is_due(&self) -> bool {
-        self.mergeable().iter().any(|files| files.len() > SMALL_FILES_MAX)
-            || (self.has_many_deletes() && !self.files.is_empty())
-            || self.files.iter().any(ShapeFile::is_worn)
+    /// Whether the table has come to a shape that costs its readers, and by what.
+    pub fn need(&self) -> Option<Need> {
+        let small = self.mergeable().into_iter().map(|files| files.len()).max().unwrap_or(0);
+        let worn: Vec<&ShapeFile> = self.files.iter().filter(|file| file.is_worn()).collect();
+        let (mut reasons, mut benefit) = (Vec::new(), 0.0);
+        if small > SMALL_FILES_MAX {
+            reasons.push(format!("{small} small files of one partition (limit {SMALL_FILES_MAX})"));
+            benefit += small as f64 / SMALL_FILES_MAX as f64;
+        }
+        if self.has_many_deletes() && !self.files.is_empty() {
+            let limit = DELETE_FILES_MAX.max(self.live);
+            reasons.push(format!("{} delete files (limit {limit})", self.delete_files));
+            benefit += self.delete_files as f64 / limit as f64;
+        }
+        if !worn.is_empty() {
+            let rows = |of: fn(&ShapeFile) -> u64| worn.iter().map(|file| of(file)).sum::<u64>();
+            let (deleted, all) = (rows(|file| file.deleted.len()), rows(|file| file.file.record_count()));
+            let percent = deleted * 100 / all.max(1);
+            let limit = 100 / DELETED_ONE_IN;
+            reasons
+                .push(format!("{percent} % of the rows of {} files deleted (limit {limit} %)", worn.len()));
+            benefit += deleted as f64 * DELETED_ONE_IN as f64 / all.max(1) as f64;
+        }
+        if reasons.is_empty() {
+            return None;
+        }
+        let bytes = self.chosen(false).iter().map(ShapeFile::bytes).sum();
+        Some(Need { service: Service::Compact, reason: reasons.join(", "), benefit, bytes })
+    }
+
+    /// All its files, partition by partition.
+    pub fn all(&self) -> Vec<ShapeFile> {
+        let mut partitions: HashMap<Option<&Struct>, Vec<&ShapeFile>> = HashMap::new();
+        for file in &self.files {
+            partitions.entry(file.partition()).or_default().push(file);
+        }
+        partitions.into_values().flatten().cloned().collect()
     }
 
     /// Whether there are more delete files than one per data file, and many.
@@ -146,7 +186,7 @@ impl Shape {
             merged.sort_unstable();
         }
         let is_chosen = |file: &&ShapeFile| match everything {
-            true => file.is_small() || !file.deleted.is_empty() || !file.is_current,
+            true => self.is_small(file) || !file.deleted.is_empty() || !file.is_current,
             false => file.is_worn() || merged.binary_search(&file.number).is_ok(),
         };
         let mut partitions: HashMap<Option<&Struct>, Vec<&ShapeFile>> = HashMap::new();
@@ -174,6 +214,7 @@ mod tests {
     fn rows_are_rewritten_as_often_as_their_table_doubles() {
         const COMMITS: u32 = 3_000;
         const COMMIT_BYTES: u64 = 4 * TINY_BYTES;
+        const SMALL_BYTES: u64 = 16 << 20;
         let mut files: Vec<(u64, u32)> = Vec::new();
         let (mut rewritten, mut most) = (0, 0);
         for number in 0..COMMITS {

@@ -58,9 +58,11 @@ impl Lakehouse {
             env: self.env().clone(),
             // A commit that is not a sink's own: it finds its rows anew.
             status: Arc::new(parking_lot::Mutex::new(SinkStatus::default())),
+            scratch: self.scratch(),
             branch: None,
         };
-        Upkeep { committer, ctx: ctx.clone(), name: name.clone(), turn: self.turn(ctx, name) }
+        let services = self.services().clone();
+        Upkeep { committer, services, ctx: ctx.clone(), name: name.clone(), turn: self.turn(ctx, name) }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use iceberg::TableUpdate;
 use tarn_lakehouse::ManifestCache;
+use tarn_lakehouse::service::Trigger;
 
 use crate::rows::notes;
 use crate::world::{World, contents, table};
@@ -142,7 +143,7 @@ async fn files_that_nothing_needs_go_and_strange_ones_stay() {
     let strange = [place.join("data/part-00000.parquet"), place.join("data/read me.txt")];
     orphans.iter().chain(&strange).for_each(|path| std::fs::write(path, "left behind").unwrap());
     let compact = async || {
-        world.lake.compact(&world.ctx, &table()).await.unwrap();
+        world.lake.compact(&world.ctx, &table(), Trigger::Api).await.unwrap();
         world.settle().await;
     };
     compact().await;
@@ -152,7 +153,7 @@ async fn files_that_nothing_needs_go_and_strange_ones_stay() {
     };
     world.lake.catalog().commit_table(&world.ctx, &table(), vec![], vec![set]).await.unwrap();
     // The first finds that the table is another one.
-    drop(world.lake.compact(&world.ctx, &table()).await);
+    drop(world.lake.compact(&world.ctx, &table(), Trigger::Api).await);
     world.settle().await;
     compact().await;
     assert!(orphans.iter().all(|path| !path.exists()), "{orphans:?}");

@@ -21,6 +21,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tarn_storage::Store;
 
+use tarn_lakehouse::service::Trigger;
+
 use crate::rows::{deletes, notes};
 use crate::world::{World, contents, table};
 
@@ -269,7 +271,7 @@ async fn random_faults_and_crashes_with_compaction_equal_the_model() {
             0..=2 => faults.arm(rng.random_range(0..12), rng.random_bool(0.5), rng.random_bool(0.3)),
             3 => {
                 // It may fail by the fault that is armed; what counts are the rows.
-                drop(world.lake.compact(&world.ctx, &table()).await);
+                drop(world.lake.compact(&world.ctx, &table(), Trigger::Api).await);
             }
             4 => {
                 world.crash().await;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 use roaring::RoaringTreemap;
+use tarn_lakehouse::service::Trigger;
 use tarn_lakehouse::{FileFactory, Lakehouse, LakehouseError, ManifestCache, RowDelta, TableView};
 
 use crate::rows::{deletes, notes};
@@ -206,7 +207,7 @@ async fn a_row_that_another_engine_deleted_does_not_come_back_and_can_be_made_ag
     rig.delete(10).await;
     rig.world
         .lake
-        .compact(&rig.world.ctx, &table())
+        .compact(&rig.world.ctx, &table(), Trigger::Api)
         .await
         .map(drop)
         .or_else(|error| match error {
@@ -216,7 +217,7 @@ async fn a_row_that_another_engine_deleted_does_not_come_back_and_can_be_made_ag
         })
         .unwrap();
     rig.world.settle().await;
-    rig.world.lake.compact(&rig.world.ctx, &table()).await.unwrap();
+    rig.world.lake.compact(&rig.world.ctx, &table(), Trigger::Api).await.unwrap();
     let parts = [(0..3, "old"), (4..5, "new"), (6..10, "old"), (11..20, "old")];
     assert_eq!(rig.rows().await, expected(&parts));
     let detail = rig.world.lake.table(&rig.world.ctx, &table()).await.unwrap();

@@ -13,7 +13,10 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tarn_core::change::{ChangeColumns, positions_array};
 use tarn_core::{ByteSize, ChangeKind, Fault, FaultKind, HumanDuration, Position};
-use tarn_lakehouse::{PartitionChange, PartitionTerm, SinkConfig, TableAlteration};
+use tarn_lakehouse::service::Trigger;
+use tarn_lakehouse::{
+    Optimize, OrderColumn, PartitionChange, PartitionTerm, RowOrder, SinkConfig, TableAlteration,
+};
 
 use crate::partitions::check_partitions;
 use crate::world::{TOPIC, World, contents, table};
@@ -234,6 +237,21 @@ impl History {
     }
 }
 
+/// A column to sort by.
+fn column(name: &str, descending: bool) -> OrderColumn {
+    OrderColumn { name: name.into(), descending, nulls_first: !descending }
+}
+
+/// A compaction as files lie, sorted, or along a curve.
+fn random_optimize(rng: &mut StdRng) -> Optimize {
+    let order = match rng.random_range(0..4) {
+        0 => Some(RowOrder::Columns(vec![column("name", true), column("id", false)])),
+        1 => Some(RowOrder::Zorder(vec!["id".into(), "name".into(), "note".into()])),
+        _ => None,
+    };
+    Optimize { order, only: None }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_random_history_with_crashes_equals_the_model() {
     run(false).await;
@@ -261,7 +279,7 @@ async fn run(partitioned: bool) {
         partitioned,
     };
     world.attach_with(history.config());
-    let mut steps = 0;
+    let (mut steps, mut is_ordered) = (0, false);
     while steps < steps_min {
         steps += history.append(&world).await;
         match history.rng.random_range(0..16) {
@@ -273,21 +291,33 @@ async fn run(partitioned: bool) {
             1 => world.attach_with(history.config()),
             2 => {
                 // Changes go on meanwhile.
+                let optimize = random_optimize(&mut history.rng);
                 let (lake, ctx) = (Arc::clone(&world.lake), world.ctx.clone());
-                drop(world.env.spawner.spawn(async move { lake.compact(&ctx, &table()).await.map(drop) }));
+                drop(world.env.spawner.spawn(async move {
+                    lake.optimize(&ctx, &table(), optimize, Trigger::Api).await.map(drop)
+                }));
             }
             3 | 4 => world.lake.flush(&world.ctx, &table(), Duration::from_millis(3)).await,
             5 => {
                 history.end_transaction(&world).await;
                 history.check_seen(&world).await;
                 world.settle().await;
-                world.lake.compact(&world.ctx, &table()).await.unwrap();
+                let optimize = random_optimize(&mut history.rng);
+                world.lake.optimize(&world.ctx, &table(), optimize, Trigger::Api).await.unwrap();
                 assert_eq!(history.check_committed(&world, folder.path()).await, history.offset);
             }
             6..=8 => history.check_seen(&world).await,
             9 | 10 => drop(history.check_committed(&world, folder.path()).await),
             11 if partitioned => history.repartition(&world).await,
             _ => {}
+        }
+        if steps > steps_min / 3 && !is_ordered {
+            // From now on all compactions sort.
+            history.end_transaction(&world).await;
+            world.settle().await;
+            let order = [TableAlteration::SetOrder(vec![column("note", true), column("id", false)])];
+            world.lake.alter(&world.ctx, &table(), &order).await.unwrap();
+            is_ordered = true;
         }
         if steps > steps_min / 2 && history.width == 2 {
             // A column is added at the source.

@@ -13,6 +13,7 @@ mod mapping;
 mod partitions;
 mod policies;
 mod rows;
+mod services;
 mod statements;
 mod whole_rows;
 mod world;

@@ -10,6 +10,7 @@ use iceberg::spec::{Transform, UnboundPartitionSpec};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tarn_core::TableName;
+use tarn_lakehouse::service::Trigger;
 use tarn_lakehouse::{
     CreateTable, LakehouseError, PartitionChange, TableAlteration, TableWriter, table_schema,
 };
@@ -151,7 +152,7 @@ async fn many_statements_leave_few_files_and_the_right_rows() {
             expected.extend(coming);
             change.commit().await.unwrap();
             if evolves && random.random_bool(0.1) {
-                world.lake.compact(&world.ctx, &name()).await.unwrap();
+                world.lake.compact(&world.ctx, &name(), Trigger::Api).await.unwrap();
             }
             if evolves {
                 let view = world.lake.view(&world.ctx, &name()).await.unwrap();
@@ -163,7 +164,7 @@ async fn many_statements_leave_few_files_and_the_right_rows() {
             world.lake.alter(&world.ctx, &name(), &[TableAlteration::Partition(end)]).await.unwrap();
         }
         // The last upkeep may still run; asked for, it waits for its turn.
-        let report = world.lake.compact(&world.ctx, &name()).await.unwrap();
+        let report = world.lake.compact(&world.ctx, &name(), Trigger::Api).await.unwrap();
         let partitions = if evolves { 3 } else { buckets.unwrap_or(1) as usize };
         assert!(evolves || report.files_before <= 40 * partitions, "TARN_SEED={seed}: {report:?}");
         let view = world.lake.view(&world.ctx, &name()).await.unwrap();
@@ -251,13 +252,13 @@ async fn a_column_that_partitioned_rows_goes_once_no_file_needs_it() {
     alter(TableAlteration::Partition(PartitionChange::Set(Vec::new()))).await.unwrap();
     let said = alter(drop_text()).await.unwrap_err().to_string();
     assert!(said.contains("OPTIMIZE"), "{said}");
-    world.lake.compact(&world.ctx, &name()).await.unwrap();
+    world.lake.compact(&world.ctx, &name(), Trigger::Api).await.unwrap();
     // That commit still names the files that it took away.
     let mut change = writer(&world).await;
     let batch = rows(&change, &[(3, "c")]);
     change.append(batch).await.unwrap();
     change.commit().await.unwrap();
-    world.lake.compact(&world.ctx, &name()).await.unwrap();
+    world.lake.compact(&world.ctx, &name(), Trigger::Api).await.unwrap();
     alter(drop_text()).await.unwrap();
     let view = world.lake.view(&world.ctx, &name()).await.unwrap();
     assert_eq!((view.schema.fields().len(), view.live_rows()), (1, 3));

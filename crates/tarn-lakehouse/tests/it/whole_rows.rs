@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tarn_core::change::{ChangeColumns, positions_array};
 use tarn_core::{ByteSize, ChangeKind, HumanDuration, Position};
+use tarn_lakehouse::service::Trigger;
 use tarn_lakehouse::{SinkConfig, TableView, WithoutKey};
 
 use crate::partitions::check_partitions;
@@ -125,7 +126,10 @@ async fn a_random_history_of_equal_rows_equals_the_model() {
                 2 => {
                     let (lake, ctx) = (Arc::clone(&world.lake), world.ctx.clone());
                     drop(
-                        world.env.spawner.spawn(async move { lake.compact(&ctx, &table()).await.map(drop) }),
+                        world
+                            .env
+                            .spawner
+                            .spawn(async move { lake.compact(&ctx, &table(), Trigger::Api).await.map(drop) }),
                     );
                 }
                 3 => world.lake.flush(&world.ctx, &table(), Duration::from_millis(3)).await,

@@ -13,6 +13,7 @@ use tarn_core::{
     Env, FaultReport, HumanDuration, Position, RequestContext, TableName, TenantId, TopicName, TraceId,
 };
 use tarn_eventlog::{Append, EventLog, EventLogConfig, ProducerState, Retention, SegmentLog, TopicSpec};
+use tarn_lakehouse::service::ServiceConfig;
 use tarn_lakehouse::{Lakehouse, LakehouseMemory, SinkConfig, SinkSpec, TableView, Warehouse};
 use tarn_storage::Store;
 
@@ -42,13 +43,23 @@ impl World {
 
     /// With its tables in another store.
     pub async fn over(folder: &Path, store: Store) -> Self {
+        Self::with(folder, store, ServiceConfig::default()).await
+    }
+
+    /// With other settings of services.
+    pub async fn with_services(folder: &Path, services: ServiceConfig) -> Self {
+        Self::with(folder, Store::open_folder(&folder.join("lake")).unwrap(), services).await
+    }
+
+    async fn with(folder: &Path, store: Store, services: ServiceConfig) -> Self {
         let env = Env::system();
         let ctx = RequestContext::system(TenantId::default(), TraceId(1));
         let log =
             SegmentLog::open(&folder.join("log"), EventLogConfig::default(), env.clone()).await.unwrap();
         let url = format!("sqlite://{}", folder.join("meta.db").display());
         let meta = tarn_meta::open(&url, env.clone()).await.unwrap();
-        let memory = LakehouseMemory { runs: Some(folder.join("keys")), ..LakehouseMemory::default() };
+        let runs = Some(folder.join("keys"));
+        let memory = LakehouseMemory { runs, services, ..LakehouseMemory::default() };
         let lake = Lakehouse::new(meta, Warehouse::new(store), log.clone(), env.clone(), memory);
         Self { ctx, env, log, lake }
     }

@@ -4,14 +4,23 @@ use async_trait::async_trait;
 use tarn_core::{RequestContext, nearest};
 
 use super::{Param, Row, SqlStore, Tx};
-use crate::catalog::{CatalogStore, PointerInsert, PointerSwap, Properties, PropertiesUpdate, TablePointer};
+use crate::catalog::{
+    CatalogStore, PointerInsert, PointerSwap, Properties, PropertiesUpdate, RelationKind, TablePointer,
+};
 use crate::error::MetaError;
 
 // Other SQL catalogs know a namespace by having a property; this is the one that they write, too.
 const EXISTS: &str = "exists";
 
-const SELECT_POINTER: &str = "SELECT table_namespace, table_name, metadata_location, previous_metadata_location \
-     FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3";
+// What other catalogs call a view in the column `iceberg_type`; older ones leave it empty for a table.
+const VIEW: &str = "VIEW";
+
+const SELECT_POINTER: &str = "SELECT table_namespace, table_name, metadata_location, previous_metadata_location, \
+     iceberg_type FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3";
+const SELECT_POINTERS: &str = "SELECT table_namespace, table_name, metadata_location, previous_metadata_location, \
+     iceberg_type FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2";
+const SELECT_ALL_POINTERS: &str = "SELECT table_namespace, table_name, metadata_location, \
+     previous_metadata_location, iceberg_type FROM iceberg_tables WHERE catalog_name = $1";
 const NAMESPACE_NAMES: &str = "SELECT namespace FROM iceberg_namespace_properties WHERE catalog_name = $1 \
      UNION SELECT table_namespace FROM iceberg_tables WHERE catalog_name = $1";
 const NAMESPACE_PROPERTIES: &str = "SELECT property_key, property_value FROM iceberg_namespace_properties \
@@ -20,7 +29,9 @@ const COUNT_TABLES: &str =
     "SELECT COUNT(*) FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2";
 
 fn pointer_of(row: &Row) -> Result<TablePointer, MetaError> {
+    let is_view = row.opt_text(4)?.is_some_and(|kind| kind.eq_ignore_ascii_case(VIEW));
     Ok(TablePointer {
+        kind: if is_view { RelationKind::View } else { RelationKind::Table },
         namespace: row.text(0)?,
         name: row.text(1)?,
         metadata_location: row.opt_text(2)?.unwrap_or_default(),
@@ -32,8 +43,9 @@ fn full_name(namespace: &str, name: &str) -> String {
     format!("{namespace}.{name}")
 }
 
-fn sorted_pointers(rows: &[Row]) -> Result<Vec<TablePointer>, MetaError> {
+fn sorted_pointers(rows: &[Row], kind: RelationKind) -> Result<Vec<TablePointer>, MetaError> {
     let mut pointers = rows.iter().map(pointer_of).collect::<Result<Vec<_>, _>>()?;
+    pointers.retain(|pointer| pointer.kind == kind);
     pointers.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     Ok(pointers)
 }
@@ -93,17 +105,33 @@ impl CatalogTx<'_> {
         row.as_ref().map(pointer_of).transpose()
     }
 
-    async fn not_found(&mut self, namespace: &str, name: &str) -> Result<MetaError, MetaError> {
-        let rows = self
-            .tx
-            .rows(
-                "SELECT table_name FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2",
-                &[self.catalog.into(), namespace.into()],
-            )
-            .await?;
-        let names = rows.iter().map(|row| row.text(0)).collect::<Result<Vec<_>, _>>()?;
-        let similar = nearest(name, names.iter().map(String::as_str)).map(|near| full_name(namespace, near));
-        Ok(MetaError::TableNotFound { table: full_name(namespace, name), similar })
+    async fn pointer_to(
+        &mut self,
+        kind: RelationKind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<TablePointer, MetaError> {
+        match self.pointer(namespace, name).await? {
+            Some(pointer) if pointer.kind == kind => Ok(pointer),
+            _ => Err(self.not_found(kind, namespace, name).await?),
+        }
+    }
+
+    async fn not_found(
+        &mut self,
+        kind: RelationKind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<MetaError, MetaError> {
+        let rows = self.tx.rows(SELECT_POINTERS, &[self.catalog.into(), namespace.into()]).await?;
+        let known = sorted_pointers(&rows, kind)?;
+        let similar = nearest(name, known.iter().map(|pointer| pointer.name.as_str()))
+            .map(|near| full_name(namespace, near));
+        let wanted = full_name(namespace, name);
+        Ok(match kind {
+            RelationKind::Table => MetaError::TableNotFound { table: wanted, similar },
+            RelationKind::View => MetaError::ViewNotFound { view: wanted, similar },
+        })
     }
 
     async fn swap(&mut self, swap: &PointerSwap) -> Result<(), MetaError> {
@@ -131,7 +159,7 @@ impl CatalogTx<'_> {
                 expected: swap.expected_location.clone(),
                 found: pointer.metadata_location,
             }),
-            None => Err(self.not_found(&swap.namespace, &swap.name).await?),
+            None => Err(self.not_found(RelationKind::Table, &swap.namespace, &swap.name).await?),
         }
     }
 
@@ -141,13 +169,17 @@ impl CatalogTx<'_> {
             .tx
             .execute(
                 "INSERT INTO iceberg_tables (catalog_name, table_namespace, table_name, metadata_location, \
-                 previous_metadata_location, iceberg_type) VALUES ($1, $2, $3, $4, NULL, 'TABLE') \
+                 previous_metadata_location, iceberg_type) VALUES ($1, $2, $3, $4, NULL, $5) \
                  ON CONFLICT (catalog_name, table_namespace, table_name) DO NOTHING",
                 &[
                     self.catalog.into(),
                     insert.namespace.as_str().into(),
                     insert.name.as_str().into(),
                     insert.metadata_location.as_str().into(),
+                    match insert.kind {
+                        RelationKind::Table => "TABLE".into(),
+                        RelationKind::View => VIEW.into(),
+                    },
                 ],
             )
             .await?;
@@ -263,30 +295,35 @@ impl CatalogStore for SqlStore {
         ctx: &RequestContext,
         namespace: &str,
     ) -> Result<Vec<TablePointer>, MetaError> {
-        let rows = self
-            .rows(
-                ctx,
-                "SELECT table_namespace, table_name, metadata_location, previous_metadata_location \
-                 FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2",
-                &catalog_and(ctx, namespace),
-            )
-            .await?;
-        sorted_pointers(&rows)
+        let rows = self.rows(ctx, SELECT_POINTERS, &catalog_and(ctx, namespace)).await?;
+        sorted_pointers(&rows, RelationKind::Table)
+    }
+
+    async fn view_pointers(
+        &self,
+        ctx: &RequestContext,
+        namespace: &str,
+    ) -> Result<Vec<TablePointer>, MetaError> {
+        let rows = self.rows(ctx, SELECT_POINTERS, &catalog_and(ctx, namespace)).await?;
+        sorted_pointers(&rows, RelationKind::View)
     }
 
     async fn all_table_pointers(&self, ctx: &RequestContext) -> Result<Vec<TablePointer>, MetaError> {
-        let rows = self
-            .rows(
-                ctx,
-                "SELECT table_namespace, table_name, metadata_location, previous_metadata_location \
-                 FROM iceberg_tables WHERE catalog_name = $1",
-                &[ctx.tenant.as_str().into()],
-            )
-            .await?;
-        sorted_pointers(&rows)
+        let rows = self.rows(ctx, SELECT_ALL_POINTERS, &[ctx.tenant.as_str().into()]).await?;
+        sorted_pointers(&rows, RelationKind::Table)
     }
 
     async fn table_pointer(
+        &self,
+        ctx: &RequestContext,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<TablePointer>, MetaError> {
+        let found = self.relation_pointer(ctx, namespace, name).await?;
+        Ok(found.filter(|pointer| pointer.kind == RelationKind::Table))
+    }
+
+    async fn relation_pointer(
         &self,
         ctx: &RequestContext,
         namespace: &str,
@@ -316,13 +353,12 @@ impl CatalogStore for SqlStore {
     async fn delete_pointer(
         &self,
         ctx: &RequestContext,
+        kind: RelationKind,
         namespace: &str,
         name: &str,
     ) -> Result<TablePointer, MetaError> {
         let mut tx = self.catalog_tx(ctx).await?;
-        let Some(pointer) = tx.pointer(namespace, name).await? else {
-            return Err(tx.not_found(namespace, name).await?);
-        };
+        let pointer = tx.pointer_to(kind, namespace, name).await?;
         tx.tx
             .execute(
                 "DELETE FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3",
@@ -333,16 +369,35 @@ impl CatalogStore for SqlStore {
         Ok(pointer)
     }
 
+    async fn delete_pointer_at(
+        &self,
+        ctx: &RequestContext,
+        namespace: &str,
+        name: &str,
+        location: &str,
+    ) -> Result<bool, MetaError> {
+        let mut tx = self.catalog_tx(ctx).await?;
+        let removed = tx
+            .tx
+            .execute(
+                "DELETE FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2 AND table_name = $3 \
+                 AND metadata_location = $4",
+                &[ctx.tenant.as_str().into(), namespace.into(), name.into(), location.into()],
+            )
+            .await?;
+        tx.tx.commit().await?;
+        Ok(removed == 1)
+    }
+
     async fn rename_pointer(
         &self,
         ctx: &RequestContext,
+        kind: RelationKind,
         from: (&str, &str),
         to: (&str, &str),
     ) -> Result<(), MetaError> {
         let mut tx = self.catalog_tx(ctx).await?;
-        if tx.pointer(from.0, from.1).await?.is_none() {
-            return Err(tx.not_found(from.0, from.1).await?);
-        }
+        tx.pointer_to(kind, from.0, from.1).await?;
         tx.require_namespace(to.0).await?;
         if tx.pointer(to.0, to.1).await?.is_some() {
             return Err(MetaError::TableExists { table: full_name(to.0, to.1) });

@@ -1,7 +1,7 @@
 //! What every store must do for the Iceberg catalog.
 
 use tarn_core::{Fault, FaultKind, RequestContext};
-use tarn_meta::{MetaError, PointerInsert, PointerSwap, Properties};
+use tarn_meta::{MetaError, PointerInsert, PointerSwap, Properties, RelationKind};
 
 use crate::world::World;
 
@@ -9,6 +9,7 @@ pub async fn suite(world: &World) {
     namespaces_have_properties(world).await;
     pointers_move_together_or_not_at_all(world).await;
     pointers_are_renamed_and_deleted(world).await;
+    views_share_the_names_of_tables_and_are_listed_apart(world).await;
     one_of_many_commits_wins(world).await;
 }
 
@@ -17,7 +18,12 @@ fn properties(pairs: &[(&str, &str)]) -> Properties {
 }
 
 fn insert(namespace: &str, name: &str, location: &str) -> PointerInsert {
-    PointerInsert { namespace: namespace.into(), name: name.into(), metadata_location: location.into() }
+    PointerInsert {
+        kind: RelationKind::Table,
+        namespace: namespace.into(),
+        name: name.into(),
+        metadata_location: location.into(),
+    }
 }
 
 fn swap(name: &str, from: &str, to: &str) -> PointerSwap {
@@ -57,7 +63,7 @@ async fn namespaces_have_properties(world: &World) {
     store.swap_pointers(&ctx, &[], &[insert("shop", "orders", "m1")]).await.unwrap();
     let error = store.drop_namespace(&ctx, "shop").await.unwrap_err();
     assert!(matches!(error, MetaError::NamespaceNotEmpty { tables: 1, .. }), "{error:?}");
-    store.delete_pointer(&ctx, "shop", "orders").await.unwrap();
+    store.delete_pointer(&ctx, RelationKind::Table, "shop", "orders").await.unwrap();
     store.drop_namespace(&ctx, "shop").await.unwrap();
     assert_eq!(store.drop_namespace(&ctx, "shop").await.unwrap_err().kind(), FaultKind::NotFound);
 }
@@ -113,17 +119,56 @@ async fn pointers_are_renamed_and_deleted(world: &World) {
     store.swap_pointers(&ctx, &[], &[insert("shop", "a", "a1"), insert("shop", "b", "b1")]).await.unwrap();
     let rename = |from: (&'static str, &'static str), to: (&'static str, &'static str)| {
         let ctx = ctx.clone();
-        async move { store.rename_pointer(&ctx, from, to).await }
+        async move { store.rename_pointer(&ctx, RelationKind::Table, from, to).await }
     };
     assert!(matches!(rename(("shop", "a"), ("shop", "b")).await, Err(MetaError::TableExists { .. })));
     assert!(matches!(rename(("shop", "x"), ("shop", "y")).await, Err(MetaError::TableNotFound { .. })));
     assert!(matches!(rename(("shop", "a"), ("none", "a")).await, Err(MetaError::NamespaceNotFound { .. })));
     rename(("shop", "a"), ("old", "c")).await.unwrap();
     assert_eq!(store.table_pointer(&ctx, "shop", "a").await.unwrap(), None);
-    let deleted = store.delete_pointer(&ctx, "old", "c").await.unwrap();
+    let deleted = store.delete_pointer(&ctx, RelationKind::Table, "old", "c").await.unwrap();
     assert_eq!(deleted.metadata_location, "a1");
-    let error = store.delete_pointer(&ctx, "shop", "bb").await.unwrap_err();
+    let error = store.delete_pointer(&ctx, RelationKind::Table, "shop", "bb").await.unwrap_err();
     assert_eq!(error.hint().as_deref(), Some("did you mean `shop.b`?"));
+}
+
+async fn views_share_the_names_of_tables_and_are_listed_apart(world: &World) {
+    let (store, ctx) = (&world.store, world.ctx());
+    store.create_namespace(&ctx, "shop", &Properties::new()).await.unwrap();
+    let view = |name: &str| PointerInsert { kind: RelationKind::View, ..insert("shop", name, "v1") };
+    store.swap_pointers(&ctx, &[], &[insert("shop", "a", "a1"), view("v")]).await.unwrap();
+    let twice = store.swap_pointers(&ctx, &[], &[view("a")]).await.unwrap_err();
+    assert!(matches!(twice, MetaError::TableExists { .. }), "{twice:?}");
+    let twice = store.swap_pointers(&ctx, &[], &[insert("shop", "v", "x")]).await.unwrap_err();
+    assert!(matches!(twice, MetaError::TableExists { .. }), "{twice:?}");
+    let names = |pointers: Vec<tarn_meta::TablePointer>| {
+        pointers.into_iter().map(|pointer| pointer.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(store.table_pointers(&ctx, "shop").await.unwrap()), ["a"]);
+    assert_eq!(names(store.all_table_pointers(&ctx).await.unwrap()), ["a"]);
+    assert_eq!(names(store.view_pointers(&ctx, "shop").await.unwrap()), ["v"]);
+    assert_eq!(store.table_pointer(&ctx, "shop", "v").await.unwrap(), None);
+    let found = store.relation_pointer(&ctx, "shop", "v").await.unwrap().unwrap();
+    assert_eq!(found.kind, RelationKind::View);
+    let error = store.delete_pointer(&ctx, RelationKind::Table, "shop", "v").await.unwrap_err();
+    assert!(matches!(error, MetaError::TableNotFound { .. }), "{error:?}");
+    let error = store.delete_pointer(&ctx, RelationKind::View, "shop", "w").await.unwrap_err();
+    assert!(
+        matches!(&error, MetaError::ViewNotFound { similar: Some(near), .. } if near == "shop.v"),
+        "{error:?}"
+    );
+    let taken =
+        store.rename_pointer(&ctx, RelationKind::View, ("shop", "v"), ("shop", "a")).await.unwrap_err();
+    assert!(matches!(taken, MetaError::TableExists { .. }), "{taken:?}");
+    store.swap_pointers(&ctx, &[swap("v", "v1", "v2")], &[]).await.unwrap();
+    store.rename_pointer(&ctx, RelationKind::View, ("shop", "v"), ("shop", "w")).await.unwrap();
+    let moved = store.relation_pointer(&ctx, "shop", "w").await.unwrap().unwrap();
+    assert_eq!((moved.kind, moved.metadata_location.as_str()), (RelationKind::View, "v2"));
+    let full = store.drop_namespace(&ctx, "shop").await.unwrap_err();
+    assert!(matches!(full, MetaError::NamespaceNotEmpty { tables: 2, .. }), "{full:?}");
+    assert!(!store.delete_pointer_at(&ctx, "shop", "a", "elsewhere").await.unwrap());
+    assert!(store.delete_pointer_at(&ctx, "shop", "a", "a1").await.unwrap());
+    assert_eq!(store.table_pointer(&ctx, "shop", "a").await.unwrap(), None);
 }
 
 async fn one_of_many_commits_wins(world: &World) {

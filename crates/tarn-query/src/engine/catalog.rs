@@ -6,8 +6,10 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemTable, SchemaProvider, TableProvider};
-use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::error::Result as DfResult;
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::TableType;
+use datafusion::prelude::SessionConfig;
 use iceberg::spec::MAIN_BRANCH;
 use tarn_core::{RequestContext, Role, Sealed, TableName};
 use tarn_lakehouse::{METADATA_KINDS, MetadataKind};
@@ -20,12 +22,19 @@ use crate::scan::{
 use crate::sql::{
     AskedChanges, AskedFiles, RETURNED_MARK, ROWS_MARK, asked_files, changes_of, split_version,
 };
+use crate::views::ViewPlans;
 use crate::{AsOf, QueryError};
 
 /// The catalog's name in `catalog.namespace.table`.
 pub(crate) const CATALOG: &str = "tarn";
 
-type Names = Vec<(String, Vec<String>)>;
+/// Names in a namespace.
+pub(crate) struct Names {
+    namespace: String,
+    tables: Vec<String>,
+    views: Vec<String>,
+}
+
 type Pins = HashMap<(TableName, Option<AsOf>), Arc<LakeTable>>;
 
 /// The tables that one query can see.
@@ -33,15 +42,18 @@ pub(crate) struct QueryCatalog {
     core: Sealed<EngineCore>,
     ctx: RequestContext,
     counters: Arc<ScanCounters>,
-    names: OnceLock<Names>,
+    names: OnceLock<Vec<Names>>,
     /// `None` looks tables up anew each time.
-    pins: Option<Mutex<Pins>>,
+    pins: Option<Arc<Mutex<Pins>>>,
     /// The branch that tables are read at which have it.
     branch: Option<Arc<str>>,
     /// The table that the statement changes.
     target: Option<(TableName, Arc<PlacedTable>)>,
     /// The rows of the target that the statement changed.
     returned: parking_lot::Mutex<Option<Arc<MemTable>>>,
+    views: ViewPlans,
+    /// The settings of the session, under which views are planned.
+    settings: OnceLock<SessionConfig>,
 }
 
 impl std::fmt::Debug for QueryCatalog {
@@ -58,17 +70,7 @@ impl QueryCatalog {
         counters: Arc<ScanCounters>,
         branch: Option<Arc<str>>,
     ) -> Arc<Self> {
-        let (core, ctx, pins) = (core.clone(), ctx.clone(), Some(Mutex::default()));
-        Arc::new(Self {
-            core,
-            ctx,
-            counters,
-            names: OnceLock::new(),
-            pins,
-            branch,
-            target: None,
-            returned: Default::default(),
-        })
+        Arc::new(Self::new(core, ctx, counters, Some(Arc::default()), branch))
     }
 
     /// For a statement that changes `target`, whose rows it also finds with their places.
@@ -79,18 +81,8 @@ impl QueryCatalog {
         branch: Option<Arc<str>>,
         target: (TableName, Arc<PlacedTable>),
     ) -> Arc<Self> {
-        let (core, ctx, pins) = (core.clone(), ctx.clone(), Some(Mutex::default()));
-        let target = Some(target);
-        Arc::new(Self {
-            core,
-            ctx,
-            counters,
-            names: OnceLock::new(),
-            pins,
-            branch,
-            target,
-            returned: Default::default(),
-        })
+        let catalog = Self::new(core, ctx, counters, Some(Arc::default()), branch);
+        Arc::new(Self { target: Some(target), ..catalog })
     }
 
     /// Lets queries find the rows that the statement changed.
@@ -100,38 +92,63 @@ impl QueryCatalog {
 
     /// For a connection that plans by itself: every statement sees the newest state.
     pub(crate) fn live(core: &Sealed<EngineCore>, ctx: &RequestContext) -> Arc<Self> {
-        let (core, ctx, counters) = (core.clone(), ctx.clone(), Arc::default());
-        let names = OnceLock::new();
-        Arc::new(Self {
-            core,
-            ctx,
+        Arc::new(Self::new(core, ctx, Arc::default(), None, None))
+    }
+
+    fn new(
+        core: &Sealed<EngineCore>,
+        ctx: &RequestContext,
+        counters: Arc<ScanCounters>,
+        pins: Option<Arc<Mutex<Pins>>>,
+        branch: Option<Arc<str>>,
+    ) -> Self {
+        Self {
+            core: core.clone(),
+            ctx: ctx.clone(),
             counters,
-            names,
-            pins: None,
-            branch: None,
+            names: OnceLock::new(),
+            pins,
+            branch,
             target: None,
             returned: Default::default(),
-        })
+            views: ViewPlans::default(),
+            settings: OnceLock::new(),
+        }
+    }
+
+    /// For a query that becomes the view `name`, which it must not read.
+    pub(crate) fn defining(core: &Sealed<EngineCore>, ctx: &RequestContext, name: &TableName) -> Arc<Self> {
+        let catalog = Self::new(core, ctx, Arc::default(), Some(Arc::default()), None);
+        let views = catalog.views.within(name);
+        Arc::new(Self { views, ..catalog })
+    }
+
+    /// Views are planned under these settings, but for the namespace, which each has of its own.
+    pub(crate) fn plan_views_with(&self, settings: &SessionConfig) {
+        let _ = self.settings.set(settings.clone());
     }
 
     /// Reads the names of all tables, which the information schema lists without waiting. Errors: the catalog's.
-    pub(crate) async fn load_names(&self) -> Result<&Names, QueryError> {
+    pub(crate) async fn load_names(&self) -> Result<&[Names], QueryError> {
         if let Some(names) = self.names.get() {
-            return Ok(names);
+            return Ok(names.as_slice());
         }
-        let mut names = Names::new();
+        let own = |names: Vec<TableName>| names.iter().map(|name| name.name().to_string()).collect();
+        let mut names = Vec::new();
         for namespace in self.core.tables.namespaces(&self.ctx).await? {
-            let tables = self.core.tables.tables(&self.ctx, &namespace).await?;
-            names.push((namespace, tables.iter().map(|table| table.name().to_string()).collect()));
+            let tables = own(self.core.tables.tables(&self.ctx, &namespace).await?);
+            let views = own(self.core.tables.views(&self.ctx, &namespace).await?);
+            names.push(Names { namespace, tables, views });
         }
         Ok(self.names.get_or_init(|| names))
     }
 
-    /// All tables as `namespace.table`. Errors: the catalog's.
+    /// All tables and views as `namespace.table`. Errors: the catalog's.
     pub(crate) async fn full_names(&self) -> Result<Vec<String>, QueryError> {
         let names = self.load_names().await?;
-        let full = |(namespace, tables): &(String, Vec<String>)| {
-            tables.iter().map(|table| format!("{namespace}.{table}")).collect::<Vec<_>>()
+        let full = |names: &Names| {
+            let own = names.tables.iter().chain(&names.views);
+            own.map(|name| format!("{}.{name}", names.namespace)).collect::<Vec<_>>()
         };
         Ok(names.iter().flat_map(full).collect())
     }
@@ -174,6 +191,40 @@ impl QueryCatalog {
         };
         let Some(rows) = self.core.tables.inspect(&self.ctx, &name, known).await? else { return Ok(None) };
         Ok(Some(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?)))
+    }
+
+    /// The view of a name, planned. Errors: the catalog's.
+    async fn view(&self, name: TableName) -> Result<Option<Arc<dyn TableProvider>>, QueryError> {
+        let known = self.pins.as_ref().and_then(|_| self.views.known(&name));
+        let view = match known {
+            Some(view) => view,
+            None => match self.core.tables.sql_view(&self.ctx, &name).await? {
+                Some(view) => Arc::new(view),
+                None => return Ok(None),
+            },
+        };
+        self.views.remember(&view);
+        let namespace = view.namespace.clone();
+        self.views.provider(&view, |views| self.state_within(views, namespace)).await.map(Some)
+    }
+
+    /// The state in which the query of a view is planned.
+    fn state_within(&self, views: ViewPlans, namespace: String) -> SessionState {
+        let inner = Self::new(
+            &self.core,
+            &self.ctx,
+            Arc::clone(&self.counters),
+            self.pins.clone(),
+            self.branch.clone(),
+        );
+        let inner = Arc::new(Self { views, settings: self.settings.clone(), ..inner });
+        let mut state = self.core.base.clone();
+        if let Some(settings) = self.settings.get() {
+            *state.config_mut() = settings.clone();
+        }
+        state.config_mut().options_mut().catalog.default_schema = namespace;
+        state.register_catalog_list(Arc::new(LakeCatalogs(inner)));
+        state
     }
 
     /// The rows that changed between two states of a table.
@@ -302,7 +353,7 @@ impl CatalogProvider for LakeCatalog {
         self.0
             .names
             .get()
-            .map(|names| names.iter().map(|(name, _)| name.clone()).collect())
+            .map(|names| names.iter().map(|names| names.namespace.clone()).collect())
             .unwrap_or_default()
     }
 
@@ -318,12 +369,17 @@ struct LakeSchema {
     namespace: String,
 }
 
+impl LakeSchema {
+    fn names(&self) -> Option<&Names> {
+        self.catalog.names.get()?.iter().find(|names| names.namespace == self.namespace)
+    }
+}
+
 #[async_trait]
 impl SchemaProvider for LakeSchema {
     fn table_names(&self) -> Vec<String> {
-        let names = self.catalog.names.get();
-        let own = names.and_then(|names| names.iter().find(|(namespace, _)| *namespace == self.namespace));
-        own.map(|(_, tables)| tables.clone()).unwrap_or_default()
+        let own = self.names();
+        own.map(|own| own.tables.iter().chain(&own.views).cloned().collect()).unwrap_or_default()
     }
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
@@ -349,15 +405,20 @@ impl SchemaProvider for LakeSchema {
             return self.catalog.changes(&self.namespace, table, asked).await;
         }
         let (name, as_of) = split_version(name);
+        let is_now = as_of.is_none();
         let as_of = as_of.or_else(|| self.catalog.branch.clone().map(AsOf::Branch));
         let Ok(name) = TableName::new(&self.namespace, name) else { return Ok(None) };
-        let found =
-            self.catalog.table(name, as_of).await.map_err(|error| DataFusionError::External(error.into()))?;
-        Ok(found.map(|table| table as Arc<dyn TableProvider>))
+        let found = self.catalog.table(name.clone(), as_of).await?;
+        match found {
+            Some(table) => Ok(Some(table)),
+            None if is_now => Ok(self.catalog.view(name).await?),
+            None => Ok(None),
+        }
     }
 
     async fn table_type(&self, name: &str) -> DfResult<Option<TableType>> {
-        Ok(self.table_exist(name).then_some(TableType::Base))
+        let is_view = self.names().is_some_and(|own| own.views.iter().any(|view| view == name));
+        Ok(self.table_exist(name).then_some(if is_view { TableType::View } else { TableType::Base }))
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -114,7 +114,7 @@ pub struct CompletionFunction {
 /// Everything that can be typed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Completion {
-    /// Tables (the first 2,000), by name.
+    /// Tables and views (the first 2,000), by name.
     pub tables: Vec<CompletionTable>,
     /// Functions, by name.
     pub functions: Vec<CompletionFunction>,
@@ -141,13 +141,34 @@ pub(super) async fn collect(
         })
         .buffered(LOOK_UPS_AT_ONCE)
         .try_filter_map(async |table| Ok(table))
-        .try_collect()
+        .try_collect::<Vec<_>>()
         .await?;
+    let tables = with_views(core, ctx, tables).await?;
     Ok(Completion {
         tables,
         functions: functions(core),
         keywords: KEYWORDS.iter().map(ToString::to_string).collect(),
     })
+}
+
+/// Views among the tables, by name.
+async fn with_views(
+    core: &Sealed<EngineCore>,
+    ctx: &RequestContext,
+    mut tables: Vec<CompletionTable>,
+) -> Result<Vec<CompletionTable>, QueryError> {
+    for namespace in core.tables.namespaces(ctx).await? {
+        for name in core.tables.views(ctx, &namespace).await? {
+            if tables.len() >= TABLES_MAX {
+                break;
+            }
+            let Some(view) = core.tables.sql_view(ctx, &name).await? else { continue };
+            let columns = view.columns.fields().iter().map(|field| column(field)).collect();
+            tables.push(CompletionTable { name: name.to_string(), columns });
+        }
+    }
+    tables.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(tables)
 }
 
 fn column(field: &arrow::datatypes::Field) -> CompletionColumn {

@@ -11,7 +11,8 @@ use tarn_core::TableName;
 use tarn_lakehouse::TableView;
 
 use super::session::{Session, with_params};
-use super::write::{Change, WriteTarget, rows_tag};
+use super::tags::rows_tag;
+use super::write::{Change, WriteTarget};
 use crate::QueryError;
 use crate::scan::{ScanCounters, ScanStats};
 use crate::write::target_of;

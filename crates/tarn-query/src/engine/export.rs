@@ -258,7 +258,7 @@ fn broken(error: &dyn std::fmt::Display) -> QueryError {
 /// A file that is being written; it is there once it is closed.
 enum FileWriter {
     Parquet(Box<AsyncArrowWriter<BufWriter>>),
-    Text { encoder: TextEncoder, file: Box<BufWriter> },
+    Text { encoder: Box<TextEncoder>, file: Box<BufWriter> },
 }
 
 impl FileWriter {
@@ -271,7 +271,7 @@ impl FileWriter {
         }
         let sink = match export.compression {
             Compression::UNCOMPRESSED => TextSink::Plain(Vec::new()),
-            _ => TextSink::Gzip(GzEncoder::new(Vec::new(), GzipLevel::default())),
+            _ => TextSink::Gzip(Box::new(GzEncoder::new(Vec::new(), GzipLevel::default()))),
         };
         let mut encoder = TextEncoder {
             format: export.format,
@@ -283,7 +283,7 @@ impl FileWriter {
             // Also a result without rows has names.
             encoder.encode(&RecordBatch::new_empty(schema))?;
         }
-        Ok(Self::Text { encoder, file: Box::new(file) })
+        Ok(Self::Text { encoder: Box::new(encoder), file: Box::new(file) })
     }
 
     async fn write(&mut self, batch: &RecordBatch) -> Result<(), QueryError> {
@@ -329,7 +329,7 @@ struct TextEncoder {
 
 enum TextSink {
     Plain(Vec<u8>),
-    Gzip(GzEncoder<Vec<u8>>),
+    Gzip(Box<GzEncoder<Vec<u8>>>),
 }
 
 impl TextEncoder {

@@ -7,6 +7,7 @@ mod copy;
 mod describe;
 mod explain;
 mod export;
+mod optimize;
 mod output;
 mod paced;
 mod parameters;
@@ -17,8 +18,10 @@ mod safe_joins;
 mod session;
 mod settings;
 mod stream;
+mod tags;
 mod threads;
 mod upkeep;
+mod view;
 mod write;
 
 use std::num::NonZeroUsize;
@@ -42,6 +45,7 @@ use crate::scan::ScanShared;
 use crate::{QueryError, Tables};
 pub(crate) use catalog::CATALOG;
 use registry::QueryRegistry;
+pub(crate) use session::plan_statement;
 use settings::Settings;
 use threads::QueryThreads;
 

@@ -209,6 +209,7 @@ impl Session {
     pub(super) fn state(&self, catalog: &Arc<QueryCatalog>) -> SessionState {
         let mut state = self.core.base.clone();
         *state.config_mut() = self.settings.read().config.clone();
+        catalog.plan_views_with(state.config());
         state.register_catalog_list(Arc::new(LakeCatalogs(Arc::clone(catalog))));
         state.mark_start_execution();
         state
@@ -221,6 +222,7 @@ impl Session {
         guard: &Guard<'_>,
     ) -> Result<Planned, QueryError> {
         let parsed = parse(sql)?;
+        check_allowed(&parsed, options.changes)?;
         let counters = Arc::new(ScanCounters::default());
         let diagnosis = Diagnosis::new(parsed.text.clone(), guard.query_id);
         let statement = match parsed.action.clone() {
@@ -228,19 +230,6 @@ impl Session {
                 self.settings.write().set(&name, value.as_deref(), parsed.text.start())?;
                 let plan = Arc::new(EmptyExec::new(Arc::new(Schema::empty())));
                 return Ok(self.told(plan, &counters, &diagnosis));
-            }
-            Action::Write(_) | Action::Upkeep(_) | Action::ExplainWrite { analyze: true, .. }
-                if options.changes != Changes::Allowed =>
-            {
-                let statement = parsed.text.leading_words(1);
-                return Err(match options.changes {
-                    Changes::ReadOnly => QueryError::ReadOnly { statement },
-                    _ => QueryError::InTransaction { statement },
-                });
-            }
-            // What an export writes is no table: a ROLLBACK has nothing to undo.
-            Action::Export(_) if options.changes == Changes::ReadOnly => {
-                return Err(QueryError::ReadOnly { statement: parsed.text.leading_words(1) });
             }
             Action::Write(write) => {
                 let permit = guard.queue().await?;
@@ -367,6 +356,23 @@ impl Session {
     }
 }
 
+/// Errors: the statement changes something, which its caller did not want or could not undo.
+fn check_allowed(parsed: &Parsed, changes: Changes) -> Result<(), QueryError> {
+    let statement = parsed.text.leading_words(1);
+    match (&parsed.action, changes) {
+        (_, Changes::Allowed) => Ok(()),
+        (Action::Write(_) | Action::Upkeep(_) | Action::ExplainWrite { analyze: true, .. }, changes) => {
+            Err(match changes {
+                Changes::ReadOnly => QueryError::ReadOnly { statement },
+                _ => QueryError::InTransaction { statement },
+            })
+        }
+        // What an export writes is no table: a ROLLBACK has nothing to undo.
+        (Action::Export(_), Changes::ReadOnly) => Err(QueryError::ReadOnly { statement }),
+        _ => Ok(()),
+    }
+}
+
 struct Planned {
     plan: Arc<dyn ExecutionPlan>,
     state: SessionState,
@@ -409,7 +415,7 @@ impl Guard<'_> {
 }
 
 /// Plans a statement; one whose columns have equal names under others, which come along.
-async fn plan_statement(
+pub(crate) async fn plan_statement(
     state: &SessionState,
     statement: Statement,
 ) -> Result<(LogicalPlan, ShownNames), DataFusionError> {

@@ -6,6 +6,7 @@ use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::ObjectName;
 use tarn_core::TableName;
+use tarn_lakehouse::Optimize;
 
 use super::session::Session;
 use super::stream::Command;
@@ -21,8 +22,7 @@ pub(super) fn show_create_schema() -> SchemaRef {
 }
 
 impl Session {
-    /// Looks after tables: files are rewritten, old snapshots and orphans go. Statistics are kept with every commit, so
-    /// there are none to gather. Errors: a table that is not there, those of the rewriting.
+    /// Looks after tables: files are rewritten, old snapshots and orphans go; different values are counted. Errors: a table that is not there, those of the rewriting.
     pub(super) async fn look_after(
         &self,
         upkeep: &Upkeep,
@@ -38,14 +38,18 @@ impl Session {
             }
             names.push(name);
         }
-        if upkeep.tables.is_empty() && upkeep.is_vacuum {
+        if upkeep.tables.is_empty() {
             for namespace in self.tables().namespaces(self.context()).await? {
                 names.extend(self.tables().tables(self.context(), &namespace).await?);
             }
         }
-        if upkeep.is_vacuum {
-            for name in names {
-                self.tables().change(self.context(), TableChange::Optimize { name }).await?;
+        for name in names {
+            if upkeep.is_vacuum {
+                let (name, optimize) = (name.clone(), Optimize::default());
+                self.tables().change(self.context(), TableChange::Optimize { name, optimize }).await?;
+            }
+            if upkeep.is_analyze {
+                self.tables().change(self.context(), TableChange::Analyze { name }).await?;
             }
         }
         let tag = if upkeep.is_vacuum { "VACUUM" } else { "ANALYZE" };

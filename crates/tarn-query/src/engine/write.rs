@@ -10,15 +10,18 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, Statement};
 use futures::StreamExt;
 use tarn_core::{Role, TableName};
-use tarn_lakehouse::{LakehouseError, TableView, TableWriter, Written};
+use tarn_lakehouse::{LakehouseError, TableAlteration, TableView, TableWriter, Written};
 
 use super::catalog::QueryCatalog;
 use super::planned::PlannedChange;
 use super::session::{QueryOptions, Session, with_params};
 use super::stream::Command;
+use super::tags::{rows_tag, tag_of};
+use super::view::{not_of_view, of_view};
 use crate::scan::{LakeTable, PlacedTable, ScanCounters};
-use crate::sql::{Diagnosis, Parsed, ShownNames, WriteStatement, branch_of};
+use crate::sql::{Diagnosis, ORDER_MARK, Parsed, ShownNames, WriteStatement, branch_of};
 use crate::tables::{TableChange, WriteBranch};
+use crate::views::view_definition;
 use crate::write::{CreateAs, Definition, Returned, Target, apply, definition, table_name, target_of};
 use crate::{AsOf, QueryError, Tables};
 
@@ -128,6 +131,14 @@ impl Session {
             let command = Command { tag: rows_tag(statement), rows: Some(rows), returns: returned.is_some() };
             return Ok(Done { command, returned });
         }
+        if let Statement::OptimizeTable { name, predicate, zorder, .. } = statement {
+            let done = self.optimize(change, name, predicate.as_ref(), zorder.as_deref());
+            return Box::pin(done).await.map(Done::from);
+        }
+        if let Statement::CreateView(create) = statement {
+            let definition = view_definition(create, change.parsed, &self.namespace())?;
+            return Box::pin(self.create_view(change, definition)).await.map(Done::from);
+        }
         let beside = (&*change.parsed.partitioned_by, &*change.parsed.alterations);
         let known =
             definition(statement, beside, &self.namespace()).ok_or_else(|| QueryError::NotPossible {
@@ -144,6 +155,11 @@ impl Session {
                 Ok(Command { tag: "TRUNCATE TABLE", rows: None, returns: false }.into())
             }
             Definition::Change(definition) => {
+                let mut definition = match change.parsed.alters_view {
+                    true => of_view(definition)?,
+                    false => definition,
+                };
+                set_order(&mut definition, change.parsed);
                 let tag = tag_of(&definition);
                 self.tables().change(self.context(), definition).await?;
                 Ok(Command { tag, rows: None, returns: false }.into())
@@ -191,6 +207,9 @@ impl Session {
         diagnosis: &Diagnosis,
     ) -> Result<QueryError, QueryError> {
         let catalog = self.catalog(Arc::default());
+        if self.tables().sql_view(self.context(), name).await?.is_some() {
+            return Ok(not_of_view(name));
+        }
         let parts = [name.namespace().to_string(), name.name().to_string()];
         let known = catalog.full_names().await?;
         Ok(diagnosis.no_such_table(&parts, &known, &self.namespace()))
@@ -365,28 +384,16 @@ fn insert_into(name: &TableName, query: Query) -> Result<Statement, QueryError> 
     }
 }
 
-/// As PostgreSQL names a statement that changes rows.
-pub(super) fn rows_tag(statement: &Statement) -> &'static str {
-    match statement {
-        Statement::Insert(_) => "INSERT",
-        Statement::Update(_) => "UPDATE",
-        Statement::Delete(_) => "DELETE",
-        _ => "MERGE",
-    }
-}
-
-fn tag_of(change: &TableChange) -> &'static str {
-    match change {
-        TableChange::CreateNamespace { .. } => "CREATE SCHEMA",
-        TableChange::DropNamespace { .. } => "DROP SCHEMA",
-        TableChange::CreateTable { .. } => "CREATE TABLE",
-        TableChange::DropTable { .. } => "DROP TABLE",
-        TableChange::RenameTable { .. } | TableChange::AlterTable { .. } => "ALTER TABLE",
-        TableChange::CreateRef { .. }
-        | TableChange::DropRef { .. }
-        | TableChange::FastForward { .. }
-        | TableChange::RollBack { .. }
-        | TableChange::AcceptSchemaChange { .. } => "CALL",
-        TableChange::Optimize { .. } => "OPTIMIZE",
+/// The order of rows that stood in the text of `ALTER TABLE`.
+fn set_order(definition: &mut TableChange, parsed: &Parsed) {
+    let (TableChange::AlterTable { changes, .. }, Some(columns)) = (definition, &parsed.ordered_by) else {
+        return;
+    };
+    for change in changes {
+        if let TableAlteration::SetProperties(properties) = change
+            && properties.keys().any(|key| key.trim() == ORDER_MARK)
+        {
+            *change = TableAlteration::SetOrder(columns.clone());
+        }
     }
 }

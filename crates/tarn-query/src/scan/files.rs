@@ -68,7 +68,8 @@ impl FileScan<'_> {
             file.statistics = Some(Arc::clone(&statistics));
             all.push(statistics);
         }
-        let statistics = Statistics::try_merge_iter(all.iter().map(AsRef::as_ref), &table.schema)?;
+        let mut statistics = Statistics::try_merge_iter(all.iter().map(AsRef::as_ref), &table.schema)?;
+        statistics::add_distinct(&mut statistics, table, &self.statistics_of);
         let metadata = &table.view.metadata;
         self.leg(Leg {
             files: partitioned,

@@ -13,7 +13,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{CastExpr, Literal as LiteralExpr};
 use datafusion::physical_optimizer::pruning::PruningPredicate;
 use iceberg::spec::{
-    DataFile, Datum, Literal, PrimitiveLiteral, PrimitiveType, TableMetadata, Transform, Type,
+    DataFile, DataFileFormat, Datum, Literal, PrimitiveLiteral, PrimitiveType, TableMetadata, Transform, Type,
 };
 use iceberg::transform::create_transform_function;
 use parking_lot::Mutex;
@@ -31,7 +31,52 @@ const STATES_KEPT_MAX: usize = 2;
 struct ColumnBounds {
     lower: ArrayRef,
     upper: ArrayRef,
-    nulls: UInt64Array,
+    nulls: ArrayRef,
+}
+
+/// Where the files of an index stood in the one before it: what is known of them is taken over.
+#[derive(Debug)]
+struct Inherited {
+    /// For each file, its place in the index before (`0`) or among the new ones (`1`).
+    places: Vec<(usize, usize)>,
+    /// Places of the new files.
+    fresh: Vec<usize>,
+}
+
+impl Inherited {
+    /// Files that stay keep their order, nearly always, so they are found by walking along both lists.
+    fn of(before: &[Arc<DataFile>], files: &[DataFileView]) -> Self {
+        let mut by_address: Option<HashMap<*const DataFile, usize>> = None;
+        let (mut next, mut fresh) = (0, Vec::new());
+        let mut places = Vec::with_capacity(files.len());
+        for (at, file) in files.iter().enumerate() {
+            let is_next = before.get(next).is_some_and(|known| Arc::ptr_eq(known, &file.file));
+            let place = match is_next {
+                true => Some(next),
+                false => {
+                    let known = by_address.get_or_insert_with(|| {
+                        before.iter().enumerate().map(|(at, file)| (Arc::as_ptr(file), at)).collect()
+                    });
+                    known.get(&Arc::as_ptr(&file.file)).copied()
+                }
+            };
+            match place {
+                Some(place) => {
+                    next = place + 1;
+                    places.push((0, place));
+                }
+                None => {
+                    places.push((1, fresh.len()));
+                    fresh.push(at);
+                }
+            }
+        }
+        Self { places, fresh }
+    }
+
+    fn apply(&self, before: &ArrayRef, fresh: &ArrayRef) -> Option<ArrayRef> {
+        arrow::compute::interleave(&[before.as_ref(), fresh.as_ref()], &self.places).ok()
+    }
 }
 
 /// The bounds of one file in one column.
@@ -55,14 +100,25 @@ pub(super) struct FileIndex {
     spec_ids: Vec<i32>,
     metadata: Arc<TableMetadata>,
     columns: Mutex<HashMap<usize, Arc<ColumnBounds>>>,
+    /// Rows of each file.
+    rows: ArrayRef,
+    /// Whether some file is not Parquet, and which.
+    other_format: Option<usize>,
+    /// Columns of floats of which some file does not promise to hold no NaN.
+    maybe_nan: HashSet<usize>,
 }
 
 impl FileIndex {
-    fn new(view: &TableView, schema: SchemaRef, field_ids: Vec<Option<i32>>) -> Self {
+    fn new(
+        view: &TableView,
+        schema: SchemaRef,
+        field_ids: Vec<Option<i32>>,
+        before: Option<&FileIndex>,
+    ) -> Self {
         let plain = schema.fields().iter().map(|field| {
             Arc::new(field.as_ref().clone().with_data_type(plain_text(field.data_type()))) as FieldRef
         });
-        Self {
+        let mut index = Self {
             plain: Arc::new(Schema::new(plain.collect::<Vec<_>>())),
             schema,
             field_ids,
@@ -70,11 +126,80 @@ impl FileIndex {
             spec_ids: view.files.iter().map(|file| file.partition_spec_id).collect(),
             metadata: Arc::clone(&view.metadata),
             columns: Mutex::default(),
+            rows: Arc::new(UInt64Array::from(Vec::<u64>::new())),
+            other_format: None,
+            maybe_nan: HashSet::new(),
+        };
+        let same = |before: &&FileIndex| before.schema == index.schema && before.field_ids == index.field_ids;
+        let before = before.filter(same);
+        let inherited = before.map(|before| Inherited::of(&before.files, &view.files));
+        index.inherit(before.zip(inherited.as_ref()));
+        index
+    }
+
+    /// Takes over what is known of files that were in the index before; only new ones are looked at. What is kept of each
+    /// file is a value in a column, so a query of a hundred thousand files follows no pointer to any of them.
+    fn inherit(&mut self, before: Option<(&FileIndex, &Inherited)>) {
+        let all: Vec<usize> = (0..self.files.len()).collect();
+        let fresh = before.map_or(&all, |(_, inherited)| &inherited.fresh);
+        let rows: ArrayRef =
+            Arc::new(fresh.iter().map(|at| Some(self.files[*at].record_count())).collect::<UInt64Array>());
+        self.rows = before
+            .and_then(|(before, inherited)| inherited.apply(&before.rows, &rows))
+            .unwrap_or_else(|| match before {
+                None => rows,
+                Some(_) => {
+                    Arc::new(self.files.iter().map(|file| Some(file.record_count())).collect::<UInt64Array>())
+                }
+            });
+        let is_other = |at: &usize| self.files[*at].file_format() != DataFileFormat::Parquet;
+        // A file that was of another format is still there, or was taken for new.
+        self.other_format = match before {
+            Some((before, _)) if before.other_format.is_some() => all.iter().copied().find(is_other),
+            _ => fresh.iter().copied().find(is_other),
+        };
+        let floats = self.schema.fields().iter().enumerate().filter(|(_, field)| is_float(field.data_type()));
+        let maybe_nan = floats.map(|(column, _)| column).filter(|column| {
+            let Some(id) = self.field_ids[*column] else { return true };
+            let may = |at: &usize| self.files[*at].nan_value_counts().get(&id) != Some(&0);
+            match before {
+                // One of the files that made it so may have gone.
+                Some((before, _)) if before.maybe_nan.contains(column) => all.iter().any(may),
+                _ => fresh.iter().any(may),
+            }
+        });
+        self.maybe_nan = maybe_nan.collect();
+        let Some((before, inherited)) = before else { return };
+        let known: Vec<(usize, Arc<ColumnBounds>)> =
+            before.columns.lock().iter().map(|(column, bounds)| (*column, Arc::clone(bounds))).collect();
+        for (column, bounds) in known {
+            let taken = self.bounds_of(column, fresh).and_then(|new| {
+                Some(ColumnBounds {
+                    lower: inherited.apply(&bounds.lower, &new.lower)?,
+                    upper: inherited.apply(&bounds.upper, &new.upper)?,
+                    nulls: inherited.apply(&bounds.nulls, &new.nulls)?,
+                })
+            });
+            if let Some(taken) = taken {
+                self.columns.lock().insert(column, Arc::new(taken));
+            }
         }
     }
 
-    fn is_of(&self, files: &[DataFileView], schema: &SchemaRef) -> bool {
-        let same_files = || self.files.iter().zip(files).all(|(own, other)| Arc::ptr_eq(own, &other.file));
+    /// The first file that is not Parquet.
+    pub(super) fn other_format(&self) -> Option<DataFileFormat> {
+        self.other_format.map(|at| self.files[at].file_format())
+    }
+
+    /// Columns of floats of which some file does not promise to hold no NaN.
+    pub(super) fn maybe_nan(&self) -> &HashSet<usize> {
+        &self.maybe_nan
+    }
+
+    fn is_of(&self, view: &TableView, schema: &SchemaRef) -> bool {
+        let files = &view.files;
+        let same_files =
+            || self.files.iter().zip(files.iter()).all(|(own, other)| Arc::ptr_eq(own, &other.file));
         self.files.len() == files.len() && self.schema == *schema && same_files()
     }
 
@@ -152,21 +277,37 @@ impl FileIndex {
         if let Some(bounds) = self.columns.lock().get(&column) {
             return Some(Arc::clone(bounds));
         }
+        let all: Vec<usize> = (0..self.files.len()).collect();
+        let bounds = Arc::new(self.bounds_of(column, &all)?);
+        self.columns.lock().insert(column, Arc::clone(&bounds));
+        Some(bounds)
+    }
+
+    /// The bounds of a column in some files.
+    fn bounds_of(&self, column: usize, files: &[usize]) -> Option<ColumnBounds> {
         let data_type = self.plain.field(column).data_type();
         let null = ScalarValue::try_new_null(data_type).ok()?;
-        let all: Vec<FileBounds> = (0..self.files.len()).map(|file| self.bounds(file, column)).collect();
+        let all: Vec<FileBounds> = files.iter().map(|file| self.bounds(*file, column)).collect();
         let array = |pick: fn(&FileBounds) -> &Option<ScalarValue>| {
+            if all.is_empty() {
+                return Some(arrow::array::new_empty_array(data_type));
+            }
             let values =
                 all.iter().map(|bounds| pick(bounds).clone().map_or_else(|| null.clone(), plain_value));
             ScalarValue::iter_to_array(values).ok()
         };
-        let bounds = Arc::new(ColumnBounds {
+        Some(ColumnBounds {
             lower: array(|bounds| &bounds.lower)?,
             upper: array(|bounds| &bounds.upper)?,
-            nulls: all.iter().map(|bounds| bounds.nulls).collect(),
-        });
-        self.columns.lock().insert(column, Arc::clone(&bounds));
-        Some(bounds)
+            nulls: Arc::new(all.iter().map(|bounds| bounds.nulls).collect::<UInt64Array>()),
+        })
+    }
+
+    /// Whether rows are partitioned by buckets of a column, in any of the specifications.
+    fn has_buckets(&self, id: i32) -> bool {
+        let is_bucket = |transform: &Transform| matches!(transform, Transform::Bucket(_));
+        let mut fields = self.metadata.partition_specs_iter().flat_map(|spec| spec.fields());
+        fields.any(|field| field.source_id == id && is_bucket(&field.transform))
     }
 
     /// The bucket of each file that is partitioned by `bucket(n, column)`, and `n`.
@@ -198,17 +339,20 @@ impl PruningStatistics for FileIndex {
     }
 
     fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
-        self.column(column.name()).map(|bounds| Arc::new(bounds.nulls.clone()) as ArrayRef)
+        self.column(column.name()).map(|bounds| Arc::clone(&bounds.nulls))
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
-        Some(Arc::new(self.files.iter().map(|file| Some(file.record_count())).collect::<UInt64Array>()))
+        Some(Arc::clone(&self.rows))
     }
 
     /// Tells files apart by the bucket of their partition: one whose bucket none of `values` falls into has none.
     fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
         let index = self.schema.index_of(column.name()).ok()?;
         let id = (*self.field_ids.get(index)?)?;
+        if !self.has_buckets(id) {
+            return None;
+        }
         let Type::Primitive(field_type) = self.metadata.current_schema().field_by_id(id)?.field_type.as_ref()
         else {
             return None;
@@ -308,10 +452,12 @@ impl IndexCache {
             let kept = self.0.lock();
             kept.iter().filter(|(of, _)| *of == table).map(|(_, index)| Arc::clone(index)).collect::<Vec<_>>()
         };
-        if let Some(index) = kept.into_iter().find(|index| index.is_of(&view.files, schema)) {
-            return index;
+        if let Some(index) = kept.iter().find(|index| index.is_of(view, schema)) {
+            return Arc::clone(index);
         }
-        let index = Arc::new(FileIndex::new(view, Arc::clone(schema), field_ids.to_vec()));
+        // The newest one differs by what the last commits did.
+        let before = kept.last().map(AsRef::as_ref);
+        let index = Arc::new(FileIndex::new(view, Arc::clone(schema), field_ids.to_vec(), before));
         let mut kept = self.0.lock();
         let oldest = kept.iter().position(|(of, _)| *of == table);
         let states = kept.iter().filter(|(of, _)| *of == table).count();

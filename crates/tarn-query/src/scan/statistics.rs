@@ -9,6 +9,7 @@ use tarn_lakehouse::DataFileView;
 
 use super::bounds::{is_cut_short, is_float};
 use super::index::{FileBounds, FileIndex};
+use super::table::LakeTable;
 
 /// Bounds of text shorter than this were not cut: writers cut at 16 characters unless told otherwise.
 const UNCUT_LENGTH_MAX: usize = 15;
@@ -45,6 +46,21 @@ pub(super) fn file_statistics(
     }
     statistics.total_byte_size = Precision::Inexact(total_bytes);
     Arc::new(statistics)
+}
+
+/// Adds how many different values columns have, as the table's own statistics say.
+pub(super) fn add_distinct(statistics: &mut Statistics, table: &LakeTable, columns: &[usize]) {
+    let known = tarn_lakehouse::distinct_values(&table.view.metadata, table.view.snapshot_id);
+    let rows = statistics.num_rows.get_value().copied();
+    for column in columns {
+        let count = table.field_ids[*column].and_then(|id| known.get(&id));
+        let (Some(count), Some(own)) = (count, statistics.column_statistics.get_mut(*column)) else {
+            continue;
+        };
+        let count = usize::try_from(*count).unwrap_or(usize::MAX);
+        // Of files that a filter left out some values go too; how many is not known.
+        own.distinct_count = Precision::Inexact(rows.map_or(count, |rows| count.min(rows)));
+    }
 }
 
 fn column_statistics(

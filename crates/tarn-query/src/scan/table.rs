@@ -14,10 +14,8 @@ use datafusion::physical_expr::{PhysicalExpr, conjunction};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
-use iceberg::spec::DataFileFormat;
 use tarn_lakehouse::TableView;
 
-use super::bounds::is_float;
 use super::equality;
 use super::files::FileScan;
 use super::index::FileIndex;
@@ -51,19 +49,17 @@ impl LakeTable {
         shared: Arc<ScanShared>,
         counters: Arc<ScanCounters>,
     ) -> Result<Self, QueryError> {
-        let other = view.files.iter().find(|file| file.file.file_format() != DataFileFormat::Parquet);
-        if let Some(other) = other {
-            let message =
-                format!("table `{}` has {} files; only Parquet is read", view.name, other.file.file_format());
-            let hint = "rewrite the table's files as Parquet with the engine that wrote them".to_string();
-            return Err(QueryError::plan(message, None, Some(hint)));
-        }
         let fields: Vec<FieldRef> =
             view.schema.fields().iter().map(|field| Arc::new(as_scanned(field)) as _).collect();
         let schema = Arc::new(Schema::new(fields));
         let field_ids: Vec<Option<i32>> = view.schema.fields().iter().map(|field| field_id(field)).collect();
         let index = shared.indexes.get(&view, &schema, &field_ids);
-        let maybe_nan = maybe_nan(&view, &schema, &field_ids);
+        if let Some(other) = index.other_format() {
+            let message = format!("table `{}` has {other} files; only Parquet is read", view.name);
+            let hint = "rewrite the table's files as Parquet with the engine that wrote them".to_string();
+            return Err(QueryError::plan(message, None, Some(hint)));
+        }
+        let maybe_nan = index.maybe_nan().clone();
         Ok(Self { view, schema, field_ids, index, shared, maybe_nan, counters })
     }
 
@@ -89,7 +85,7 @@ impl LakeTable {
     }
 
     /// Positions of the files that may hold rows satisfying `filters`. Errors: a filter that cannot be planned.
-    pub(super) fn files_for(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Vec<usize>> {
+    pub(crate) fn files_for(&self, state: &dyn Session, filters: &[Expr]) -> DfResult<Vec<usize>> {
         let kept = self.kept(self.predicate(state, filters)?.as_ref());
         self.counters.add_files(self.view.files.len(), kept.len());
         Ok(kept)
@@ -196,18 +192,6 @@ pub(super) fn view_type(data_type: &DataType) -> DataType {
         DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
         other => other.clone(),
     }
-}
-
-/// Columns of floats of which some file does not promise to hold no NaN.
-fn maybe_nan(view: &TableView, schema: &Schema, field_ids: &[Option<i32>]) -> HashSet<usize> {
-    let floats = schema.fields().iter().enumerate().filter(|(_, field)| is_float(field.data_type()));
-    floats
-        .map(|(column, _)| column)
-        .filter(|column| {
-            let Some(id) = field_ids[*column] else { return true };
-            view.files.iter().any(|file| file.file.nan_value_counts().get(&id) != Some(&0))
-        })
-        .collect()
 }
 
 impl From<QueryError> for DataFusionError {

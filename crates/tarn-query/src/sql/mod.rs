@@ -7,6 +7,7 @@ mod dml_words;
 mod equal_names;
 mod file_functions;
 mod nested_names;
+mod ordering;
 mod partitioning;
 mod placeholders;
 mod relations;
@@ -20,10 +21,11 @@ pub use copy_options::{ClientCopy, CopyColumns, CopyFormat, CopyHeader, CopyOpti
 pub(crate) use diagnose::Diagnosis;
 pub(crate) use equal_names::{ShownNames, complete, tell_apart};
 pub(crate) use file_functions::{AskedFiles, asked_files};
+pub(crate) use ordering::ORDER_MARK;
 pub(crate) use partitioning::PartitionTerm;
 pub(crate) use relations::{AskedChanges, branch_of, changes_of};
 pub(crate) use statement::{Action, Parsed, WriteStatement, parse};
-pub(crate) use text::{SqlText, position};
+pub(crate) use text::{SqlText, offset, position, word};
 pub(crate) use time_travel::{is_ref, parse_time_ms, split_version};
 pub(crate) use upkeep::Upkeep;
 

@@ -56,7 +56,7 @@ pub(super) fn extract(sql: &str, text: &SqlText) -> Result<(String, Vec<Partitio
 }
 
 /// Parts between commas that stand in no parentheses.
-fn split(tokens: &[TokenWithSpan]) -> Vec<&[TokenWithSpan]> {
+pub(super) fn split(tokens: &[TokenWithSpan]) -> Vec<&[TokenWithSpan]> {
     let (mut depth, mut from, mut parts) = (0, 0, Vec::new());
     for (at, token) in tokens.iter().enumerate() {
         match token.token {
@@ -222,7 +222,7 @@ fn path_of(tokens: &[TokenWithSpan]) -> Option<String> {
 }
 
 /// A name as SQL means it: small unless it is quoted.
-fn name_of(token: &TokenWithSpan) -> Option<String> {
+pub(super) fn name_of(token: &TokenWithSpan) -> Option<String> {
     let word = word(token)?;
     Some(if word.quote_style.is_some() { word.value.clone() } else { word.value.to_lowercase() })
 }

@@ -7,14 +7,15 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
+use datafusion::sql::sqlparser::tokenizer::Token;
 
-use tarn_lakehouse::TableAlteration;
+use tarn_lakehouse::{OrderColumn, TableAlteration};
 
-use crate::sql::text::lower_first;
+use crate::sql::text::{lower_first, offset};
 use crate::sql::{CopyPlace, CopyStatement};
 use crate::sql::{
-    PartitionTerm, SqlText, Upkeep, dml_words, nested_names, parse_copy, partitioning, placeholders,
-    relations, time_travel, upkeep,
+    PartitionTerm, SqlText, Upkeep, dml_words, nested_names, ordering, parse_copy, partitioning,
+    placeholders, relations, time_travel, upkeep,
 };
 use crate::{QueryError, SqlPosition};
 
@@ -74,8 +75,14 @@ impl WriteStatement {
 pub(crate) struct Parsed {
     pub(crate) action: Action,
     pub(crate) text: SqlText,
+    /// The text as it came.
+    pub(crate) source: String,
+    /// `ALTER VIEW`, which the grammar below knows as `ALTER TABLE`.
+    pub(crate) alters_view: bool,
     /// Of `CREATE TABLE`.
     pub(crate) partitioned_by: Vec<PartitionTerm>,
+    /// Of `OPTIMIZE … ORDER BY` and `ALTER TABLE … WRITE ORDERED BY`; none of `WRITE UNORDERED`.
+    pub(crate) ordered_by: Option<Vec<OrderColumn>>,
     /// Of `ALTER TABLE`, which names nothing but the table then.
     pub(crate) alterations: Vec<TableAlteration>,
     /// It asks the information schema, so all names are needed before planning.
@@ -87,19 +94,24 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     let text = SqlText::new(sql)?;
     let (blanked, travels) = time_travel::extract(sql, &text)?;
     let (blanked, partitioned_by) = partitioning::extract(&blanked, &text)?;
+    let (blanked, alters_view) = as_alter_table(blanked, &text);
+    let (blanked, ordered_by) = ordering::extract(&blanked, &text)?;
     let (mut blanked, alterations) = partitioning::changes(blanked, &text)?;
     if alterations.is_empty() {
         blanked = nested_names::readable(blanked, &text);
     }
     if let Some(copy) = parse_copy(sql) {
-        return copied(copy?, text);
+        return copied(copy?, text, sql);
     }
     let of = |action| Parsed {
         action,
         text: text.clone(),
         partitioned_by: Vec::new(),
+        ordered_by: None,
         alterations: Vec::new(),
         needs_names: false,
+        source: sql.to_string(),
+        alters_view: false,
     };
     if let Some(upkeep) = upkeep::read(&text) {
         return upkeep.map(|upkeep| of(Action::Upkeep(upkeep)));
@@ -138,11 +150,12 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     }
     let needs_names =
         matches!(action, Action::Show(_)) || text.find_name(None, "information_schema").is_some();
-    Ok(Parsed { action, text, partitioned_by, alterations, needs_names })
+    let source = sql.to_string();
+    Ok(Parsed { action, text, source, alters_view, partitioned_by, ordered_by, alterations, needs_names })
 }
 
 /// A `COPY` that is not between a client and a table. Errors: it is; the wire protocol of PostgreSQL reads those itself.
-fn copied(copy: CopyStatement, text: SqlText) -> Result<Parsed, QueryError> {
+fn copied(copy: CopyStatement, text: SqlText, sql: &str) -> Result<Parsed, QueryError> {
     let refused =
         |message: &str, hint: &str| Err(QueryError::coded("0A000", message).at(text.start()).with_hint(hint));
     match (&copy.place, copy.is_from) {
@@ -161,11 +174,28 @@ fn copied(copy: CopyStatement, text: SqlText) -> Result<Parsed, QueryError> {
                 action: Action::Export(Box::new(copy)),
                 text,
                 partitioned_by: Vec::new(),
+                ordered_by: None,
                 alterations: Vec::new(),
                 needs_names,
+                source: sql.to_string(),
+                alters_view: false,
             })
         }
     }
+}
+
+/// The grammar has `ALTER VIEW` only with a query behind it.
+fn as_alter_table(sql: String, text: &SqlText) -> (String, bool) {
+    if text.leading_words(2) != "ALTER VIEW" {
+        return (sql, false);
+    }
+    let Some(view) = text.tokens().iter().filter(|token| token.token != Token::SemiColon).nth(1) else {
+        return (sql, false);
+    };
+    let (from, to) = (offset(&sql, view.span.start), offset(&sql, view.span.end));
+    let before = sql.get(..from).unwrap_or_default();
+    let behind = sql.get(to..).unwrap_or_default();
+    (format!("{before}TABLE{behind}"), true)
 }
 
 fn classify(statement: DfStatement, text: &SqlText) -> Result<Action, QueryError> {
@@ -186,13 +216,17 @@ fn classify(statement: DfStatement, text: &SqlText) -> Result<Action, QueryError
             | Statement::Delete(_)
             | Statement::Merge(_)
             | Statement::CreateTable(_)
+            | Statement::CreateView(_)
             | Statement::CreateSchema { .. }
             | Statement::CreateDatabase { .. }
             | Statement::AlterTable(_)
             | Statement::Drop { .. }
             | Statement::Truncate(_)
             | Statement::Call(_)
-            | Statement::Comment { object_type: CommentObject::Table | CommentObject::Column, .. }
+            | Statement::Comment {
+                object_type: CommentObject::Table | CommentObject::Column | CommentObject::View,
+                ..
+            }
             | Statement::OptimizeTable { .. } => {
                 Ok(Action::Write(Box::new(WriteStatement::plain(inner.as_ref().clone()))))
             }
@@ -297,7 +331,7 @@ fn refuse(text: &SqlText) -> QueryError {
     let first = words.split(' ').next().unwrap_or_default().to_string();
     let (statement, hint) = match first.as_str() {
         "CREATE" | "ALTER" | "DROP" | "TRUNCATE" => {
-            (words, "possible are TABLE and SCHEMA; everything else is a resource (`tarn apply`)")
+            (words, "possible are TABLE, VIEW and SCHEMA; everything else is a resource (`tarn apply`)")
         }
         "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "REPLACE" | "COPY" | "WITH" | "SELECT" => (
             if first == "SELECT" { "SELECT INTO".into() } else { first },
@@ -310,7 +344,7 @@ fn refuse(text: &SqlText) -> QueryError {
         _ => (
             words,
             "possible are SELECT, SHOW, DESCRIBE, EXPLAIN, SET, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, OPTIMIZE, CALL, and \
-             CREATE, ALTER and DROP of tables",
+             CREATE, ALTER and DROP of tables and views",
         ),
     };
     QueryError::NotPossible { statement, position: text.start(), hint: hint.into() }

@@ -149,6 +149,15 @@ pub(crate) fn word(token: &TokenWithSpan) -> Option<&Word> {
     }
 }
 
+/// Where in `sql` a place is, in bytes.
+pub(crate) fn offset(sql: &str, location: Location) -> usize {
+    let line = usize::try_from(location.line).unwrap_or(usize::MAX).saturating_sub(1);
+    let column = usize::try_from(location.column).unwrap_or(usize::MAX).saturating_sub(1);
+    let start: usize = sql.split_inclusive('\n').take(line).map(str::len).sum();
+    let rest = sql.get(start..).unwrap_or_default();
+    start + rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at)
+}
+
 /// A place, unless the parser does not know it.
 pub(crate) fn position(location: Location) -> Option<SqlPosition> {
     (location.line > 0).then_some(SqlPosition { line: location.line, column: location.column })

@@ -10,8 +10,10 @@ use crate::sql::text::{position, word};
 /// A `VACUUM` or an `ANALYZE`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Upkeep {
-    /// Files are rewritten and expired; otherwise only statistics are asked for.
+    /// Files are rewritten and expired.
     pub(crate) is_vacuum: bool,
+    /// Different values are counted.
+    pub(crate) is_analyze: bool,
     /// The parts of the names of tables; none: all.
     pub(crate) tables: Vec<Vec<String>>,
 }
@@ -85,8 +87,20 @@ pub(super) fn read(text: &SqlText) -> Option<Result<Upkeep, QueryError>> {
     if !is_vacuum && !words.take("ANALYZE") && !words.take("ANALYSE") {
         return None;
     }
+    // `VACUUM (FULL, ANALYZE true)` and the like.
+    let mut in_parentheses = words.tokens.iter().skip(1).take_while(|token| token.token != Token::RParen);
+    let says_analyze =
+        |token: &TokenWithSpan| word(token).is_some_and(|word| word.value.eq_ignore_ascii_case("ANALYZE"));
+    let is_opened = words.tokens.get(1).is_some_and(|token| token.token == Token::LParen);
+    let mut is_analyze = !is_vacuum || (is_opened && in_parentheses.any(says_analyze));
     let mut is_whole = words.parentheses();
-    while ["FULL", "FREEZE", "VERBOSE", "ANALYZE", "TABLE"].iter().any(|word| words.take(word)) {}
+    loop {
+        if words.take("ANALYZE") {
+            is_analyze = true;
+        } else if !["FULL", "FREEZE", "VERBOSE", "TABLE"].iter().any(|word| words.take(word)) {
+            break;
+        }
+    }
     let mut tables = Vec::new();
     while is_whole && !words.is_at_end() {
         let name = words.name();
@@ -98,7 +112,7 @@ pub(super) fn read(text: &SqlText) -> Option<Result<Upkeep, QueryError>> {
         }
     }
     if is_whole {
-        return Some(Ok(Upkeep { is_vacuum, tables }));
+        return Some(Ok(Upkeep { is_vacuum, is_analyze, tables }));
     }
     let at = words.tokens.get(words.at).and_then(|token| position(token.span.start));
     Some(Err(QueryError::Syntax {

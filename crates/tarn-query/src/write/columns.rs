@@ -15,7 +15,7 @@ use crate::sql::position;
 const DECIMAL: (u8, i8) = (38, 9);
 
 /// A name as SQL means it: small unless it is quoted.
-pub(super) fn name_of(ident: &Ident) -> String {
+pub(crate) fn name_of(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use iceberg::spec::{Transform, UnboundPartitionSpec};
 use tarn_core::TableName;
+use tarn_lakehouse::service::{CREATED_BY, wrong_property};
 use tarn_lakehouse::{CreateTable, TableAlteration, table_schema};
 
 use super::columns::{defined, field, name_of};
@@ -130,9 +131,6 @@ pub(crate) fn definition(
             _ => Err(refuse("TRUNCATE empties one table", "write `TRUNCATE TABLE t`")),
         },
         Statement::Call(function) => called(function, namespace).map(Definition::Change),
-        Statement::OptimizeTable { name, .. } => {
-            table_name(name, namespace).map(|name| Definition::Change(TableChange::Optimize { name }))
-        }
         _ => return None,
     })
 }
@@ -248,6 +246,10 @@ fn new_table(
     let made = table_schema(&name.to_string(), columns, key);
     let (schema, mut properties) = made.map_err(|error| QueryError::from_fault(&error))?;
     properties.insert("write.metadata.previous-versions-max".into(), METADATA_FILES_MAX.into());
+    properties.insert(CREATED_BY.into(), "sql".into());
+    if let Some(wrong) = more.iter().find_map(|(name, value)| wrong_property(name, value)) {
+        return Err(refuse(wrong, "see the guide's page about tables"));
+    }
     properties.extend(more);
     let mut spec = UnboundPartitionSpec::builder().with_spec_id(0);
     for term in terms {
@@ -301,13 +303,19 @@ fn drop_object(
     let [name] = names else { return Err(refuse("DROP takes one name", "drop them one after the other")) };
     Ok(Definition::Change(match kind {
         ObjectType::Table => TableChange::DropTable { name: table_name(name, namespace)?, if_exists, purge },
+        ObjectType::View => TableChange::DropView { name: table_name(name, namespace)?, if_exists },
         ObjectType::Schema | ObjectType::Database if !cascade => {
             TableChange::DropNamespace { name: namespace_name(name)?, if_exists }
         }
         ObjectType::Schema | ObjectType::Database => {
             return Err(refuse("a namespace with tables is not dropped at once", "drop its tables first"));
         }
-        other => return Err(refuse(format!("there is no {other} to drop"), "TABLE and SCHEMA are possible")),
+        other => {
+            return Err(refuse(
+                format!("there is no {other} to drop"),
+                "TABLE, VIEW and SCHEMA are possible",
+            ));
+        }
     }))
 }
 
@@ -342,7 +350,11 @@ fn commented(
             };
             (table, change)
         }
-        other => return Err(refuse(format!("{other} has no comment"), "comment on TABLE or COLUMN")),
+        CommentObject::View => {
+            let (name, comment) = (table_name(name, namespace)?, comment.map(str::to_string));
+            return Ok(TableChange::CommentView { name, comment, if_exists });
+        }
+        other => return Err(refuse(format!("{other} has no comment"), "comment on TABLE, VIEW or COLUMN")),
     };
     Ok(TableChange::AlterTable { name, changes: vec![change], if_exists })
 }

@@ -9,6 +9,7 @@ mod rewrite;
 mod show;
 
 pub(crate) use apply::apply;
+pub(crate) use columns::name_of;
 pub(crate) use ddl::{CreateAs, Definition, definition, table_name, table_of_parts};
 pub(crate) use returned::Returned;
 pub(crate) use rewrite::{RowsQuery, Target, as_query, target_of};

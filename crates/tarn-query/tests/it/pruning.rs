@@ -8,8 +8,11 @@ use arrow::array::{
 };
 use iceberg::spec::{Literal, PrimitiveType, Struct, Transform, UnboundPartitionSpec};
 use iceberg::transform::create_transform_function;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tarn_lakehouse::{DataFileView, TableView};
 
-use crate::lake::{FileOptions, Table, field, run, session};
+use crate::lake::{FileOptions, Lake, Table, context, engine, field, run, session};
 use crate::oracle::{Oracle, agree, rows_of};
 
 fn sales() -> Table {
@@ -235,4 +238,62 @@ async fn nan_is_found_although_bounds_leave_it_out() {
     }
     agree(&session, &oracle, "SELECT max(x), min(x), count(*) FROM f").await;
     assert_eq!(all.iter().map(|batch| batch.column(0).len()).sum::<usize>(), 9);
+}
+
+/// What is known of files is taken over from the state of the table before; it leaves out what is left out by what is found
+/// anew.
+#[tokio::test]
+async fn files_are_left_out_alike_whatever_comes_and_goes() {
+    let seed = std::env::var("TARN_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(rand::random);
+    println!("TARN_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut table = sales();
+    for file in 0..30 {
+        let batch = rows(&table, file * 20..file * 20 + 20);
+        let options = FileOptions {
+            without_figures: file % 11 == 5,
+            without_nan_counts: file % 7 == 3,
+            cut_at: if file % 2 == 0 { 40 } else { 6 },
+            ..FileOptions::default()
+        };
+        table.add(&batch, options).await;
+    }
+    let whole = table.view();
+    let lake = Arc::new(Lake::default());
+    let following = engine(&lake);
+    let filters = [
+        "id BETWEEN 100 AND 140",
+        "id = 333",
+        "city < 'a city with a long name 0020'",
+        "city IS NULL AND id < 200",
+        "price > 100.5",
+        "day >= DATE '1970-11-01' AND price < 140",
+        "amount = 30.30",
+    ];
+    let mut chosen: Vec<usize> = Vec::new();
+    for step in 0..60_u64 {
+        chosen.retain(|_| random.random_bool(0.9));
+        let left: Vec<usize> = (0..30).filter(|file| !chosen.contains(file)).collect();
+        chosen.extend(left.into_iter().filter(|_| random.random_bool(0.2)));
+        if random.random_bool(0.1) {
+            chosen.reverse();
+        }
+        let files: Vec<DataFileView> = chosen.iter().map(|file| whole.files[*file].clone()).collect();
+        let view = || {
+            let files = Arc::new(files.clone());
+            Arc::new(TableView { files, version: step + 1, ..whole.as_ref().clone() })
+        };
+        lake.put(view());
+        let fresh = Arc::new(Lake::default());
+        fresh.put(view());
+        let anew = engine(&fresh);
+        for filter in filters {
+            let sql = format!("SELECT count(*), sum(id) FROM main.sales WHERE {filter}");
+            let (found, stats) = run(&following.session(&context()), &sql).await;
+            let (expected, expected_stats) = run(&anew.session(&context()), &sql).await;
+            assert_eq!(found, expected, "TARN_SEED={seed} step {step}: {sql}");
+            let files = |stats: &tarn_query::QueryStats| (stats.scan.files_total, stats.scan.files_scanned);
+            assert_eq!(files(&stats), files(&expected_stats), "TARN_SEED={seed} step {step}: {sql}");
+        }
+    }
 }

@@ -179,4 +179,10 @@ pub struct CompactionReport {
     pub rows_rewritten: u64,
     /// Bytes of the files that were replaced.
     pub bytes_rewritten: u64,
+    /// Bytes of the files that were written.
+    #[serde(default)]
+    pub bytes_written: u64,
+    /// Deleted rows that are in no file any more.
+    #[serde(default)]
+    pub deletes_removed: u64,
 }

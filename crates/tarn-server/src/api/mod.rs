@@ -11,6 +11,7 @@ mod lakehouse;
 mod overview;
 mod query;
 mod resource;
+mod service;
 
 pub use access::*;
 pub use eventlog::*;
@@ -20,6 +21,7 @@ pub use lakehouse::*;
 pub use overview::*;
 pub use query::*;
 pub use resource::*;
+pub use service::*;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

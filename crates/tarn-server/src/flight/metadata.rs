@@ -17,8 +17,10 @@ use super::caller::{of_arrow, of_query};
 
 /// Name of the only catalog.
 pub(super) const CATALOG: &str = "tarn";
-/// Kind of every table.
+/// Kind of a table.
 pub(super) const TABLE_TYPE: &str = "TABLE";
+/// Kind of a view.
+pub(super) const VIEW_TYPE: &str = "VIEW";
 
 /// What the server can do.
 pub(super) fn sql_info(version: &str) -> Result<SqlInfoData, arrow_flight::error::FlightError> {
@@ -84,6 +86,16 @@ impl FlightSql {
                     false => Arc::new(Schema::empty()),
                 };
                 builder.append(CATALOG, &namespace, name.name(), TABLE_TYPE, &schema).map_err(of_arrow)?;
+            }
+            for name in tables.views(ctx, &namespace).await.map_err(|error| of_query(&error))? {
+                let schema = match include_schema {
+                    true => match tables.sql_view(ctx, &name).await.map_err(|error| of_query(&error))? {
+                        Some(view) => view.columns,
+                        None => continue,
+                    },
+                    false => Arc::new(Schema::empty()),
+                };
+                builder.append(CATALOG, &namespace, name.name(), VIEW_TYPE, &schema).map_err(of_arrow)?;
             }
         }
         builder.build().map_err(of_arrow)

@@ -31,7 +31,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::FlightSql;
 use super::caller::{of_arrow, of_query};
 use super::handle::{PreparedQuery, query_of_flight, read_statement, schema_bytes, statement_ticket};
-use super::metadata::{CATALOG, TABLE_TYPE, primary_keys_schema};
+use super::metadata::{CATALOG, TABLE_TYPE, VIEW_TYPE, primary_keys_schema};
 use crate::sql::Protocol;
 
 type GetStream = <FlightSql as FlightService>::DoGetStream;
@@ -387,6 +387,7 @@ impl FlightSqlService for FlightSql {
         self.caller(&request).await?;
         let mut builder = query.into_builder();
         builder.append(TABLE_TYPE);
+        builder.append(VIEW_TYPE);
         batch_response(builder.build().map_err(of_arrow)?)
     }
 

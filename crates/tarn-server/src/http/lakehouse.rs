@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use tarn_core::{RequestContext, TableName};
+use tarn_lakehouse::service::Trigger;
 use tarn_query::QueryOptions;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -199,7 +200,7 @@ async fn compact(
     ApiPath(path): ApiPath<TablePath>,
 ) -> Result<Json<tarn_lakehouse::Compaction>, ApiError> {
     let name = path.name()?;
-    let done = app.state.lakehouse.compact(&ctx, &name).await?;
+    let done = app.state.lakehouse.compact(&ctx, &name, Trigger::Api).await?;
     app.audit(&ctx, "table.compact", &format!("table/{name}")).await;
     Ok(Json(done))
 }

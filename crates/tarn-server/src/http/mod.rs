@@ -15,6 +15,7 @@ mod lakehouse;
 mod overview;
 mod query;
 mod resource;
+mod service;
 mod session;
 mod time;
 
@@ -122,6 +123,7 @@ fn api() -> OpenApiRouter<App> {
         .merge(eventlog::routes())
         .merge(imports::routes())
         .merge(lakehouse::routes())
+        .merge(service::routes())
         .merge(query::routes())
         .merge(resource::routes());
     OpenApiRouter::with_openapi(Document::openapi()).nest("/api/v1", v1).merge(health::routes())

@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use iceberg::{TableRequirement, TableUpdate};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,7 +13,7 @@ use super::TablePath;
 use super::error::IcebergError;
 use super::extract::{IcebergJson, IcebergPath, Writer};
 use super::names::{TableIdentifier, table_to_make};
-use super::tables::metadata_json;
+use super::tables::{entity_tag, metadata_json};
 use crate::http::App;
 
 const TABLES_MAX: usize = 1_000;
@@ -46,7 +47,7 @@ pub(super) async fn commit(
     Writer(ctx): Writer,
     IcebergPath(path): IcebergPath<TablePath>,
     IcebergJson(body): IcebergJson<CommitRequest>,
-) -> Result<Json<CommitResult>, IcebergError> {
+) -> Result<Response, IcebergError> {
     let name = table_to_make(&path.namespace, &path.table)?;
     if let Some(identifier) = &body.identifier
         && identifier.to_make()? != name
@@ -65,10 +66,11 @@ pub(super) async fn commit(
         kind: "CommitStateUnknownException",
         message: "the catalog gave no table back; load it to see whether the commit took place".to_string(),
     })?;
-    Ok(Json(CommitResult {
+    let body = CommitResult {
         metadata_location: table.metadata_location.clone(),
         metadata: metadata_json(table, false)?,
-    }))
+    };
+    Ok(([(header::ETAG, entity_tag(table, false))], Json(body)).into_response())
 }
 
 /// Several tables, all or none.

@@ -80,6 +80,11 @@ impl IcebergError {
         Self::new(StatusCode::NOT_FOUND, "NoSuchTableException", format!("table `{name}` does not exist"))
     }
 
+    /// No such view.
+    pub(crate) fn no_view(name: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NoSuchViewException", format!("view `{name}` does not exist"))
+    }
+
     /// A fault that is not about a noun of the protocol.
     pub(crate) fn of(report: &FaultReport) -> Self {
         let (status, kind) = iceberg_error(report.kind);
@@ -105,15 +110,19 @@ impl From<LakehouseError> for IcebergError {
 fn error_type(error: &LakehouseError) -> Option<(StatusCode, &'static str)> {
     let exists = (StatusCode::CONFLICT, "AlreadyExistsException");
     let no_table = (StatusCode::NOT_FOUND, "NoSuchTableException");
+    let no_view = (StatusCode::NOT_FOUND, "NoSuchViewException");
     let no_namespace = (StatusCode::NOT_FOUND, "NoSuchNamespaceException");
     let not_empty = (StatusCode::CONFLICT, "NamespaceNotEmptyException");
     match error {
         LakehouseError::TableNotFound { .. } => Some(no_table),
+        LakehouseError::WrongKind { wanted: "table", .. } => Some(no_table),
+        LakehouseError::ViewNotFound { .. } | LakehouseError::WrongKind { .. } => Some(no_view),
         LakehouseError::NamespaceNotFound { .. } => Some(no_namespace),
         LakehouseError::AlreadyExists { .. } => Some(exists),
         LakehouseError::NamespaceNotEmpty { .. } => Some(not_empty),
         LakehouseError::Meta { source } => match source {
             MetaError::TableNotFound { .. } => Some(no_table),
+            MetaError::ViewNotFound { .. } => Some(no_view),
             MetaError::NamespaceNotFound { .. } => Some(no_namespace),
             MetaError::TableExists { .. } | MetaError::NamespaceExists { .. } => Some(exists),
             MetaError::NamespaceNotEmpty { .. } => Some(not_empty),

@@ -2,19 +2,24 @@
 //! Iceberg, so it is not part of our OpenAPI document.
 
 mod commits;
+mod delegation;
 mod error;
 mod extract;
+mod idempotency;
 mod names;
 mod namespaces;
 mod oauth;
 mod paging;
+mod reports;
 mod tables;
+mod views;
 
 use std::collections::BTreeMap;
 
 use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
@@ -43,12 +48,23 @@ const ENDPOINTS: &[&str] = &[
     "DELETE /v1/{prefix}/namespaces/{namespace}/tables/{table}",
     "POST /v1/{prefix}/namespaces/{namespace}/tables/{table}/metrics",
     "POST /v1/{prefix}/namespaces/{namespace}/register",
+    "GET /v1/{prefix}/namespaces/{namespace}/tables/{table}/credentials",
+    "POST /v1/{prefix}/namespaces/{namespace}/tables/{table}/sign",
+    "POST /v1/{prefix}/namespaces/{namespace}/tables/{table}/unregister",
     "POST /v1/{prefix}/tables/rename",
+    "GET /v1/{prefix}/namespaces/{namespace}/views",
+    "POST /v1/{prefix}/namespaces/{namespace}/views",
+    "GET /v1/{prefix}/namespaces/{namespace}/views/{view}",
+    "HEAD /v1/{prefix}/namespaces/{namespace}/views/{view}",
+    "POST /v1/{prefix}/namespaces/{namespace}/views/{view}",
+    "DELETE /v1/{prefix}/namespaces/{namespace}/views/{view}",
+    "POST /v1/{prefix}/namespaces/{namespace}/register-view",
+    "POST /v1/{prefix}/views/rename",
     "POST /v1/{prefix}/transactions/commit",
 ];
 
 /// First segments after `/v1/` that are not a prefix.
-const NOUNS: &[&str] = &["config", "oauth", "namespaces", "tables", "transactions"];
+const NOUNS: &[&str] = &["config", "oauth", "namespaces", "tables", "transactions", "views"];
 
 #[derive(Debug, Deserialize)]
 struct NamespacePath {
@@ -66,6 +82,8 @@ struct Config {
     defaults: BTreeMap<String, String>,
     overrides: BTreeMap<String, String>,
     endpoints: &'static [&'static str],
+    #[serde(rename = "idempotency-key-lifetime")]
+    idempotency_key_lifetime: &'static str,
 }
 
 /// The routes below [`ROOT`].
@@ -84,12 +102,23 @@ pub(crate) fn router(app: App) -> Router {
             "/v1/namespaces/{namespace}/tables/{table}",
             get(tables::load).head(tables::exists).post(commits::commit).delete(tables::delete),
         )
-        .route("/v1/namespaces/{namespace}/tables/{table}/metrics", post(tables::report_metrics))
+        .route("/v1/namespaces/{namespace}/tables/{table}/metrics", post(reports::take).get(reports::list))
+        .route("/v1/namespaces/{namespace}/tables/{table}/credentials", get(delegation::credentials))
+        .route("/v1/namespaces/{namespace}/tables/{table}/sign", post(delegation::sign))
+        .route("/v1/namespaces/{namespace}/tables/{table}/unregister", post(tables::unregister))
+        .route("/v1/namespaces/{namespace}/views", get(views::list).post(views::create))
+        .route(
+            "/v1/namespaces/{namespace}/views/{view}",
+            get(views::load).head(views::exists).post(views::commit).delete(views::delete),
+        )
+        .route("/v1/namespaces/{namespace}/register-view", post(views::register))
+        .route("/v1/views/rename", post(views::rename))
         .route("/v1/namespaces/{namespace}/register", post(tables::register))
         .route("/v1/tables/rename", post(tables::rename))
         .route("/v1/transactions/commit", post(commits::transaction))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
+        .layer(from_fn_with_state(app.clone(), idempotency::once))
         .with_state(app)
 }
 
@@ -122,6 +151,7 @@ async fn config(State(app): State<App>, Reader(_): Reader) -> Json<Config> {
         defaults: app.installation.iceberg_client.clone(),
         overrides: BTreeMap::new(),
         endpoints: ENDPOINTS,
+        idempotency_key_lifetime: idempotency::LIFETIME_TEXT,
     })
 }
 

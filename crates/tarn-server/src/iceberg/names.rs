@@ -34,6 +34,12 @@ pub(crate) fn table_to_read(namespace: &str, name: &str) -> Result<TableName, Ic
     TableName::new(namespace, name).map_err(|_| missing())
 }
 
+/// A view in a path.
+pub(crate) fn view_to_read(namespace: &str, name: &str) -> Result<TableName, IcebergError> {
+    table_to_read(namespace, name)
+        .map_err(|_| IcebergError::no_view(&format!("{}.{name}", namespace.replace(LEVEL_SEPARATOR, "."))))
+}
+
 /// The single level of a namespace that is to be made or written to.
 pub(crate) fn one_level(levels: &[String]) -> Result<&str, IcebergError> {
     match levels {
@@ -57,6 +63,11 @@ impl TableIdentifier {
     /// The table, which must exist to be used.
     pub(crate) fn to_read(&self) -> Result<TableName, IcebergError> {
         table_to_read(&self.namespace.join("\u{1F}"), &self.name)
+    }
+
+    /// The view, which must exist to be used.
+    pub(crate) fn to_read_view(&self) -> Result<TableName, IcebergError> {
+        view_to_read(&self.namespace.join("\u{1F}"), &self.name)
     }
 
     /// The table, which is to be made.

@@ -1,6 +1,6 @@
 //! Tables of the Iceberg REST catalog.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use serde_json::Value;
 use tarn_core::{RequestContext, TableName};
 use tarn_lakehouse::{CreateTable, LoadedTable};
 
+use super::delegation::{Credential, Delegated, delegated};
 use super::error::IcebergError;
 use super::extract::{IcebergJson, IcebergPath, IcebergQuery, Reader, Writer};
 use super::names::{TableIdentifier, namespace_to_read, table_to_make, table_to_read};
@@ -31,6 +32,14 @@ pub(super) struct TableList {
     identifiers: Vec<TableIdentifier>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_page_token: Option<String>,
+}
+
+impl TableList {
+    /// A page of names of one namespace.
+    pub(super) fn of(namespace: &str, names: Vec<String>, next_page_token: Option<String>) -> Self {
+        let identifier = |name| TableIdentifier { namespace: vec![namespace.to_string()], name };
+        Self { identifiers: names.into_iter().map(identifier).collect(), next_page_token }
+    }
 }
 
 #[derive(Deserialize)]
@@ -58,8 +67,8 @@ pub(super) struct RegisterRequest {
 
 #[derive(Deserialize)]
 pub(super) struct RenameRequest {
-    source: TableIdentifier,
-    destination: TableIdentifier,
+    pub(super) source: TableIdentifier,
+    pub(super) destination: TableIdentifier,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -91,15 +100,21 @@ pub(super) struct LoadTableResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata_location: Option<String>,
     metadata: Value,
-    // No `config`: where the bucket is stands in `/v1/config`, and DuckDB takes a table's own settings, which hold no
-    // keys, instead of the keys that its user gave.
+    // None without keys or signatures: where the bucket is stands in `/v1/config`, and DuckDB takes a table's own
+    // settings, which hold no keys, instead of the keys that its user gave.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    config: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    storage_credentials: Vec<Credential>,
 }
 
 impl LoadTableResult {
-    fn of(table: &LoadedTable, refs_only: bool) -> Result<Self, IcebergError> {
+    fn of(table: &LoadedTable, refs_only: bool, delegated: Delegated) -> Result<Self, IcebergError> {
         Ok(Self {
             metadata_location: table.metadata_location.clone(),
             metadata: metadata_json(table, refs_only)?,
+            config: delegated.config,
+            storage_credentials: delegated.credentials,
         })
     }
 }
@@ -141,21 +156,17 @@ pub(super) async fn list(
 ) -> Result<Json<TableList>, IcebergError> {
     let namespace = namespace_to_read(&path.namespace)?;
     let tables = app.catalog().list_tables(&ctx, namespace).await?;
-    let (names, next_page_token) =
-        page(tables.iter().map(|table| table.name().to_string()).collect(), &request)?;
-    let identifiers = names
-        .into_iter()
-        .map(|name| TableIdentifier { namespace: vec![namespace.to_string()], name })
-        .collect();
-    Ok(Json(TableList { identifiers, next_page_token }))
+    let (names, next) = page(tables.iter().map(|table| table.name().to_string()).collect(), &request)?;
+    Ok(Json(TableList::of(namespace, names, next)))
 }
 
 pub(super) async fn create(
     State(app): State<App>,
     Writer(ctx): Writer,
     IcebergPath(path): IcebergPath<NamespacePath>,
+    headers: HeaderMap,
     IcebergJson(body): IcebergJson<CreateRequest>,
-) -> Result<Json<LoadTableResult>, IcebergError> {
+) -> Result<Response, IcebergError> {
     let table = CreateTable {
         name: table_to_make(&path.namespace, &body.name)?,
         schema: body.schema,
@@ -166,12 +177,19 @@ pub(super) async fn create(
         stage: body.stage_create,
     };
     // A staged table is made by its first commit.
-    let made = (!table.stage).then(|| table.name.clone());
+    let name = table.name.clone();
+    let is_made = !table.stage;
     let loaded = app.catalog().create_table(&ctx, table).await?;
-    if let Some(name) = made {
+    if is_made {
         audit(&app, &ctx, "table.create", &name).await;
     }
-    LoadTableResult::of(&loaded, false).map(Json)
+    let delegated = delegated(&app, &ctx, &headers, &name, &loaded).await?;
+    let body = Json(LoadTableResult::of(&loaded, false, delegated)?);
+    // A staged table has no state yet that a client could know.
+    Ok(match loaded.metadata_location {
+        Some(_) => ([(header::ETAG, entity_tag(&loaded, false))], body).into_response(),
+        None => body.into_response(),
+    })
 }
 
 pub(super) async fn load(
@@ -194,17 +212,22 @@ pub(super) async fn load(
     // Whoever loads a table sees what our SQL sees.
     app.state.lakehouse.flush(&ctx, &name, LOAD_WAIT_MAX).await;
     let loaded = app.catalog().load_table(&ctx, &name).await?;
+    let delegated = delegated(&app, &ctx, &headers, &name, &loaded).await?;
     let tag = entity_tag(&loaded, refs_only);
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    if known.is_some_and(|known| known.split(',').any(|one| one.trim() == tag)) {
+    let is_known = |one: &str| one == "*" || one.trim_start_matches("W/") == tag;
+    // Keys end, so whoever asks for them gets them.
+    if delegated.credentials.is_empty()
+        && known.is_some_and(|known| known.split(',').any(|one| is_known(one.trim())))
+    {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
-    let body = LoadTableResult::of(&loaded, refs_only)?;
+    let body = LoadTableResult::of(&loaded, refs_only, delegated)?;
     Ok(([(header::ETAG, tag)], Json(body)).into_response())
 }
 
 /// Equal for equal answers: a metadata file is never written twice.
-fn entity_tag(table: &LoadedTable, refs_only: bool) -> String {
+pub(super) fn entity_tag(table: &LoadedTable, refs_only: bool) -> String {
     let mut hasher = DefaultHasher::new();
     (&table.metadata_location, table.metadata.last_updated_ms(), refs_only).hash(&mut hasher);
     format!("\"{:016x}\"", hasher.finish())
@@ -250,19 +273,33 @@ pub(super) async fn register(
     State(app): State<App>,
     Writer(ctx): Writer,
     IcebergPath(path): IcebergPath<NamespacePath>,
+    headers: HeaderMap,
     IcebergJson(body): IcebergJson<RegisterRequest>,
-) -> Result<Json<LoadTableResult>, IcebergError> {
+) -> Result<Response, IcebergError> {
     let name = table_to_make(&path.namespace, &body.name)?;
     let loaded = app.catalog().register_table(&ctx, &name, &body.metadata_location, body.overwrite).await?;
     audit(&app, &ctx, "table.register", &name).await;
-    LoadTableResult::of(&loaded, false).map(Json)
+    let delegated = delegated(&app, &ctx, &headers, &name, &loaded).await?;
+    let body = Json(LoadTableResult::of(&loaded, false, delegated)?);
+    Ok(([(header::ETAG, entity_tag(&loaded, false))], body).into_response())
 }
 
-/// Scan and commit reports of clients. They are read, so that a broken one is told, and not kept.
-pub(super) async fn report_metrics(
-    Reader(_): Reader,
-    IcebergPath(_): IcebergPath<TablePath>,
-    IcebergJson(_): IcebergJson<serde_json::Map<String, Value>>,
-) -> StatusCode {
-    StatusCode::NO_CONTENT
+/// Lets go of a table, whose files stay for the catalog that takes it over. The answer is its last state: a commit
+/// that came after it was read would make this one fail.
+pub(super) async fn unregister(
+    State(app): State<App>,
+    Writer(ctx): Writer,
+    IcebergPath(path): IcebergPath<TablePath>,
+) -> Result<Json<LoadTableResult>, IcebergError> {
+    let name = table_to_read(&path.namespace, &path.table)?;
+    if let Some((topic, _)) = app.state.lakehouse.sink(&ctx, &name) {
+        return Err(IcebergError {
+            status: StatusCode::CONFLICT,
+            kind: "CommitFailedException",
+            message: format!("topic `{topic}` feeds table `{name}`; remove its source first (`tarn apply`)"),
+        });
+    }
+    let last = app.catalog().unregister_table(&ctx, &name).await.map_err(IcebergError::of_commit)?;
+    audit(&app, &ctx, "table.unregister", &name).await;
+    LoadTableResult::of(&last, false, Delegated::default()).map(Json)
 }

@@ -26,6 +26,7 @@ use tarn_query::Tables;
 
 use super::catalog::{PgCatalog, external};
 use super::encode::{column_type, type_modifier};
+use super::views::columns_of;
 
 /// What is known of columns. `None`: the emulation has no catalog of them.
 pub(super) fn of(
@@ -94,8 +95,9 @@ impl Attributes {
     async fn rows(&self, task: Arc<TaskContext>) -> Result<RecordBatch, DataFusionError> {
         let mut attributes = Vec::new();
         for (table, name) in self.numbers(task).await? {
-            let Some(view) = self.tables.view(&self.ctx, &name).await.map_err(external)? else { continue };
-            attributes.extend(view.schema.fields().iter().zip(1..).map(|(field, number)| Attribute {
+            let columns = columns_of(self.tables.as_ref(), &self.ctx, &name).await.map_err(external)?;
+            let Some(columns) = columns else { continue };
+            attributes.extend(columns.fields().iter().zip(1..).map(|(field, number)| Attribute {
                 table,
                 number,
                 field: Arc::clone(field),

@@ -3,7 +3,7 @@
 //! Statements that speak of it are planned by DataFusion with the catalog tables and functions of
 //! `datafusion-pg-catalog` beside the tables of the lakehouse, so that both can be joined.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -47,6 +47,7 @@ use super::information;
 use super::keys::{self, About};
 use super::settings::SERVER_VERSION;
 use super::split::Piece;
+use super::views;
 
 /// Name of the only database.
 pub(crate) const DATABASE: &str = "tarn";
@@ -128,7 +129,8 @@ impl SystemCatalog {
     }
 
     async fn context(&self, session: &Session, words: &[String]) -> PgWireResult<SessionContext> {
-        let with_information = words.iter().any(|word| word == INFORMATION_SCHEMA);
+        let asks = |name: &str| words.iter().any(|word| word == name);
+        let with_information = asks(INFORMATION_SCHEMA);
         let ctx = session.context();
         let lake = session.datafusion().await.map_err(|error| super::error::of_fault(&error))?;
         let catalog =
@@ -151,15 +153,19 @@ impl SystemCatalog {
         for function in caller_functions(ctx, &session.namespace()) {
             context.register_udf(function);
         }
-        if words.iter().any(|word| keys::FUNCTIONS.contains(&word.as_str())) {
-            let known =
-                attributes::of(&emulated, &self.tables, ctx).map_err(|error| planning_error(&error))?;
-            let told = match known {
-                Some(known) => {
-                    known.told(context.task_ctx()).await.map_err(|error| planning_error(&error))?
+        let asks_texts = asks("pg_get_viewdef");
+        if asks_texts || words.iter().any(|word| keys::FUNCTIONS.contains(&word.as_str())) {
+            let failed = |error: DataFusionError| planning_error(&error);
+            let mut told = Vec::new();
+            if let Some(known) = attributes::of(&emulated, &self.tables, ctx).map_err(failed)? {
+                if asks_texts {
+                    let numbers = known.numbers(context.task_ctx()).await.map_err(failed)?;
+                    let texts = views::texts(self.tables.as_ref(), ctx, &numbers).await;
+                    let texts = texts.map_err(|error| super::error::of_fault(&error))?;
+                    context.register_udf(views::ViewText::function(texts));
                 }
-                None => Vec::new(),
-            };
+                told = known.told(context.task_ctx()).await.map_err(failed)?;
+            }
             for function in keys::functions(&told) {
                 context.register_udf(function);
             }
@@ -175,6 +181,7 @@ impl SystemCatalog {
         let names = LakeNames {
             tables: Arc::clone(&self.tables),
             ctx: RequestContext::system(ctx.tenant.clone(), ctx.trace),
+            views: Arc::default(),
         };
         let made = PgCatalogSchemaProvider::try_new(names, Arc::clone(&self.constant), EmptyContextProvider)
             .map_err(|error| planning_error(&error))?;
@@ -272,6 +279,8 @@ pub(crate) fn planning_error(error: &DataFusionError) -> pgwire::error::PgWireEr
 pub(crate) struct LakeNames {
     tables: Arc<dyn Tables>,
     ctx: RequestContext,
+    /// Views as they were listed last.
+    views: Arc<Mutex<HashMap<String, HashSet<String>>>>,
 }
 
 pub(super) fn external(error: tarn_query::QueryError) -> DataFusionError {
@@ -295,7 +304,12 @@ impl CatalogInfo for LakeNames {
             return Ok(Some(Vec::new()));
         }
         let tables = self.tables.tables(&self.ctx, schema).await.map_err(external)?;
-        Ok(Some(tables.iter().map(|table| table.name().to_string()).collect()))
+        let views = self.tables.views(&self.ctx, schema).await.map_err(external)?;
+        let names = |of: &[TableName]| of.iter().map(|name| name.name().to_string()).collect::<Vec<_>>();
+        let (mut all, views) = (names(&tables), names(&views));
+        all.extend(views.iter().cloned());
+        self.views.lock().insert(schema.to_string(), views.into_iter().collect());
+        Ok(Some(all))
     }
 
     async fn table_schema(
@@ -305,12 +319,17 @@ impl CatalogInfo for LakeNames {
         table: &str,
     ) -> Result<Option<SchemaRef>, DataFusionError> {
         let Ok(name) = TableName::new(schema, table) else { return Ok(None) };
-        let view = self.tables.view(&self.ctx, &name).await.map_err(external)?;
-        Ok(view.map(|view| Arc::clone(&view.schema)))
+        views::columns_of(self.tables.as_ref(), &self.ctx, &name).await.map_err(external)
     }
 
-    async fn table_type(&self, _: &str, _: &str, _: &str) -> Result<Option<TableType>, DataFusionError> {
-        Ok(Some(TableType::Base))
+    async fn table_type(
+        &self,
+        _: &str,
+        schema: &str,
+        table: &str,
+    ) -> Result<Option<TableType>, DataFusionError> {
+        let is_view = self.views.lock().get(schema).is_some_and(|views| views.contains(table));
+        Ok(Some(if is_view { TableType::View } else { TableType::Base }))
     }
 }
 
@@ -352,6 +371,10 @@ impl SchemaProvider for System {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        if name.eq_ignore_ascii_case("pg_views") {
+            let all = views::all(self.tables.as_ref(), &self.ctx).await.map_err(external)?;
+            return views::pg_views(&all).map(Some);
+        }
         let about = About::of(name);
         if about.is_none() && !name.eq_ignore_ascii_case("pg_attribute") {
             return self.emulated.table(name).await;
@@ -433,7 +456,6 @@ fn constant_functions(version: &str) -> Vec<ScalarUDF> {
         attributes::FormatType::function(),
         constant("version", format!("PostgreSQL {SERVER_VERSION} (Tarn {version})")),
         no_text("shobj_description", vec![DataType::Int32, DataType::Utf8]),
-        no_text("pg_get_viewdef", vec![DataType::Int32]),
         no_text("pg_get_function_result", vec![DataType::Int32]),
         no_text("pg_get_function_arguments", vec![DataType::Int32]),
         no_text("pg_get_function_identity_arguments", vec![DataType::Int32]),

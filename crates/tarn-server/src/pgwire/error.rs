@@ -67,6 +67,8 @@ fn plan_code(message: &str) -> &'static str {
         "42704"
     } else if text.contains("no column") {
         "42703"
+    } else if text.contains("is a view") {
+        "42809"
     } else if names("table") {
         "42P01"
     } else if names("column") {
@@ -88,7 +90,11 @@ fn storage_code(message: &str) -> Option<&'static str> {
         _ if message.ends_with("exists already") => "42P07",
         _ if message.ends_with("is not empty") => "2BP01",
         _ if message.starts_with("namespace") && message.ends_with("not found") => "3F000",
+        _ if message.ends_with("is a view, not a table") || message.ends_with("is a table, not a view") => {
+            "42809"
+        }
         _ if message.starts_with("table") && message.ends_with("not found") => "42P01",
+        _ if message.starts_with("view") && message.ends_with("not found") => "42P01",
         _ => return None,
     })
 }

@@ -8,7 +8,7 @@ use arrow::error::ArrowError;
 use datafusion::catalog::{MemTable, MemorySchemaProvider, SchemaProvider};
 use datafusion::common::DataFusionError;
 use tarn_core::RequestContext;
-use tarn_query::{QueryError, Tables};
+use tarn_query::{QueryError, SqlView, Tables};
 
 use super::catalog::DATABASE;
 use super::encode::{column_type, is_uuid};
@@ -29,6 +29,7 @@ struct Named {
     namespace: String,
     table: String,
     key: Vec<String>,
+    is_view: bool,
 }
 
 /// Names and columns of all tables of the caller's tenant. Errors: those of the catalog.
@@ -39,15 +40,24 @@ pub(super) async fn schema(
     let namespaces = tables.namespaces(ctx).await?;
     let mut names = Vec::new();
     let mut rows = Vec::new();
+    let mut views = Vec::new();
     for namespace in &namespaces {
-        for name in tables.tables(ctx, namespace).await? {
-            let Some(view) = tables.view(ctx, &name).await? else { continue };
-            names.push(Named {
-                namespace: namespace.clone(),
-                table: name.name().to_string(),
-                key: view.key(),
-            });
-            rows.extend(view.schema.fields().iter().zip(1..).map(|(field, position)| Row {
+        let own_views = tables.views(ctx, namespace).await?;
+        for name in tables.tables(ctx, namespace).await?.into_iter().chain(own_views) {
+            let (columns, key, is_view) = match tables.view(ctx, &name).await? {
+                Some(view) => (Arc::clone(&view.schema), view.key(), false),
+                None => match tables.sql_view(ctx, &name).await? {
+                    Some(view) => {
+                        views.push(view.clone());
+                        (view.columns, Vec::new(), true)
+                    }
+                    // Dropped since it was listed.
+                    None => continue,
+                },
+            };
+            let (of, table) = (namespace.clone(), name.name().to_string());
+            names.push(Named { namespace: of, table, key, is_view });
+            rows.extend(columns.fields().iter().zip(1..).map(|(field, position)| Row {
                 namespace: namespace.clone(),
                 table: name.name().to_string(),
                 field: Arc::clone(field),
@@ -55,20 +65,22 @@ pub(super) async fn schema(
             }));
         }
     }
-    build(&namespaces, &names, &rows).map_err(|error| QueryError::Internal { message: error.to_string() })
+    build(&namespaces, &names, &rows, &views)
+        .map_err(|error| QueryError::Internal { message: error.to_string() })
 }
 
 fn build(
     namespaces: &[String],
     names: &[Named],
     rows: &[Row],
+    of_views: &[SqlView],
 ) -> Result<Arc<dyn SchemaProvider>, DataFusionError> {
     let provider = MemorySchemaProvider::new();
     for (name, batch) in [
         ("schemata", schemata(namespaces)?),
         ("tables", table_list(names)?),
         ("columns", columns(rows)?),
-        ("views", views()?),
+        ("views", views(of_views)?),
         ("table_constraints", table_constraints(names)?),
         ("key_column_usage", key_column_usage(names)?),
         ("constraint_column_usage", constraint_column_usage(names)?),
@@ -124,8 +136,16 @@ fn empty(names: &[&str]) -> Result<RecordBatch, ArrowError> {
     batch(names.iter().map(|name| (*name, texts(std::iter::empty()))).collect())
 }
 
-fn views() -> Result<RecordBatch, ArrowError> {
-    empty(&["table_catalog", "table_schema", "table_name", "view_definition", "check_option", "is_updatable"])
+fn views(views: &[SqlView]) -> Result<RecordBatch, ArrowError> {
+    batch(vec![
+        ("table_catalog", same(DATABASE, views.len())),
+        ("table_schema", texts(views.iter().map(|view| Some(view.name.namespace().to_string())))),
+        ("table_name", texts(views.iter().map(|view| Some(view.name.name().to_string())))),
+        ("view_definition", texts(views.iter().map(|view| Some(view.sql.clone())))),
+        ("check_option", same("NONE", views.len())),
+        ("is_updatable", same("NO", views.len())),
+        ("is_insertable_into", same("NO", views.len())),
+    ])
 }
 
 fn schemata(namespaces: &[String]) -> Result<RecordBatch, ArrowError> {
@@ -143,8 +163,8 @@ fn table_list(names: &[Named]) -> Result<RecordBatch, ArrowError> {
         ("table_catalog", same(DATABASE, names.len())),
         ("table_schema", texts(names.iter().map(|name| Some(name.namespace.clone())))),
         ("table_name", texts(names.iter().map(|name| Some(name.table.clone())))),
-        ("table_type", same("BASE TABLE", names.len())),
-        ("is_insertable_into", same("YES", names.len())),
+        ("table_type", texts(names.iter().map(|name| Some(kind(name.is_view).to_string())))),
+        ("is_insertable_into", texts(names.iter().map(|name| Some(yes(!name.is_view))))),
     ])
 }
 
@@ -207,6 +227,14 @@ fn constraint_column_usage(names: &[Named]) -> Result<RecordBatch, ArrowError> {
         ("constraint_schema", namespaces()),
         ("constraint_name", texts(columns.iter().map(|(name, ..)| Some(format!("{}_pkey", name.table))))),
     ])
+}
+
+fn yes(is: bool) -> String {
+    if is { "YES" } else { "NO" }.to_string()
+}
+
+fn kind(is_view: bool) -> &'static str {
+    if is_view { "VIEW" } else { "BASE TABLE" }
 }
 
 fn columns(rows: &[Row]) -> Result<RecordBatch, ArrowError> {

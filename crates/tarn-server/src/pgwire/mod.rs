@@ -17,6 +17,7 @@ mod simple;
 mod split;
 mod startup;
 mod text;
+mod views;
 
 use std::collections::HashMap;
 use std::io;

@@ -166,7 +166,7 @@ async fn a_client_finds_catalogs_schemas_tables_and_keys() {
     let info = client.get_primary_keys(keys).await.unwrap();
     assert_eq!(texts(&fetch(&mut client, info).await.unwrap(), "column_name"), ["id"]);
     let info = client.get_table_types().await.unwrap();
-    assert_eq!(texts(&fetch(&mut client, info).await.unwrap(), "table_type"), ["TABLE"]);
+    assert_eq!(texts(&fetch(&mut client, info).await.unwrap(), "table_type"), ["TABLE", "VIEW"]);
     let info = client.get_sql_info(vec![SqlInfo::FlightSqlServerName]).await.unwrap();
     assert_eq!(fetch(&mut client, info).await.unwrap()[0].num_rows(), 1);
 }

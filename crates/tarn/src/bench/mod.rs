@@ -5,6 +5,7 @@
 mod demo;
 mod eventlog;
 mod ingest;
+mod planning;
 mod psql;
 mod report;
 mod subscription;
@@ -36,6 +37,8 @@ enum Bench {
     Ingest(ingest::IngestArgs),
     /// The demo: from the start to the first answered query, and memory when nothing is asked
     Demo(demo::DemoArgs),
+    /// Planning a query of a table of many files, beside PyIceberg and DuckDB on the same table
+    Planning(planning::PlanningArgs),
     /// Changes into a table of many keys, beside PostgreSQL's INSERT ... ON CONFLICT of the same changes
     Upsert(upsert::UpsertArgs),
     /// TPC-H: all 22 queries on Iceberg tables, beside DuckDB on the same Parquet files
@@ -49,12 +52,14 @@ pub async fn run(args: BenchArgs, json: bool) -> Result<(), Failure> {
         Some(Bench::Eventlog) => eventlog::run(out, json).await,
         Some(Bench::Ingest(ingest)) => ingest::run(&ingest, out, json).await,
         Some(Bench::Demo(demo)) => demo::run(&demo, out, json).await,
+        Some(Bench::Planning(planning)) => planning::run(&planning, out, json).await,
         Some(Bench::Upsert(upsert)) => upsert::run(&upsert, out, json).await,
         Some(Bench::Tpch(tpch)) => tpch::run(&tpch, out, json).await,
         None => {
             eventlog::run(out, json).await?;
             demo::run(&demo::DemoArgs::default(), out, json).await?;
             ingest::run(&ingest::IngestArgs::default(), out, json).await?;
+            planning::run(&planning::PlanningArgs::default(), out, json).await?;
             upsert::run(&upsert::UpsertArgs::default(), out, json).await?;
             tpch::run(&tpch::TpchArgs::default(), out, json).await
         }

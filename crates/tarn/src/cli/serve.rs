@@ -161,6 +161,7 @@ fn installation(platform: &Platform, config: &Config, is_demo: bool) -> Installa
         read_only: false,
         started_ms: platform.env.clock.now_ms(),
         iceberg_client,
+        delegation: config.lakehouse.delegation.clone(),
     }
 }
 

@@ -66,6 +66,7 @@ impl Platform {
         };
         let log = SegmentLog::open(&data.eventlog(), config.eventlog.clone(), env.clone()).await?;
         let meta = tarn_meta::open(&url, env.clone()).await?;
+        config.lakehouse.delegation.check()?;
         let store = match &config.lakehouse.storage {
             Some(storage) => Store::open(storage, project)?,
             None => Store::open(&StorageConfig::at(absolute(&data.lake())?.display().to_string()), project)?,
@@ -76,7 +77,7 @@ impl Platform {
             Warehouse::new(store),
             Arc::clone(&eventlog),
             env.clone(),
-            LakehouseMemory { runs: Some(data.keys()), hot_bytes: config.lakehouse.hot_bytes },
+            memory_of(config, data),
         );
         let metrics = Metrics::new(Arc::clone(&env.clock));
         let faults = FaultBoard::new(Arc::clone(&env.clock));
@@ -138,6 +139,8 @@ impl Platform {
         self.state.resources.follow(&self.ctx, FOLLOW_INTERVAL);
         sources::follow(&self.state, &self.env, &self.ctx);
         sinks::follow(&self.state, &self.env, &self.ctx, config.lakehouse.sink.clone()).await;
+        // After the sinks, which look after their tables themselves.
+        self.state.lakehouse.look_after(&self.ctx);
         if let Err(error) = self.state.imports.go_on(&self.ctx).await {
             tracing::error!(
                 error = tarn_core::chain_text(&error),
@@ -153,6 +156,14 @@ impl Platform {
             tracing::warn!("some tasks did not stop in time; what they did is repeated at the next start");
         }
         self.log.close().await;
+    }
+}
+
+fn memory_of(config: &Config, data: &DataFolder) -> LakehouseMemory {
+    LakehouseMemory {
+        runs: Some(data.keys()),
+        hot_bytes: config.lakehouse.hot_bytes,
+        services: config.lakehouse.services.clone(),
     }
 }
 

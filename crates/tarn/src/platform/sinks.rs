@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tarn_core::{Env, RequestContext, TableName, TopicName};
+use tarn_lakehouse::service::ServiceTotals;
 use tarn_lakehouse::{SchemaRule, SinkConfig, SinkSpec, SinkStatus};
 use tarn_observe::{FaultAction, FaultNote, Metric, Severity, SubjectKind};
 use tarn_server::ServerState;
@@ -18,11 +19,18 @@ struct Follower {
     ctx: RequestContext,
     config: SinkConfig,
     seen: BTreeMap<TableName, SinkStatus>,
+    totals: BTreeMap<String, ServiceTotals>,
 }
 
 /// Attaches the topics of known tables, then starts a task that attaches each topic of a source to its table.
 pub async fn follow(state: &ServerState, env: &Env, ctx: &RequestContext, config: SinkConfig) {
-    let follower = Follower { state: state.clone(), ctx: ctx.clone(), config, seen: BTreeMap::new() };
+    let follower = Follower {
+        state: state.clone(),
+        ctx: ctx.clone(),
+        config,
+        seen: BTreeMap::new(),
+        totals: BTreeMap::new(),
+    };
     let (stop, clock) = (env.spawner.stopping(), env.clock.clone());
     let mut changes = state.ingest.changes();
     // Tables whose source does not answer yet still get what their topic holds.
@@ -146,6 +154,26 @@ impl Follower {
             }
             self.count(&name, self.seen.get(&spec.table), &status);
             self.seen.insert(spec.table, status);
+        }
+        self.count_services();
+    }
+
+    fn count_services(&mut self) {
+        let metrics = self.state.metrics.of(&self.ctx.tenant);
+        let state = self.state.lakehouse.service_state(&self.ctx);
+        metrics.gauge(Metric::LakehouseServicesRunning, "").set(state.running.len() as f64);
+        metrics.gauge(Metric::LakehouseServicesWaiting, "").set(state.waiting.len() as f64);
+        for (table, now) in self.state.lakehouse.service_totals(&self.ctx) {
+            let before = self.totals.insert(table.clone(), now).unwrap_or_default();
+            let add = |metric, of: fn(&ServiceTotals) -> u64| {
+                metrics.counter(metric, &table).add(of(&now).saturating_sub(of(&before)));
+            };
+            add(Metric::LakehouseServiceRuns, |t| t.runs);
+            add(Metric::LakehouseServiceFaults, |t| t.failures);
+            add(Metric::LakehouseServiceCpuMs, |t| t.cpu_ms);
+            add(Metric::LakehouseServiceBytesRead, |t| t.bytes_read);
+            add(Metric::LakehouseServiceBytesWritten, |t| t.bytes_written);
+            add(Metric::LakehouseServiceBytesFreed, |t| t.bytes_freed);
         }
     }
 

@@ -155,14 +155,14 @@ fn offset_of(zone: &str, local: i64) -> Result<i32, Wrong> {
     Ok(if zone.starts_with('-') { -offset } else { offset })
 }
 
-/// The offset of a zone at a local time: of the two of an hour that comes twice the first one, and in an hour that is
-/// skipped that of before, as in PostgreSQL.
+/// The offset of a zone at a local time: of an hour that comes twice the second one, and of one that is skipped that
+/// of before, as in PostgreSQL.
 fn offset_in(zone: Tz, local: i64) -> Result<i32, Wrong> {
     let at = |micros: i64| {
         chrono::DateTime::from_timestamp_micros(micros).map(|at| at.naive_utc()).ok_or(Wrong::Range)
     };
     let found = zone.offset_from_local_datetime(&at(local)?);
-    let offset = match found.earliest() {
+    let offset = match found.latest() {
         Some(offset) => offset,
         None => zone.offset_from_utc_datetime(&at(local - DAY_MICROS / 2)?),
     };

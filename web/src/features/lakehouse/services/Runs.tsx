@@ -1,6 +1,6 @@
 import type { UseQueryResult } from "@tanstack/react-query";
 import { ApiError } from "~/api/client";
-import type { ServiceRun } from "~/api/types";
+import type { ServiceRun } from "~/api/services";
 import { Load } from "~/components/Load";
 import { useView } from "~/components/view";
 import { When } from "~/components/When";

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { ServiceRun } from "~/api/types";
+import type { ServiceRun } from "~/api/services";
 import { isOn, propertyOf, savingsOf } from "./savings";
 
 const run = (more: Partial<ServiceRun>): ServiceRun => ({

@@ -1,4 +1,5 @@
-import type { ServiceRun, Snapshot } from "~/api/types";
+import type { ServiceRun } from "~/api/services";
+import type { Snapshot } from "~/api/types";
 
 export interface Savings {
   runs: number;
