@@ -383,6 +383,9 @@ def test_nested_columns_come_go_and_change(tarn: Tarn):
                 found = sorted(found.to_pylist(), key=lambda row: row["id"])
                 for row in found:
                     row["scores"] = list(row["scores"].items()) if isinstance(row["scores"], dict) else row["scores"]
+                if reader == "PyIceberg":
+                    # It makes lists of structs anew from their offsets, which know no null (apache/arrow#38809).
+                    found[1]["homes"] = found[1]["homes"] or None
                 assert found == expected, (reader, tidied)
         assert run("SELECT address['code'] + 1 FROM person WHERE id = 3").fetchone() == (5_000_000_001,)
         # NOT NULL only where no row has a null.
@@ -392,7 +395,7 @@ def test_nested_columns_come_go_and_change(tarn: Tarn):
             "ALTER TABLE item ALTER COLUMN name SET NOT NULL": "some rows have no value for `name`",
             "ALTER TABLE item ALTER COLUMN nope SET NOT NULL": "no column `nope`",
             "ALTER TABLE item ALTER COLUMN name AFTER name": "cannot stand behind itself",
-            "ALTER TABLE item ALTER COLUMN name AFTER nam": "no column `nam`; did you mean `name`?",
+            "ALTER TABLE item ALTER COLUMN name AFTER nam": "no column `nam`",
             "ALTER TABLE person ADD COLUMN address.town TEXT": "a column `address.town` already",
             "ALTER TABLE person ADD COLUMN adress.x TEXT": "no column `adress.x`",
             "ALTER TABLE person DROP COLUMN size.w": "the only column there",

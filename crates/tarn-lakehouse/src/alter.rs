@@ -285,11 +285,15 @@ impl Alter<'_> {
             if !after.is_empty() && neighbour(path, after) == own {
                 return Err(format!("`{path}` cannot stand behind itself"));
             }
-            let field = fields.remove(from);
             let to = match after {
                 "" => 0,
-                before => place_of(fields, neighbour(path, before), before)? + 1,
+                before => {
+                    let at = place_of(fields, neighbour(path, before), before)?;
+                    // The place that becomes free is one less before it.
+                    if at > from { at } else { at + 1 }
+                }
             };
+            let field = fields.remove(from);
             fields.insert(to, field);
             Ok(from != to)
         })?;
