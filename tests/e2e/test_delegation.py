@@ -42,7 +42,9 @@ class TokenService:
                     self.send_response(403)
                     text = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
                 else:
-                    answer = requests.post(behind, data=body, headers={"content-type": self.headers["content-type"], "authorization": self.headers["authorization"], "x-amz-date": self.headers["x-amz-date"]}, timeout=30)
+                    # The host is signed as well.
+                    names = ("content-type", "authorization", "x-amz-date", "host")
+                    answer = requests.post(behind, data=body, headers={name: self.headers[name] for name in names}, timeout=30)
                     self.send_response(answer.status_code)
                     text = answer.content
                 self.send_header("content-length", str(len(text)))
@@ -105,9 +107,10 @@ def lake(make_tarn, cloud):
     tarn = make_tarn(TARN_LOG="debug")
     cloud.configure(tarn)
     tarn.start()
-    made = {role: tarn.api("POST", "/access/keys", {"name": role, "role": role})["key"] for role in ("admin", "editor", "viewer")}
-    tarn.key = made["admin"]
-    tarn.keys = made
+    tarn.api("POST", "/access/users", {"name": "ada", "role": "admin", "password": "a long one for ada"})
+    tarn.auth = ("ada", "a long one for ada")
+    tarn.keys = {role: tarn.api("POST", "/access/keys", {"name": role, "role": role})["key"] for role in ("admin", "editor", "viewer")}
+    tarn.key = tarn.keys["admin"]
     tarn.query("CREATE SCHEMA shop")
     tarn.query("CREATE TABLE shop.item (id BIGINT, name VARCHAR)")
     tarn.query("INSERT INTO shop.item VALUES (1, 'tea'), (2, 'pot'), (3, 'cup')")
