@@ -170,7 +170,9 @@ async fn many_statements_leave_few_files_and_the_right_rows() {
         let view = world.lake.view(&world.ctx, &name()).await.unwrap();
         let current = view.metadata.default_partition_spec_id();
         assert!(view.files.iter().all(|file| file.partition_spec_id == current), "TARN_SEED={seed}");
-        assert!(view.files.len() <= partitions, "TARN_SEED={seed}: {} files", view.files.len());
+        // Rows of files of older partitionings come into files of their own.
+        let files_max = if evolves { 2 * partitions } else { partitions };
+        assert!(view.files.len() <= files_max, "TARN_SEED={seed}: {} files", view.files.len());
         let found: BTreeMap<i64, String> =
             stored(&world).await.into_iter().map(|(id, row)| (id, row[0].clone().unwrap())).collect();
         assert_eq!(found, expected, "TARN_SEED={seed}, buckets {buckets:?}");

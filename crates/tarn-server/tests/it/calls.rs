@@ -48,9 +48,18 @@ impl Call {
     }
 }
 
+impl Call {
+    /// Whether the operation answers so. The import is over: there is nothing to cancel and nothing to go on with.
+    pub fn is_answer(&self, status: u16) -> bool {
+        let of_import = self.template.starts_with("/api/v1/imports/{id}/") && self.method == "POST";
+        (200..300).contains(&status) || (of_import && status == 400)
+    }
+}
+
 /// What the calls name: kept until they are done.
 pub struct Furniture {
     pub key_id: String,
+    pub import_id: String,
     _running: QueryStream,
 }
 
@@ -68,13 +77,27 @@ pub async fn furnish(world: &World) -> Furniture {
     let key = world.state.access.create_key(&ctx, "spare", Role::Viewer, None).await.unwrap();
     let options = QueryOptions { query_id: Some("lasting".to_string()), ..QueryOptions::default() };
     let running = world.state.engine.session(&ctx).execute("SELECT 1", options).await.unwrap();
-    Furniture { key_id: key.id, _running: running }
+    Furniture { key_id: key.id, import_id: imported(world).await, _running: running }
+}
+
+/// An import that is over, of `sale.csv` into `shop.sale`.
+async fn imported(world: &World) -> String {
+    let (imports, ctx) = (&world.state.imports, system("main"));
+    std::fs::write(world.state.project.join("sale.csv"), "id,name\n1,tea\n2,pot\n").unwrap();
+    let request = json!({ "path": "sale.csv", "into": "shop.sale", "mode": "replace" });
+    let import = imports.start(&ctx, &request).await.unwrap();
+    while imports.get(&ctx, &import.id).await.unwrap().state.is_active() {
+        tokio::task::yield_now().await;
+    }
+    import.id
 }
 
 /// Every operation, those that delete last.
 pub fn calls(furniture: &Furniture) -> Vec<Call> {
     let mut all = service_calls();
     all.extend(data_calls());
+    all.extend(upkeep_calls());
+    all.extend(import_calls(&furniture.import_id));
     all.extend(resource_calls());
     all.extend(access_calls(&furniture.key_id));
     all
@@ -154,6 +177,36 @@ fn data_calls() -> Vec<Call> {
         Call::read("/api/v1/query", "/api/v1/query", Viewer),
         Call::read("/api/v1/query/completion", "/api/v1/query/completion", Viewer),
         Call::act("DELETE", "/api/v1/query/{query_id}", "/api/v1/query/lasting", None, Viewer),
+    ]
+}
+
+fn upkeep_calls() -> Vec<Call> {
+    use Needs::{Editor, Viewer};
+    let (table, services) = ("/api/v1/lakehouse/shop/orders", "/api/v1/lakehouse/services");
+    let (analyze, runs) = (format!("{table}/analyze"), format!("{table}/runs?limit=1"));
+    vec![
+        Call::act("POST", "/api/v1/lakehouse/{namespace}/{table}/analyze", &analyze, None, Editor),
+        Call::read("/api/v1/lakehouse/{namespace}/{table}/runs", &runs, Viewer),
+        Call::read("/api/v1/lakehouse/runs", "/api/v1/lakehouse/runs?limit=1", Viewer),
+        Call::read(services, services, Viewer),
+        Call::act("POST", services, services, json!({ "paused": false }), Editor),
+    ]
+}
+
+fn import_calls(id: &str) -> Vec<Call> {
+    use Needs::{Editor, Viewer};
+    let (all, one) = ("/api/v1/imports", format!("/api/v1/imports/{id}"));
+    let dry = json!({ "path": "sale.csv", "into": "shop.other", "dry_run": true });
+    let compared = json!({ "path": "sale.csv", "into": "shop.sale", "mode": "append" });
+    vec![
+        Call::read(all, all, Viewer),
+        Call::act("POST", all, all, dry, Editor),
+        Call::act("POST", "/api/v1/imports/compare", "/api/v1/imports/compare", compared, Editor),
+        Call::act("POST", "/api/v1/imports/uploads", "/api/v1/imports/uploads?name=a.csv", json!({}), Editor),
+        Call::read("/api/v1/imports/{id}", &one, Viewer),
+        Call::read("/api/v1/imports/{id}/problems", &format!("{one}/problems?limit=1"), Viewer),
+        Call::act("POST", "/api/v1/imports/{id}/cancel", &format!("{one}/cancel"), None, Editor),
+        Call::act("POST", "/api/v1/imports/{id}/resume", &format!("{one}/resume"), None, Editor),
     ]
 }
 
