@@ -312,6 +312,8 @@ test("going back says what will be lost, and marks what was left behind", { skip
     await page.getByRole("menuitem", { name: "Go back to this snapshot" }).click();
     const dialog = page.getByRole("dialog");
     for (const line of ["3 commits are undone", "337 rows added since will be gone", "277 rows deleted since will be back"]) await dialog.getByText(line).waitFor();
+    // The menu fades away behind the dialog.
+    await page.getByRole("menu").waitFor({ state: "detached" });
     assert.deepEqual(await axeFaults(page), []);
     await dialog.getByRole("button", { name: "Undo 3 commits" }).click();
     await target.getByText("current").waitFor();
