@@ -16,7 +16,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from rig.postgres import PASSWORD, Postgres
+from rig.postgres import PASSWORD, Postgres, cdc_source
 from rig.process import wait_until
 from rig.readers import as_float32, assert_same_rows, assert_same_values, readers
 from rig.tarn import ApiError, Tarn
@@ -39,20 +39,6 @@ ORDERS_SCHEMA = pa.schema([
 # Large enough to be stored out of line, so that PostgreSQL does not send it with updates of other columns.
 NOTE_BYTES = 4_000
 MARK = -1
-
-
-def source(postgres: Postgres, database: str, tables: str = "[public.*]", **more: str) -> str:
-    extra = "".join(f"\n  {key}: {value}" for key, value in more.items())
-    return f"""kind: source
-name: shop
-spec:
-  type: postgres_cdc
-  url: {postgres.url(database)}
-  password: {{ secret: shop_password }}
-  slot: tarn_{database}
-  publication: tarn_{database}
-  tables: {tables}{extra}
-"""
 
 
 def fill(connection: psycopg.Connection, rows: int) -> None:
@@ -173,7 +159,7 @@ def run_history(tarn: Tarn, *, rows: int, changes_per_s: float, seconds: float, 
             fill(connection, rows)
         tarn.start()
         tarn.set_secret("shop_password", PASSWORD)
-        tarn.write_resource("shop", source(postgres, "shop", "[public.orders]"))
+        tarn.write_resource("shop", cdc_source(postgres, "shop", "[public.orders]"))
         if partitioned_by:
             tarn.write_resource(
                 "orders", f"kind: table\nname: shop.orders\nspec:\n  freshness: 2s\n  partitioned_by: {partitioned_by}\n")
@@ -249,7 +235,7 @@ def test_a_table_that_was_made_by_sql_takes_the_rows_of_a_source(tarn: Tarn, pos
         connection.execute("CREATE TABLE item (id bigint PRIMARY KEY, kind text, n int)")
         connection.execute("INSERT INTO item SELECT n, 'kind ' || n % 3, n FROM generate_series(1, 300) n")
         tarn.set_secret("shop_password", PASSWORD)
-        tarn.apply(source(postgres, database, "[public.item]"))
+        tarn.apply(cdc_source(postgres, database, "[public.item]"))
         tarn.wait_for_rows("SELECT count(*) FROM shop.item", 300)
         connection.execute("UPDATE item SET kind = 'kind 9' WHERE id % 10 = 0")
         connection.execute("DELETE FROM item WHERE id % 7 = 0")
@@ -278,7 +264,7 @@ def test_a_partitioning_that_cannot_be_says_why(tarn: Tarn, postgres: Postgres, 
             tarn.apply(table)
         return
     tarn.apply(table)
-    tarn.apply(source(postgres, database, "[public.orders]"))
+    tarn.apply(cdc_source(postgres, database, "[public.orders]"))
     wait_until("the table says why it stands still", lambda: any(
         says in fault["message"] for fault in tarn.api("GET", "/overview")["faults"]), 30, tarn.state)
 
@@ -363,7 +349,7 @@ def test_every_type_keeps_its_value_in_snapshot_and_stream(postgres, database, m
         connection.execute(EVERY_TYPE)
         for number, values in enumerate(VALUES, 1):
             insert(connection, number, values)
-        tarn.write_resource("shop", source(postgres, database))
+        tarn.write_resource("shop", cdc_source(postgres, database, "[public.*]"))
         tarn.ok("apply", "--yes")
         tarn.wait_for_rows("SELECT count(*) FROM shop.everything", len(VALUES))
         # The same values once more, by the stream; then each row takes the values of another.
@@ -388,7 +374,7 @@ def test_schema_changes_of_the_source_lose_no_row(postgres, database, make_tarn)
     with postgres.connect(database) as connection:
         connection.execute("CREATE TABLE item (id int PRIMARY KEY, name text, price numeric(8, 2), old text)")
         connection.execute("INSERT INTO item SELECT n, 'item ' || n, n, 'old' FROM generate_series(1, 50) n")
-        tarn.write_resource("shop", source(postgres, database))
+        tarn.write_resource("shop", cdc_source(postgres, database, "[public.*]"))
         tarn.ok("apply", "--yes")
         tarn.wait_for_rows("SELECT count(*) FROM shop.item", 50)
         connection.execute("ALTER TABLE item ADD COLUMN colour text")
@@ -419,7 +405,7 @@ def test_tables_without_a_key_truncation_and_tables_of_two_schemas(postgres, dat
         connection.execute("INSERT INTO log SELECT now(), 'line ' || n FROM generate_series(1, 10) n")
         connection.execute("INSERT INTO item VALUES (1, 'here')")
         connection.execute("INSERT INTO other.item VALUES (1, 'there')")
-        tarn.write_resource("shop", source(postgres, database, "[public.*, other.*]"))
+        tarn.write_resource("shop", cdc_source(postgres, database, "[public.*, other.*]"))
         tarn.ok("apply", "--yes")
         tarn.wait_for_rows("SELECT count(*) FROM shop.log", 10)
         connection.execute("INSERT INTO log VALUES (now(), 'line 11')")
@@ -443,7 +429,7 @@ def test_pause_resume_and_removal_with_the_slot(postgres, database, make_tarn):
     with postgres.connect(database) as connection:
         connection.execute("CREATE TABLE item (id int PRIMARY KEY)")
         connection.execute("INSERT INTO item SELECT generate_series(1, 100)")
-        path = tarn.write_resource("shop", source(postgres, database))
+        path = tarn.write_resource("shop", cdc_source(postgres, database, "[public.*]"))
         tarn.ok("apply", "--yes")
         tarn.wait_for_rows("SELECT count(*) FROM shop.item", 100)
         assert postgres.slots(database) == [f"tarn_{database}"]

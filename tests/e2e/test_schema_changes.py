@@ -11,26 +11,13 @@ import random
 import psycopg
 import pytest
 
-from rig.postgres import PASSWORD, Postgres
+from rig.postgres import PASSWORD, Postgres, cdc_source
 from rig.process import wait_until
 from rig.readers import readers
 from rig.tarn import ApiError, Tarn
 
 SEED = int(os.environ.get("TARN_SEED", "0")) or random.SystemRandom().randrange(1, 2**31)
 POLICIES = ("evolve", "try", "lenient", "ignore", "fail")
-
-
-def source(postgres: Postgres, database: str, **more: str) -> str:
-    extra = "".join(f"\n  {key}: {value}" for key, value in more.items())
-    return f"""kind: source
-name: shop
-spec:
-  type: postgres_cdc
-  url: {postgres.url(database)}
-  password: {{ secret: shop_password }}
-  slot: tarn_{database}
-  publication: tarn_{database}{extra}
-"""
 
 
 def summary(tarn: Tarn, table: str) -> dict:
@@ -81,7 +68,7 @@ def test_each_policy_does_with_each_change_what_it_says(tarn: Tarn, postgres: Po
         tables.insert("10, 'one', 1, 'd'")
         tarn.set_secret("shop_password", PASSWORD)
         named = ", ".join(f"public.{policy}_t: {policy}" for policy in POLICIES[2:])
-        tarn.apply(source(postgres, database, on_schema_change="try", on_schema_change_of=f"{{ public.evolve_t: evolve, {named} }}"))
+        tarn.apply(cdc_source(postgres, database, on_schema_change="try", on_schema_change_of=f"{{ public.evolve_t: evolve, {named} }}"))
         tables.wait()
 
         tables.each("ALTER TABLE {t} ADD COLUMN e text DEFAULT 'x'")
@@ -163,7 +150,7 @@ def test_a_dropped_column_goes_where_that_is_wished_for(tarn: Tarn, postgres: Po
         connection.execute("CREATE TABLE item (id bigint PRIMARY KEY, a text, b text)")
         connection.execute("INSERT INTO item VALUES (1, 'a', 'b')")
         tarn.set_secret("shop_password", PASSWORD)
-        tarn.apply(source(postgres, database, drop_columns="true"))
+        tarn.apply(cdc_source(postgres, database, drop_columns="true"))
         tarn.wait_for_rows("SELECT count(*) FROM shop.item", 1)
         connection.execute("ALTER TABLE item DROP COLUMN b")
         connection.execute("INSERT INTO item VALUES (2, 'c')")
@@ -177,7 +164,7 @@ def test_another_key_stops_the_source_before_it(tarn: Tarn, postgres: Postgres, 
         connection.execute("CREATE TABLE item (id bigint PRIMARY KEY, code text NOT NULL)")
         connection.execute("INSERT INTO item VALUES (1, 'a'), (2, 'b')")
         tarn.set_secret("shop_password", PASSWORD)
-        tarn.apply(source(postgres, database))
+        tarn.apply(cdc_source(postgres, database))
         tarn.wait_for_rows("SELECT count(*) FROM shop.item", 2)
         connection.execute("ALTER TABLE item DROP CONSTRAINT item_pkey, ADD PRIMARY KEY (code)")
         connection.execute("DELETE FROM item WHERE code = 'a'")
@@ -189,7 +176,7 @@ def test_another_key_stops_the_source_before_it(tarn: Tarn, postgres: Postgres, 
 
 def test_a_policy_that_does_not_exist_is_told(tarn: Tarn, postgres: Postgres, database: str):
     with pytest.raises(ApiError, match="on_schema_change"):
-        tarn.apply(source(postgres, database, on_schema_change="evolv"))
+        tarn.apply(cdc_source(postgres, database, on_schema_change="evolv"))
 
 
 def test_equal_rows_of_a_table_without_a_key_are_changed_one_by_one(tarn: Tarn, postgres: Postgres, database: str):
@@ -207,7 +194,7 @@ def test_equal_rows_of_a_table_without_a_key_are_changed_one_by_one(tarn: Tarn, 
         row = lambda: "(" + ", ".join(rng.choice(of) for of in values.values()) + ")"  # noqa: E731
         connection.execute("INSERT INTO event VALUES " + ", ".join(row() for _ in range(200)))
         tarn.set_secret("shop_password", PASSWORD)
-        tarn.apply(source(postgres, database))
+        tarn.apply(cdc_source(postgres, database))
         tarn.wait_for_rows("SELECT count(*) FROM shop.event", 200)
         one = "WHERE ctid = (SELECT ctid FROM event OFFSET {} LIMIT 1)"
         for step in range(400):

@@ -148,3 +148,18 @@ class Postgres:
 
     def url(self, database: str = "shop") -> str:
         return f"postgres://reader@127.0.0.1:{self.port}/{database}"
+
+
+def cdc_source(postgres: Postgres, database: str, tables: str | None = None, **more: str) -> str:
+    """The source `shop` that follows a database, with a slot and publication of its name. `more`: further settings."""
+    settings = ({"tables": tables} if tables else {}) | more
+    extra = "".join(f"\n  {key}: {value}" for key, value in settings.items())
+    return f"""kind: source
+name: shop
+spec:
+  type: postgres_cdc
+  url: {postgres.url(database)}
+  password: {{ secret: shop_password }}
+  slot: tarn_{database}
+  publication: tarn_{database}{extra}
+"""
