@@ -12,11 +12,10 @@ import requests
 from adbc_driver_flightsql import DatabaseOptions
 from pyiceberg.catalog.rest import RestCatalog
 
-from rig.postgres import PASSWORD
+from rig.postgres import PASSWORD, cdc_source
 from rig.process import wait_until
 from rig.readers import open_duckdb, open_pyiceberg
 from rig.tarn import ApiError, Tarn
-from test_cdc_exact import source
 
 ADMIN, ADMIN_PASSWORD = "ada", "a long password 密码"
 VIEWER, VIEWER_PASSWORD = "vic", "only looking around"
@@ -226,7 +225,7 @@ def test_secrets_show_nowhere(postgres, database, make_tarn):
     with postgres.connect(database) as connection:
         connection.execute("CREATE TABLE item (id int PRIMARY KEY)")
         connection.execute("INSERT INTO item VALUES (1)")
-    tarn.write_resource("shop", source(postgres, database))
+    tarn.write_resource("shop", cdc_source(postgres, database))
     tarn.ok("apply", "--yes")
     tarn.wait_for_rows("SELECT count(*) FROM shop.item", 1)
     tarn.ok("ingest", "check", "shop")

@@ -10,10 +10,9 @@ import subprocess
 import psycopg
 import pytest
 
-from rig.postgres import PASSWORD
+from rig.postgres import PASSWORD, cdc_source
 from rig.process import end, free_port, peak_resident_mb, resident_mb, wait_until
 from rig.tarn import ApiError, Tarn
-from test_cdc_exact import source
 
 NUMBERS = "kind: source\nname: numbers\nspec: {type: http_push, schema: [{name: n, type: int64}, {name: text, type: string}]}\n"
 
@@ -36,7 +35,7 @@ def test_a_wrong_password_is_said_and_its_correction_is_followed(postgres, datab
         connection.execute("INSERT INTO item VALUES (1)")
     tarn = make_tarn().start()
     tarn.set_secret("shop_password", "wrong-on-purpose")
-    tarn.write_resource("shop", source(postgres, database))
+    tarn.write_resource("shop", cdc_source(postgres, database))
     tarn.ok("apply", "--yes")
     wait_until("it is told", lambda: "password" in fault_of(tarn, "shop"), say=tarn.state)
     shown = tarn.source("shop")
@@ -55,7 +54,7 @@ def test_an_unknown_table_is_named_with_its_neighbour(postgres, database, make_t
         connection.execute("CREATE TABLE orders (id int PRIMARY KEY)")
     tarn = make_tarn().start()
     tarn.set_secret("shop_password", PASSWORD)
-    tarn.write_resource("shop", source(postgres, database, "[public.ordrs]"))
+    tarn.write_resource("shop", cdc_source(postgres, database, "[public.ordrs]"))
     tarn.ok("apply", "--yes")
     wait_until("it is told", lambda: "public.ordrs" in fault_of(tarn, "shop"), say=tarn.state)
     assert "public.orders" in fault_of(tarn, "shop")
@@ -74,11 +73,11 @@ def test_a_bad_revision_of_a_source_leaves_the_good_one_running(postgres, databa
         connection.execute("CREATE TABLE item (id int PRIMARY KEY)")
     tarn = make_tarn().start()
     tarn.set_secret("shop_password", PASSWORD)
-    tarn.write_resource("shop", source(postgres, database))
+    tarn.write_resource("shop", cdc_source(postgres, database))
     tarn.ok("apply", "--yes")
     wait_until("it runs", lambda: tarn.takes_rows("shop"), say=tarn.state)
     # Passes the schema, cannot run.
-    tarn.write_resource("shop", source(postgres, database, tls="verify-full", ca="missing.pem"))
+    tarn.write_resource("shop", cdc_source(postgres, database, tls="verify-full", ca="missing.pem"))
     tarn.cli("apply", "--yes")
 
     def told():

@@ -3,9 +3,8 @@
 import signal
 
 from rig.bucket import KEY_ID, SECRET
-from rig.postgres import PASSWORD
+from rig.postgres import PASSWORD, cdc_source
 from rig.readers import duckdb_table, open_pyiceberg, pyiceberg_table
-from test_cdc_exact import source
 
 
 def configure(tarn, bucket, **more: str) -> None:
@@ -23,7 +22,7 @@ def test_a_source_fills_tables_in_a_bucket_and_others_read_them(postgres, databa
     with postgres.connect(database) as connection:
         connection.execute("CREATE TABLE item (id int PRIMARY KEY, name text)")
         connection.execute("INSERT INTO item SELECT n, 'item ' || n FROM generate_series(1, 2000) n")
-        tarn.write_resource("shop", source(postgres, database))
+        tarn.write_resource("shop", cdc_source(postgres, database))
         tarn.ok("apply", "--yes")
         tarn.wait_for_rows("SELECT count(*) FROM shop.item", 2000)
         connection.execute("UPDATE item SET name = 'changed' WHERE id <= 100")
