@@ -13,6 +13,7 @@ use super::sums::{Summer, Sums, shown};
 use super::table::check_fit;
 use super::verify::{add_file, fill};
 use crate::error::LakehouseError;
+use crate::layout::Layout;
 use crate::types::{Conformer, arrow_schema};
 
 impl Imports {
@@ -88,8 +89,9 @@ impl Imports {
         let (read, problems) =
             self.sum_files(ctx, (table, options), (&config, &prepared.files), &mut summer).await?;
         let mut sums = Sums { columns: vec![0; schema.fields().len()], ..Sums::default() };
+        let layout = Layout::of(&view);
         for file in view.files.iter() {
-            add_file(self, (&name, &schema), file, &mut summer, (&mut sums, false)).await?;
+            add_file(self, (&name, &schema), (file, &layout), &mut summer, (&mut sums, false)).await?;
         }
         let mut report = ImportReport {
             rows_read: read.rows,

@@ -24,6 +24,7 @@ use super::sorted::SortedMoves;
 use super::state::{TableState, damaged, row_number};
 use crate::data_file::DataFileWriter;
 use crate::error::LakehouseError;
+use crate::layout::Layout;
 use crate::service::policy::target_bytes;
 use crate::service::{Outcome, RunFigures, Strategy};
 use crate::snapshot::RowDelta;
@@ -367,7 +368,8 @@ impl Compact {
         let arrow = |source| LakehouseError::Arrow { table: table.clone(), source };
         let columns: Vec<usize> = (0..self.schema.fields().len()).collect();
         let warehouse = committer.catalog.warehouse();
-        let mut batches = read_rows(warehouse, &self.schema, &columns, file, None).await?;
+        let layout = Layout::of(&self.base.view);
+        let mut batches = read_rows(warehouse, &self.schema, &columns, (file, &layout), None).await?;
         let mut first = 0_u32;
         while let Some(batch) = batches.try_next().await.map_err(|error| damaged(file, error))? {
             self.check_way()?;
