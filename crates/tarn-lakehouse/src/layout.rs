@@ -11,9 +11,10 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use iceberg::spec::{
-    DEFAULT_SCHEMA_NAME_MAPPING, DataFile, Literal, NameMapping, PartitionSpec, PrimitiveLiteral,
-    TableMetadata, Transform,
+    DEFAULT_SCHEMA_NAME_MAPPING, DataFile, Literal, NameMapping, NestedField, NestedFieldRef, PartitionSpec,
+    PrimitiveLiteral, TableMetadata, Transform, Type,
 };
+use serde_json::{Value, json};
 
 use crate::view::TableView;
 
@@ -80,6 +81,57 @@ pub fn names_of(metadata: &TableMetadata) -> Option<HashMap<String, i32>> {
     Some(pairs.flat_map(|(id, names)| names.into_iter().map(move |name| (name, id))).collect())
 }
 
+/// The name mapping of a table with these columns (Iceberg specification, "Name Mapping Serialization"), as JSON. `known`: the
+/// one that it has. Names stay with the columns that had them first, those that are gone included: a column that takes the
+/// name of a dropped one does not take its values too.
+pub(crate) fn name_mapping(fields: &[NestedFieldRef], known: Option<&str>) -> String {
+    let known: Option<Value> = known.and_then(|known| serde_json::from_str(known).ok());
+    mapped(fields, known.as_ref()).to_string()
+}
+
+/// Whether each column of a table is found by its own name in files without ids.
+pub(crate) fn maps_all(metadata: &TableMetadata) -> bool {
+    let names = names_of(metadata).unwrap_or_default();
+    let fields = metadata.current_schema().as_struct().fields();
+    fields.iter().all(|field| names.get(&field.name) == Some(&field.id))
+}
+
+fn mapped(fields: &[NestedFieldRef], known: Option<&Value>) -> Value {
+    let known: Vec<Value> = known.and_then(Value::as_array).cloned().unwrap_or_default();
+    let id_of = |entry: &Value| entry.get("field-id").and_then(Value::as_i64);
+    let names_of = |entry: &Value| {
+        let names = entry.get("names").and_then(Value::as_array).cloned().unwrap_or_default();
+        names.iter().filter_map(|name| name.as_str().map(str::to_string)).collect::<Vec<_>>()
+    };
+    let mut entries: Vec<Value> = Vec::new();
+    for field in fields {
+        let own = known.iter().find(|entry| id_of(entry) == Some(i64::from(field.id)));
+        let mut names = own.map(names_of).unwrap_or_default();
+        let is_taken = known.iter().any(|entry| names_of(entry).contains(&field.name));
+        if !is_taken {
+            names.push(field.name.clone());
+        }
+        let mut entry = json!({ "field-id": field.id, "names": names });
+        let children: Vec<NestedFieldRef> = match field.field_type.as_ref() {
+            Type::Struct(inner) => inner.fields().to_vec(),
+            Type::List(list) => vec![named(&list.element_field, "element")],
+            Type::Map(map) => vec![named(&map.key_field, "key"), named(&map.value_field, "value")],
+            Type::Primitive(_) => Vec::new(),
+        };
+        if !children.is_empty() {
+            entry["fields"] = mapped(&children, own.and_then(|own| own.get("fields")));
+        }
+        entries.push(entry);
+    }
+    let is_there = |entry: &&Value| fields.iter().any(|field| id_of(entry) == Some(i64::from(field.id)));
+    entries.extend(known.iter().filter(|entry| !is_there(entry)).cloned());
+    Value::Array(entries)
+}
+
+fn named(field: &NestedFieldRef, name: &str) -> NestedFieldRef {
+    Arc::new(NestedField { name: name.to_string(), ..field.as_ref().clone() })
+}
+
 fn value_of(value: &PrimitiveLiteral, data_type: &DataType) -> Option<ArrayRef> {
     let array: ArrayRef = match (value, data_type) {
         (PrimitiveLiteral::Boolean(v), _) => Arc::new(BooleanArray::from(vec![*v])),
@@ -103,6 +155,7 @@ fn value_of(value: &PrimitiveLiteral, data_type: &DataType) -> Option<ArrayRef> 
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::TimeUnit;
+    use iceberg::spec::{ListType, PrimitiveType};
     use arrow::util::display::array_value_to_string;
 
     use super::*;
@@ -121,5 +174,30 @@ mod tests {
         assert_eq!(shown(PrimitiveLiteral::Int128(12_345), &DataType::Decimal128(9, 2)), "123.45");
         assert_eq!(shown(PrimitiveLiteral::String("北".into()), &DataType::Utf8), "北");
         assert_eq!(shown(PrimitiveLiteral::Boolean(true), &DataType::Boolean), "true");
+    }
+
+    fn text(id: i32, name: &str) -> NestedFieldRef {
+        Arc::new(NestedField::optional(id, name, Type::Primitive(PrimitiveType::String)))
+    }
+
+    #[test]
+    fn a_name_mapping_keeps_names_with_the_columns_that_had_them_first() {
+        let element = NestedField::list_element(3, Type::Primitive(PrimitiveType::Int), false);
+        let list = Type::List(ListType { element_field: Arc::new(element) });
+        let tags = Arc::new(NestedField::optional(2, "tags", list));
+        let first = name_mapping(&[text(1, "a"), Arc::clone(&tags)], None);
+        let parsed: NameMapping = serde_json::from_str(&first).expect("readable");
+        assert_eq!(parsed.fields().len(), 2);
+        assert_eq!(parsed.fields()[1].fields()[0].field_id(), Some(3));
+        // `a` became `b`; another column is called `a` now.
+        let then = name_mapping(&[text(1, "b"), tags, text(4, "a")], Some(&first));
+        let parsed: NameMapping = serde_json::from_str(&then).expect("readable");
+        assert_eq!(parsed.fields()[0].names(), ["a", "b"]);
+        assert_eq!(parsed.fields()[2].names(), [""; 0]);
+        // `b` was dropped and comes back as another column.
+        let last = name_mapping(&[text(5, "b")], Some(&then));
+        let parsed: NameMapping = serde_json::from_str(&last).expect("readable");
+        let of = |id| parsed.fields().iter().find(|field| field.field_id() == Some(id)).expect("there");
+        assert_eq!((of(5).names().len(), of(1).names()), (0, &["a".to_string(), "b".to_string()][..]));
     }
 }

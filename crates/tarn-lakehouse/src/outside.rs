@@ -111,7 +111,8 @@ fn refused(path: &Path) -> object_store::Error {
     }
 }
 
-fn is_outside(path: &Path) -> bool {
+/// Whether a path stands for a file beside the warehouse.
+pub(crate) fn is_outside(path: &Path) -> bool {
     path.as_ref().strip_prefix(MARK).is_some_and(|rest| rest.starts_with('/'))
 }
 

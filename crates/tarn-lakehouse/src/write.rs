@@ -177,6 +177,12 @@ impl TableWriter {
         self.deleted.entry(file).or_default().insert(row)
     }
 
+    /// Rows come that are in a file already, which lies beside the warehouse and stays there. Its columns and its partition
+    /// are those of the table now; the table has no key, or nobody would see that it comes twice.
+    pub(crate) fn register(&mut self, file: DataFile) {
+        self.added.push(file);
+    }
+
     /// Of rows with one key that come the first one stays, instead of an error at the commit.
     pub fn keep_first(&mut self) {
         self.first = Some(HashSet::new());

@@ -18,7 +18,7 @@ use crate::types::{Conformer, arrow_schema};
 
 impl Imports {
     /// Imports whose files are in the table of this identifier: done or under way, since the last one that replaced all.
-    async fn of_table(&self, ctx: &RequestContext, table_id: &str) -> Result<Vec<Stored>, LakehouseError> {
+    pub(super) async fn of_table(&self, ctx: &RequestContext, table_id: &str) -> Result<Vec<Stored>, LakehouseError> {
         let counts = |stored: &Stored| {
             stored.table_id == table_id
                 && (stored.import.state == ImportState::Done || stored.import.state.is_active())
@@ -29,6 +29,21 @@ impl Imports {
         Ok(all.split_off(from))
     }
 
+    /// Files that came to the table of this identifier, with their tags then.
+    pub(super) async fn known_files(
+        &self,
+        ctx: &RequestContext,
+        table_id: &str,
+    ) -> Result<HashMap<String, u64>, LakehouseError> {
+        let mut known: HashMap<String, u64> = HashMap::new();
+        for stored in self.of_table(ctx, table_id).await? {
+            for file in self.listed(ctx, &stored.import.id).await? {
+                known.insert(file.location, file.tag);
+            }
+        }
+        Ok(known)
+    }
+
     /// Leaves files out that came to the table before; those that changed since are told.
     pub(super) async fn leave_known(
         &self,
@@ -36,12 +51,7 @@ impl Imports {
         table_id: &str,
         plan: &mut FilesPlan,
     ) -> Result<(), LakehouseError> {
-        let mut known: HashMap<String, u64> = HashMap::new();
-        for stored in self.of_table(ctx, table_id).await? {
-            for file in self.listed(ctx, &stored.import.id).await? {
-                known.insert(file.location, file.tag);
-            }
-        }
+        let known = self.known_files(ctx, table_id).await?;
         let changed = |file: &tarn_core::files::ListedFile| {
             known.get(&file.location).is_some_and(|tag| *tag != file.tag)
         };
@@ -108,7 +118,7 @@ impl Imports {
         Ok(report)
     }
 
-    async fn sum_files(
+    pub(super) async fn sum_files(
         &self,
         ctx: &RequestContext,
         (table, options): (&TableName, &ImportOptions),

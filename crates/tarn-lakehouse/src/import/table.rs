@@ -198,7 +198,7 @@ pub(super) fn planned(
     let name = table.to_string();
     let Some(metadata) = existing else {
         let schema = new_schema(&name, &plan.schema, &options.key)?.schema;
-        let terms = terms(options, plan);
+        let terms = super::register::terms_of(options, plan);
         partition_spec(&schema, &terms)?;
         return Ok(PlannedTable { name, exists: false, partition_by: terms, key: options.key.clone() });
     };

@@ -119,6 +119,8 @@ pub struct Optimize {
     pub order: Option<RowOrder>,
     /// Files other than these, by location, stay as they are.
     pub only: Option<Arc<HashSet<String>>>,
+    /// Files beside the warehouse are copied into it; all others stay as they are.
+    pub adopts: bool,
 }
 
 impl Optimize {
@@ -186,6 +188,7 @@ impl Compact {
         let report = Compaction::none(&base);
         let mut files = match asked {
             None => shape.chosen(false),
+            Some(Optimize { adopts: true, .. }) => shape.outside(),
             Some(Optimize { order: None, .. }) => worth(&base, shape),
             Some(Optimize { order: Some(_), .. }) => shape.all(),
         };
