@@ -155,8 +155,8 @@ fn value_of(value: &PrimitiveLiteral, data_type: &DataType) -> Option<ArrayRef> 
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::TimeUnit;
-    use iceberg::spec::{ListType, PrimitiveType};
     use arrow::util::display::array_value_to_string;
+    use iceberg::spec::{ListType, PrimitiveType};
 
     use super::*;
 

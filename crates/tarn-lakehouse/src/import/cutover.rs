@@ -93,7 +93,9 @@ impl Imports {
         let mut sources: Vec<Stored> = Vec::new();
         for stored in self.of_table(ctx, table_id).await? {
             let is_done = stored.import.state == ImportState::Done;
-            if !is_done || stored.options.mode == ImportMode::Cutover || stored.import.path.starts_with(UPLOADED)
+            if !is_done
+                || stored.options.mode == ImportMode::Cutover
+                || stored.import.path.starts_with(UPLOADED)
             {
                 continue;
             }
@@ -113,7 +115,8 @@ impl Imports {
         let table = stored.options.table()?;
         let metadata = self.lakehouse.catalog().load_table(ctx, &table).await?.metadata;
         if metadata.uuid().to_string() != stored.table_id {
-            let what = format!("table `{table}` is not the one that cut-over `{}` began with", stored.import.id);
+            let what =
+                format!("table `{table}` is not the one that cut-over `{}` began with", stored.import.id);
             return Err(LakehouseError::from(refused(what, "start again")).into());
         }
         self.wait_for_others(ctx, stored, cancel).await?;
@@ -158,9 +161,9 @@ impl Imports {
         loop {
             self.check_going(cancel)?;
             let all = self.of_table(ctx, &stored.table_id).await?;
-            let other = all.iter().find(|other| {
-                other.import.state.is_active() && other.import.id != stored.import.id
-            });
+            let other = all
+                .iter()
+                .find(|other| other.import.state.is_active() && other.import.id != stored.import.id);
             match other {
                 None => return Ok(()),
                 Some(other) if other.options.mode == ImportMode::Cutover => {
@@ -174,7 +177,11 @@ impl Imports {
 
     pub(super) fn check_going(&self, cancel: &CancellationToken) -> Result<(), Stop> {
         if cancel.is_cancelled() {
-            return Err(if self.env.spawner.stopping().is_cancelled() { Stop::Stopping } else { Stop::Cancelled });
+            return Err(if self.env.spawner.stopping().is_cancelled() {
+                Stop::Stopping
+            } else {
+                Stop::Cancelled
+            });
         }
         Ok(())
     }
@@ -264,7 +271,11 @@ impl Imports {
         Ok(report)
     }
 
-    async fn newest_view(&self, ctx: &RequestContext, table: &TableName) -> Result<TableView, LakehouseError> {
+    async fn newest_view(
+        &self,
+        ctx: &RequestContext,
+        table: &TableName,
+    ) -> Result<TableView, LakehouseError> {
         let loaded = self.lakehouse.catalog().load_table(ctx, table).await?;
         let location = loaded.metadata_location.unwrap_or_default();
         self.lakehouse.loader().load(table, loaded.metadata, &location, None).await
@@ -280,17 +291,16 @@ impl Imports {
     ) -> Result<u64, Stop> {
         let warehouse = self.lakehouse.catalog().warehouse();
         let outside = |view: &TableView| -> Vec<(String, u64)> {
-            let files = view.files.iter().map(|file| (file.file.file_path().to_string(), file.file.file_size_in_bytes()));
+            let files = view
+                .files
+                .iter()
+                .map(|file| (file.file.file_path().to_string(), file.file.file_size_in_bytes()));
             files.filter(|(location, _)| warehouse.is_outside(location)).collect()
         };
         let all = outside(&self.newest_view(ctx, table).await?);
         let bytes_total = all.iter().map(|(_, bytes)| bytes).sum();
-        let mut progress = ImportProgress {
-            files_total: all.len() as u64,
-            bytes_total,
-            rows,
-            ..ImportProgress::default()
-        };
+        let mut progress =
+            ImportProgress { files_total: all.len() as u64, bytes_total, rows, ..ImportProgress::default() };
         loop {
             self.check_going(cancel)?;
             let left = outside(&self.newest_view(ctx, table).await?);
@@ -307,7 +317,8 @@ impl Imports {
                 bytes += size;
                 fits
             };
-            let only: HashSet<String> = left.into_iter().take_while(fits).map(|(location, _)| location).collect();
+            let only: HashSet<String> =
+                left.into_iter().take_while(fits).map(|(location, _)| location).collect();
             let optimize = Optimize { order: None, only: Some(Arc::new(only)), adopts: true };
             self.lakehouse.optimize(ctx, table, optimize, Trigger::Api).await?;
             if outside(&self.newest_view(ctx, table).await?).len() >= before {

@@ -18,7 +18,11 @@ use crate::types::{Conformer, arrow_schema};
 
 impl Imports {
     /// Imports whose files are in the table of this identifier: done or under way, since the last one that replaced all.
-    pub(super) async fn of_table(&self, ctx: &RequestContext, table_id: &str) -> Result<Vec<Stored>, LakehouseError> {
+    pub(super) async fn of_table(
+        &self,
+        ctx: &RequestContext,
+        table_id: &str,
+    ) -> Result<Vec<Stored>, LakehouseError> {
         let counts = |stored: &Stored| {
             stored.table_id == table_id
                 && (stored.import.state == ImportState::Done || stored.import.state.is_active())

@@ -91,10 +91,9 @@ impl Target<'_> {
     /// The entry of a file. Errors: it changed since it was listed, it is no Parquet file, a column does not fit.
     pub(super) async fn entry(&self, file: &ListedFile) -> Result<DataFile, LakehouseError> {
         let path = self.warehouse.path(&file.location)?;
-        let damaged =
-            |source| LakehouseError::Parquet { path: file.location.as_str().into(), source };
-        let reader = ParquetObjectReader::new(Arc::clone(self.warehouse.objects()), path)
-            .with_file_size(file.bytes);
+        let damaged = |source| LakehouseError::Parquet { path: file.location.as_str().into(), source };
+        let reader =
+            ParquetObjectReader::new(Arc::clone(self.warehouse.objects()), path).with_file_size(file.bytes);
         let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(damaged)?;
         let (footer, columns) = (builder.metadata(), builder.schema());
         let partition = self.partition(file)?;
@@ -126,10 +125,17 @@ impl Target<'_> {
     }
 
     /// Names of the file's columns with their ids in the table. Errors: one that the table lacks or that does not fit.
-    fn columns(&self, file: &ListedFile, columns: &ArrowSchema) -> Result<Vec<(String, i32)>, LakehouseError> {
+    fn columns(
+        &self,
+        file: &ListedFile,
+        columns: &ArrowSchema,
+    ) -> Result<Vec<(String, i32)>, LakehouseError> {
         let ids = names_of(self.metadata).unwrap_or_default();
         let own_id = |field: &Field| {
-            field.metadata().get(parquet::arrow::PARQUET_FIELD_ID_META_KEY).and_then(|id| id.parse::<i32>().ok())
+            field
+                .metadata()
+                .get(parquet::arrow::PARQUET_FIELD_ID_META_KEY)
+                .and_then(|id| id.parse::<i32>().ok())
         };
         let mut known = Vec::new();
         for field in columns.fields().iter().filter(|field| !META_COLUMNS.contains(&field.name().as_str())) {
@@ -164,7 +170,11 @@ impl Target<'_> {
             let in_path = file.partition.iter().any(|(name, _)| name == target.name());
             if !in_path && !known.iter().any(|(_, known)| Some(*known) == id) {
                 let what = format!("it lacks column `{}`, which the table requires", target.name());
-                return Err(self.refused(file, what, "drop the NOT NULL of the column, or import other files"));
+                return Err(self.refused(
+                    file,
+                    what,
+                    "drop the NOT NULL of the column, or import other files",
+                ));
             }
         }
         Ok(known)
@@ -181,8 +191,10 @@ impl Target<'_> {
                 continue;
             }
             let column = schema.field_by_id(field.source_id);
-            let value = column.and_then(|column| file.partition.iter().find(|(name, _)| *name == column.name));
-            let (Some(column), Some((_, value)), Transform::Identity) = (column, value, field.transform) else {
+            let value =
+                column.and_then(|column| file.partition.iter().find(|(name, _)| *name == column.name));
+            let (Some(column), Some((_, value)), Transform::Identity) = (column, value, field.transform)
+            else {
                 let what = format!("its folders do not tell partition `{}` of the table", field.name);
                 return Err(self.refused(file, what, ADVICE));
             };
@@ -211,7 +223,8 @@ impl Target<'_> {
     ) -> Result<(), LakehouseError> {
         let descriptor = footer.file_metadata().schema_descr();
         for name in names {
-            let said = file.partition.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.clone());
+            let said =
+                file.partition.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.clone());
             let field = self.metadata.current_schema().field_by_name(name);
             let wanted = match (&said, field) {
                 (Some(text), Some(field)) => literal(text, &field.field_type).ok(),
@@ -228,11 +241,15 @@ impl Target<'_> {
                 let groups = || footer.row_groups().iter();
                 let nulls = found.row_group_null_counts(groups()).ok()?;
                 let none = nulls.null_count() == 0 && nulls.values().iter().all(|count| *count == 0);
-                none.then_some([of(found.row_group_mins(groups()))?, of(found.row_group_maxes(groups()))?].concat())
+                none.then_some(
+                    [of(found.row_group_mins(groups()))?, of(found.row_group_maxes(groups()))?].concat(),
+                )
             });
             let is_equal = wanted.is_some() && bounds.is_some_and(|all| all.iter().all(|one| *one == wanted));
             if !is_equal {
-                let what = format!("column `{name}` stands in the file too, and is not known to be as its folder says");
+                let what = format!(
+                    "column `{name}` stands in the file too, and is not known to be as its folder says"
+                );
                 return Err(self.refused(file, what, ADVICE));
             }
         }
@@ -251,7 +268,9 @@ impl Target<'_> {
         let descriptor = footer.file_metadata().schema_descr();
         for (name, id) in known {
             let field = self.metadata.current_schema().field_by_id(*id);
-            let Some(Type::Primitive(primitive)) = field.map(|field| field.field_type.as_ref()) else { continue };
+            let Some(Type::Primitive(primitive)) = field.map(|field| field.field_type.as_ref()) else {
+                continue;
+            };
             let Ok(found) = StatisticsConverter::try_new(name, columns, descriptor) else { continue };
             let target = field.and_then(|field| self.schema.field_with_name(&field.name).ok());
             let Some(target) = target else { continue };

@@ -11,7 +11,11 @@ use super::{FILES_SPACE, Imports, PROBLEMS_SPACE, mark_property};
 use crate::error::LakehouseError;
 
 impl Imports {
-    pub(super) async fn listed(&self, ctx: &RequestContext, id: &str) -> Result<Vec<ListedFile>, LakehouseError> {
+    pub(super) async fn listed(
+        &self,
+        ctx: &RequestContext,
+        id: &str,
+    ) -> Result<Vec<ListedFile>, LakehouseError> {
         let documents = self.meta.documents(ctx, FILES_SPACE, &format!("{id}/")).await?;
         let chunks = documents
             .into_iter()

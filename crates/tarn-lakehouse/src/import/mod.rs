@@ -141,7 +141,8 @@ impl Imports {
             // The table's types count, not those that its first values would give.
             files = self.files.plan(ctx, &table::typed(&resolved, metadata, &files.schema)).await?;
         }
-        if let (true, true, Some(metadata)) = (options.only_new, options.mode != ImportMode::Register, &existing)
+        if let (true, true, Some(metadata)) =
+            (options.only_new, options.mode != ImportMode::Register, &existing)
         {
             self.leave_known(ctx, &metadata.uuid().to_string(), &mut files).await?;
         }
@@ -216,8 +217,7 @@ impl Imports {
             self.meta.put_document(ctx, FILES_SPACE, &key, &json!(chunk), Expected::Any).await?;
         }
         let table_id = self.lakehouse.catalog().load_table(ctx, &table).await?.metadata.uuid().to_string();
-        let stored =
-            Stored { import, options, files: config, existed, snapshot_before, table_id };
+        let stored = Stored { import, options, files: config, existed, snapshot_before, table_id };
         self.put(ctx, &stored).await?;
         Ok(stored)
     }

@@ -31,7 +31,8 @@ fn invalid(what: impl Into<String>, hint: impl Into<String>) -> LakehouseError {
 
 /// The folder in which all files lie.
 fn folder_of(files: &[ListedFile]) -> String {
-    let mut folders = files.iter().map(|file| file.location.rsplit_once('/').map_or("", |(folder, _)| folder));
+    let mut folders =
+        files.iter().map(|file| file.location.rsplit_once('/').map_or("", |(folder, _)| folder));
     let first = folders.next().unwrap_or_default().to_string();
     folders.fold(first, |common, folder| {
         let mut common = common.as_str();
@@ -63,7 +64,8 @@ impl Imports {
         }
         self.check_place(files)?;
         if let Some(asked) = options.partition_by.as_ref().filter(|asked| **asked != files.path_columns) {
-            let what = format!("files that are registered are partitioned as they lie, not by {}", asked.join(", "));
+            let what =
+                format!("files that are registered are partitioned as they lie, not by {}", asked.join(", "));
             return Err(invalid(what, "leave `partition_by` out, or import the files"));
         }
         self.leave_registered(ctx, (table, options.only_new), existing, files).await?;
@@ -76,7 +78,10 @@ impl Imports {
             let Ok(column) = schema.field_with_name(field.name()) else { continue };
             if let Some(what) = obstacle(field.data_type(), column.data_type()) {
                 let hint = "import the files instead, which converts them";
-                return Err(invalid(format!("column `{}` cannot be read in place: {what}", field.name()), hint));
+                return Err(invalid(
+                    format!("column `{}` cannot be read in place: {what}", field.name()),
+                    hint,
+                ));
             }
         }
         files.found.warnings.push(
@@ -196,7 +201,8 @@ impl Job<'_> {
                 let what = format!("table `{}` has `{}` already", self.table, file.location);
                 return Err(invalid(what, "start again with `--only-new`").into());
             }
-            let before = view.metadata.properties().get(&mark_property(self.stored.import.id.as_str())).cloned();
+            let before =
+                view.metadata.properties().get(&mark_property(self.stored.import.id.as_str())).cloned();
             for file in self.entries(&view.metadata, batch).await? {
                 mark.sums.rows += file.record_count();
                 writer.register(file);

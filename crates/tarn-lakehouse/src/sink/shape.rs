@@ -95,7 +95,10 @@ impl Shape {
             file: Arc::clone(&file.file),
             deleted: Arc::clone(&file.committed),
             is_current: spec_of(file.position) == Some(current),
-            is_outside: file.position.and_then(|at| files.get(at)).is_some_and(|file| is_outside(&file.location)),
+            is_outside: file
+                .position
+                .and_then(|at| files.get(at))
+                .is_some_and(|file| is_outside(&file.location)),
         });
         Self::new(&state.base, state.delete_files.len(), state.live.len(), files)
     }
