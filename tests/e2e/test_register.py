@@ -18,7 +18,7 @@ import pytest
 from test_import import ended, imported, plan_of
 
 from rig.bucket import KEY_ID, SECRET
-from rig.engines import engines
+from rig.engines import difference, engines, sorted_rows
 from rig.process import wait_until
 from rig.readers import assert_same_rows, readers
 from rig.tarn import ApiError, Tarn
@@ -80,15 +80,17 @@ def test_files_stay_where_they_are_and_everybody_reads_them(tarn: Tarn):
     assert own == [], "nothing was copied"
     for name, read in readers(tarn).items():
         assert_same_rows(expected, read("shop.event"), "id", name)
-    told = []
     for engine in engines(tarn):
         if engine.version is None or engine.name == "Daft":
             continue  # Daft knows no name mapping and says so
-        told.append(engine.compare("shop.event", expected.column_names, sorted(
-            zip(*(expected[name].to_pylist() for name in expected.column_names), strict=True)))
-            if engine.name != "chDB" else "")
-        print(engine.report())
-    assert not any(told), told
+        columns = expected.column_names
+        if engine.name == "chDB":  # It puts a zone to timestamps.
+            columns = [name for name in columns if name not in ("at", "seconds")]
+        seen = engine.arrow("shop.event").select(columns)
+        wanted = sorted(zip(*(expected[name].to_pylist() for name in columns), strict=True))
+        told = difference(wanted, sorted_rows(seen, columns))
+        assert not told, f"{engine.name} {engine.version}: {told}"
+        print(f"{engine.name} {engine.version}: equal")
     assert "1050 rows read, 1050 rows in the table, hashes equal" in tarn.ok("import", "verify", str(folder), "--into", "shop.event")
 
     # Files are left out by folders and by the figures of their footers.

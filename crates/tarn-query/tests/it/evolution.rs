@@ -212,7 +212,7 @@ async fn columns_that_files_lack_have_the_value_of_their_identity_partition() {
     assert_eq!(all, ["1 | north | 2023", "2 | north | 2023", "3 | NULL | 2024", "5 | south | 2024"]);
     let (some, stats) = rows("SELECT id FROM t WHERE region = 'north' AND year < 2024 AND id > 1").await;
     assert_eq!(some, ["2"]);
-    assert_eq!(stats.files_scanned, 1, "files of other partitions are left out");
+    assert_eq!(stats.scan.files_scanned, 1, "files of other partitions are left out");
     assert_eq!(rows("SELECT id FROM t WHERE region IS NULL").await.0, ["3"]);
     assert_eq!(
         rows("SELECT year, count(*) FROM t GROUP BY year ORDER BY year").await.0,
