@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use serde_json::Value;
-use tarn_core::files::FilesPlan;
+use tarn_core::files::{FilesFault, FilesPlan, FoundTable, ListedFile};
 use tarn_core::{RequestContext, TableName};
 
 use super::Imports;
@@ -14,6 +14,26 @@ use super::table::check_fit;
 use super::verify::{add_file, fill};
 use crate::error::LakehouseError;
 use crate::types::{Conformer, arrow_schema};
+
+/// Whether an import took rows of this table of another lake.
+fn is_of(stored: &Stored, table: &FoundTable) -> bool {
+    let own = stored.files.pointer("/lake/table").and_then(Value::as_str);
+    own == Some(table.id.as_str())
+}
+
+/// Errors: the table of another lake has files no more, or fewer rows in them, which an import took. What came to it could
+/// then be rows that are here already.
+fn check_kept(taken: &[ListedFile], plan: &FilesPlan) -> Result<(), LakehouseError> {
+    let now: HashMap<&str, u64> = plan.files.iter().map(|file| (file.location.as_str(), file.tag)).collect();
+    let gone = taken.iter().find(|file| now.get(file.location.as_str()) != Some(&file.tag));
+    let Some(gone) = gone else { return Ok(()) };
+    let what = format!(
+        "the table deleted, changed or rewrote rows since it was imported, such as in `{}`; only rows that come to it can be \
+         followed",
+        gone.location.strip_prefix("file://").unwrap_or(&gone.location)
+    );
+    Err(FilesFault::invalid(what, "import it anew with `--replace`, which is one commit").into())
+}
 
 impl Imports {
     /// Imports whose files are in the table of this identifier: done or under way, since the last one that replaced all.
@@ -37,13 +57,15 @@ impl Imports {
     ) -> Result<(), LakehouseError> {
         let mut known: HashMap<String, u64> = HashMap::new();
         for stored in self.of_table(ctx, table_id).await? {
-            for file in self.listed(ctx, &stored.import.id).await? {
+            let files = self.listed(ctx, &stored.import.id).await?;
+            if plan.table.as_ref().is_some_and(|table| is_of(&stored, table)) {
+                check_kept(&files, plan)?;
+            }
+            for file in files {
                 known.insert(file.location, file.tag);
             }
         }
-        let changed = |file: &tarn_core::files::ListedFile| {
-            known.get(&file.location).is_some_and(|tag| *tag != file.tag)
-        };
+        let changed = |file: &ListedFile| known.get(&file.location).is_some_and(|tag| *tag != file.tag);
         let changed: Vec<String> =
             plan.files.iter().filter(|file| changed(file)).map(|file| file.location.clone()).collect();
         if let Some(first) = changed.first() {
@@ -100,6 +122,7 @@ impl Imports {
         };
         if view.equality_deletes.is_empty() {
             fill(&mut report, &read, &sums, &schema);
+            report.version = prepared.files.found.version.clone();
         } else {
             report.detail = "not compared: another engine deletes rows by value".to_string();
         }
@@ -123,7 +146,7 @@ impl Imports {
                 if let (Some(first), super::OnError::Fail) = (chunk.problems.first(), options.on_error) {
                     let what = format!("{}:{}: {}", first.file, first.line, first.reason);
                     let hint = "leave such records out of the comparison with `on_error`: skip";
-                    return Err(tarn_core::files::FilesFault::invalid(what, hint).into());
+                    return Err(FilesFault::invalid(what, hint).into());
                 }
                 let conformer = Conformer::new(&table.to_string(), &metadata, chunk.rows.schema_ref())?;
                 let columns = conformer.columns(&chunk.rows)?;
