@@ -16,7 +16,7 @@ use super::state::{
 };
 use super::sums::{Summer, Sums, shown};
 use super::verify::{add_file, fill};
-use super::{Imports, with_s3};
+use super::{Imports, with_references};
 use crate::error::LakehouseError;
 use crate::layout::Layout;
 use crate::service::Trigger;
@@ -244,7 +244,7 @@ impl Imports {
             let resolved = self.secrets.resolve(ctx, &source.files).await.map_err(LakehouseError::from)?;
             let resolved = resolved.into_exposed();
             let plan = self.files.plan(ctx, &resolved).await.map_err(LakehouseError::from)?;
-            let config = with_s3(&plan.settled, resolved.get("s3"));
+            let config = with_references(&plan.settled, &resolved);
             let options = &source.options;
             let (sums, left_out) =
                 self.sum_files(ctx, (table, options), (&config, &plan), &mut summer).await?;

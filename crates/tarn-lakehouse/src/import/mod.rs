@@ -89,10 +89,13 @@ struct Prepared {
     snapshot_before: Option<i64>,
 }
 
-fn with_s3(settled: &Value, s3: Option<&Value>) -> Value {
+/// A settled configuration with what holds references to secrets as it was asked for.
+fn with_references(settled: &Value, asked: &Value) -> Value {
     let mut settled = settled.clone();
-    if let (Some(settled), Some(s3)) = (settled.as_object_mut(), s3) {
-        settled.insert("s3".to_string(), s3.clone());
+    for part in ["s3", "iceberg"] {
+        if let (Some(settled), Some(own)) = (settled.as_object_mut(), asked.get(part)) {
+            settled.insert(part.to_string(), own.clone());
+        }
     }
     settled
 }
@@ -137,6 +140,7 @@ impl Imports {
         if let Some(metadata) = &existing
             && options.mode != ImportMode::Create
             && files.found.format != "parquet"
+            && files.table.is_none()
         {
             // The table's types count, not those that its first values would give.
             files = self.files.plan(ctx, &table::typed(&resolved, metadata, &files.schema)).await?;
@@ -153,7 +157,7 @@ impl Imports {
             table: planned,
         };
         let snapshot_before = existing.and_then(|metadata| metadata.current_snapshot_id());
-        let config = with_s3(&files.settled, config.get("s3"));
+        let config = with_references(&files.settled, &config);
         Ok(Prepared { options, table, files, config, plan, snapshot_before })
     }
 
@@ -165,7 +169,8 @@ impl Imports {
     ) -> Result<Import, LakehouseError> {
         self.check_room()?;
         let prepared = Box::pin(self.prepared(ctx, request)).await?;
-        if prepared.files.files.is_empty() {
+        let files = &prepared.files;
+        if files.files.is_empty() && (prepared.options.only_new || files.table.is_none()) {
             let hint = "that is all there is; `--follow` waits for more";
             return Err(FilesFault::invalid("all files were imported before", hint).into());
         }
@@ -192,7 +197,7 @@ impl Imports {
         if !existed {
             let terms = register::terms_of(&options, &files);
             let mark = (mark_property(&id), Mark::default().text());
-            self.make_table(ctx, (&table, &files.schema), (&options, &terms), mark).await?;
+            self.make_table(ctx, (&table, &files), (&options, &terms), mark).await?;
         }
         let import = Import {
             id: id.clone(),
@@ -483,7 +488,8 @@ impl Imports {
         }
         let replaced = stored.options.mode == ImportMode::Replace || !stored.existed;
         let before = (stored.snapshot_before, replaced);
-        let report = self.verify(ctx, (&table, &id), before, &mark.sums, mark.problems).await?;
+        let mut report = self.verify(ctx, (&table, &id), before, &mark.sums, mark.problems).await?;
+        report.version = stored.import.plan.as_ref().and_then(|plan| plan.found.version.clone());
         stored.import.report = Some(report);
         Ok(())
     }

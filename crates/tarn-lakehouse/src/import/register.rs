@@ -258,6 +258,7 @@ mod tests {
             bytes: 1,
             tag: 1,
             partition: Vec::new(),
+            detail: None,
         };
         let of = |locations: &[&str]| folder_of(&locations.iter().map(|one| file(one)).collect::<Vec<_>>());
         assert_eq!(of(&["file:///d/a.parquet"]), "file:///d");

@@ -174,6 +174,9 @@ pub struct ImportReport {
     pub rows_added: u64,
     /// Records that are no rows.
     pub problems: u64,
+    /// Of a table of another lake: its version (Delta) or snapshot (Iceberg) that was read.
+    #[serde(default)]
+    pub version: Option<String>,
     /// The table's snapshot that was compared.
     pub snapshot_id: Option<String>,
     /// Whether counts and hashes are equal; `None` where that cannot be told.

@@ -120,6 +120,7 @@ impl Imports {
         }
         let arrow = |source| LakehouseError::Arrow { table: name.clone(), source };
         let Some(mut summer) = Summer::new(&schema).map_err(arrow)? else {
+            let before = before.filter(|_| !replaced);
             report.rows_added = after.live_rows() - before.as_ref().map_or(0, |view| view.live_rows());
             report.verified = Some(report.rows_added == read.rows);
             report.detail = format!(

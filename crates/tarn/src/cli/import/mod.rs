@@ -19,7 +19,7 @@ use args::{RunArgs, request};
 /// How often a running import is looked at.
 const POLL: Duration = Duration::from_millis(300);
 
-/// Files become a table: CSV, JSON (lines or arrays), Parquet; a folder with `year=2024/` folders too.
+/// Files become a table: CSV, JSON (lines or arrays), Parquet; a folder with `year=2024/` folders too; Delta and Iceberg tables.
 ///
 /// `tarn import sales.csv --into shop.sale --dry-run` shows what was found out, and does nothing.
 #[derive(Debug, Args)]
@@ -279,6 +279,11 @@ fn finish(global: &Global, import: &Value) -> Result<(), Failure> {
     }
     let problems = import["progress"]["problems"].as_u64().unwrap_or(0);
     match report.is_object() {
+        true if report["version"].is_string() => print_line(format_args!(
+            "{id}: {into}, version {} of the table, {}",
+            text(&report["version"]),
+            text(&report["detail"])
+        )),
         true => print_line(format_args!("{id}: {into}, {}", text(&report["detail"]))),
         false => {
             print_line(format_args!("{id}: {into}, {state}, {} rows", text(&import["progress"]["rows"])))
@@ -301,6 +306,9 @@ fn print_plan(plan: &Value) {
         text(&table["name"]),
         text(&plan["rows_seen"]),
     ));
+    if plan["version"].is_string() {
+        print_line(format_args!("version {} of the table is read", text(&plan["version"])));
+    }
     if let Some(csv) = plan["csv"].as_object() {
         let header = if csv["header"] == true { "header" } else { "no header" };
         print_line(format_args!(
