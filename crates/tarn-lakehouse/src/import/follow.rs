@@ -13,6 +13,7 @@ use super::sums::{Summer, Sums, shown};
 use super::table::check_fit;
 use super::verify::{add_file, fill};
 use crate::error::LakehouseError;
+use crate::layout::Layout;
 use crate::types::{Conformer, arrow_schema};
 
 /// Whether an import took rows of this table of another lake.
@@ -37,7 +38,11 @@ fn check_kept(taken: &[ListedFile], plan: &FilesPlan) -> Result<(), LakehouseErr
 
 impl Imports {
     /// Imports whose files are in the table of this identifier: done or under way, since the last one that replaced all.
-    async fn of_table(&self, ctx: &RequestContext, table_id: &str) -> Result<Vec<Stored>, LakehouseError> {
+    pub(super) async fn of_table(
+        &self,
+        ctx: &RequestContext,
+        table_id: &str,
+    ) -> Result<Vec<Stored>, LakehouseError> {
         let counts = |stored: &Stored| {
             stored.table_id == table_id
                 && (stored.import.state == ImportState::Done || stored.import.state.is_active())
@@ -48,6 +53,21 @@ impl Imports {
         Ok(all.split_off(from))
     }
 
+    /// Files that came to the table of this identifier, with their tags then.
+    pub(super) async fn known_files(
+        &self,
+        ctx: &RequestContext,
+        table_id: &str,
+    ) -> Result<HashMap<String, u64>, LakehouseError> {
+        let mut known: HashMap<String, u64> = HashMap::new();
+        for stored in self.of_table(ctx, table_id).await? {
+            for file in self.listed(ctx, &stored.import.id).await? {
+                known.insert(file.location, file.tag);
+            }
+        }
+        Ok(known)
+    }
+
     /// Leaves files out that came to the table before; those that changed since are told.
     pub(super) async fn leave_known(
         &self,
@@ -55,16 +75,12 @@ impl Imports {
         table_id: &str,
         plan: &mut FilesPlan,
     ) -> Result<(), LakehouseError> {
-        let mut known: HashMap<String, u64> = HashMap::new();
-        for stored in self.of_table(ctx, table_id).await? {
-            let files = self.listed(ctx, &stored.import.id).await?;
-            if plan.table.as_ref().is_some_and(|table| is_of(&stored, table)) {
-                check_kept(&files, plan)?;
-            }
-            for file in files {
-                known.insert(file.location, file.tag);
+        if let Some(table) = plan.table.as_ref() {
+            for stored in self.of_table(ctx, table_id).await?.iter().filter(|stored| is_of(stored, table)) {
+                check_kept(&self.listed(ctx, &stored.import.id).await?, plan)?;
             }
         }
+        let known = self.known_files(ctx, table_id).await?;
         let changed = |file: &ListedFile| known.get(&file.location).is_some_and(|tag| *tag != file.tag);
         let changed: Vec<String> =
             plan.files.iter().filter(|file| changed(file)).map(|file| file.location.clone()).collect();
@@ -110,8 +126,9 @@ impl Imports {
         let (read, problems) =
             self.sum_files(ctx, (table, options), (&config, &prepared.files), &mut summer).await?;
         let mut sums = Sums { columns: vec![0; schema.fields().len()], ..Sums::default() };
+        let layout = Layout::of(&view);
         for file in view.files.iter() {
-            add_file(self, (&name, &schema), file, &mut summer, (&mut sums, false)).await?;
+            add_file(self, (&name, &schema), (file, &layout), &mut summer, (&mut sums, false)).await?;
         }
         let mut report = ImportReport {
             rows_read: read.rows,
@@ -129,7 +146,7 @@ impl Imports {
         Ok(report)
     }
 
-    async fn sum_files(
+    pub(super) async fn sum_files(
         &self,
         ctx: &RequestContext,
         (table, options): (&TableName, &ImportOptions),

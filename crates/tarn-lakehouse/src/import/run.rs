@@ -148,7 +148,7 @@ impl Job<'_> {
         Ok(mark)
     }
 
-    fn check_going(&self) -> Result<(), Stop> {
+    pub(super) fn check_going(&self) -> Result<(), Stop> {
         if self.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }
@@ -158,7 +158,7 @@ impl Job<'_> {
         }
     }
 
-    fn show(&self, mark: &Mark, bytes_done: u64) {
+    pub(super) fn show(&self, mark: &Mark, bytes_done: u64) {
         self.imports.show(
             self.id(),
             ImportProgress {

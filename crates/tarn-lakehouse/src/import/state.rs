@@ -54,6 +54,10 @@ pub enum ImportMode {
     Append,
     /// Its rows go in the commit in which the others come.
     Replace,
+    /// The files become files of the table, which is made if it is missing, and stay where they are.
+    Register,
+    /// The table goes on without the files that were imported or registered: see [`super::Imports::cut_over`].
+    Cutover,
 }
 
 /// What becomes of records that are no rows.

@@ -19,6 +19,18 @@ pub(super) struct Sums {
     pub(super) columns: Vec<u128>,
 }
 
+impl Sums {
+    /// With the rows of others.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.all = self.all.wrapping_add(other.all);
+        self.columns.resize(self.columns.len().max(other.columns.len()), 0);
+        for (own, other) in self.columns.iter_mut().zip(&other.columns) {
+            *own = own.wrapping_add(*other);
+        }
+    }
+}
+
 mod hex128 {
     use serde::{Deserialize, Deserializer, Serializer};
 

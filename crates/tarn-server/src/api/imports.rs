@@ -14,7 +14,8 @@ pub struct ImportRequest {
     /// Only says what would be done.
     #[serde(default)]
     pub dry_run: bool,
-    /// `create` (there must be no such table), `append` or `replace`.
+    /// `create` (there must be no such table), `append`, `replace`, or `register`: Parquet files become files of the table,
+    /// which is made if it is missing, and stay where they are.
     pub mode: Option<String>,
     /// `csv`, `json`, `parquet`, `delta` or `iceberg`; by the ending without it, or by what lies in the folder.
     pub format: Option<String>,
@@ -53,6 +54,13 @@ pub struct ImportRequest {
     /// `allow_http`.
     #[schema(value_type = Option<Object>)]
     pub s3: Option<serde_json::Value>,
+}
+
+/// Which table goes on without the files that were imported or registered.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CutoverRequest {
+    /// `namespace.table`.
+    pub into: String,
 }
 
 /// How CSV files are written, as far as it is known.
@@ -250,7 +258,7 @@ pub struct ImportEntry {
     pub path: String,
     /// The table.
     pub into: String,
-    /// `create`, `append` or `replace`.
+    /// `create`, `append`, `replace`, `register` or `cutover`.
     pub mode: String,
     /// When it began, milliseconds since 1970 UTC.
     pub created_ms: i64,

@@ -22,6 +22,9 @@ pub(super) struct RunArgs {
     /// Replace all rows of a table that is there.
     #[arg(long)]
     pub(super) replace: bool,
+    /// Leave Parquet files where they lie: they become files of the table, which is made if it is missing.
+    #[arg(long, conflicts_with_all = ["append", "replace", "upload"])]
+    pub(super) register: bool,
     /// Format of the files [default: by their ending].
     #[arg(long, value_enum)]
     pub(super) format: Option<Format>,
@@ -150,9 +153,10 @@ pub(super) enum OnError {
 pub(super) fn request(args: &RunArgs, into: &str) -> Result<Map<String, Value>, Failure> {
     let mut body = Map::new();
     body.insert("into".into(), json!(into));
-    let mode = match (args.append, args.replace) {
-        (true, _) => "append",
-        (_, true) => "replace",
+    let mode = match (args.append, args.replace, args.register) {
+        (true, ..) => "append",
+        (_, true, _) => "replace",
+        (_, _, true) => "register",
         _ => "create",
     };
     body.insert("mode".into(), json!(mode));
