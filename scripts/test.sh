@@ -33,7 +33,8 @@ reference() { TARN_BIN=$BINARY cargo xtask generate --check; }
 # Each page in both languages and themes on made-up data, which has every state; then on the binary with real data.
 console_e2e_mock() { (cd web && npm run e2e); }
 console_e2e_demo() { TARN_BIN=$BINARY scripts/with_demo.sh npm --prefix web run e2e; }
-end_to_end() { TARN_BIN=$BINARY tests/e2e/run.sh; }
+# Tests wait for servers and for time to pass more than they compute.
+end_to_end() { TARN_BIN=$BINARY tests/e2e/run.sh -n 2; }
 
 if [[ ${1:-} == --step ]]; then
     "$2"

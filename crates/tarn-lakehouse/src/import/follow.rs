@@ -75,7 +75,7 @@ impl Imports {
         table_id: &str,
         plan: &mut FilesPlan,
     ) -> Result<(), LakehouseError> {
-        if let Some(table) = plan.table.as_ref() {
+        if let Some(table) = &plan.table {
             for stored in self.of_table(ctx, table_id).await?.iter().filter(|stored| is_of(stored, table)) {
                 check_kept(&self.listed(ctx, &stored.import.id).await?, plan)?;
             }

@@ -169,7 +169,8 @@ impl Imports {
     ) -> Result<Import, LakehouseError> {
         self.check_room()?;
         let prepared = Box::pin(self.prepared(ctx, request)).await?;
-        if prepared.files.files.is_empty() && (prepared.options.only_new || prepared.files.table.is_none()) {
+        let files = &prepared.files;
+        if files.files.is_empty() && (prepared.options.only_new || files.table.is_none()) {
             let hint = "that is all there is; `--follow` waits for more";
             return Err(FilesFault::invalid("all files were imported before", hint).into());
         }
