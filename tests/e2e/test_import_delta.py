@@ -113,7 +113,7 @@ def test_a_delta_table_with_its_history(tarn: Tarn, request, place: str):
     for name, read in readers(tarn).items():
         if name != "Tarn's SQL":
             assert read("shop.sale").num_rows == ours.num_rows, name
-    for version in [0, chance.randrange(1, newest)]:
+    for version in [0, chance.randrange(1, newest)] if place == "folder" else []:
         done = imported(tarn, path, "shop.then", mode="replace" if version else "create", delta={"version": version}, **options)
         assert done["report"]["verified"] is True and done["report"]["version"] == str(version), done
         assert_same(tarn.arrow("SELECT * FROM shop.then"), deltalake_table(folder, version), f"deltalake at {version}")
