@@ -348,3 +348,5 @@ def test_rows_that_come_are_followed_and_changes_are_told(tarn: Tarn):
     newest = DeltaTable(str(folder)).version()
     assert f"version {newest} of the table" in tarn.ok("import", str(folder), "--into", "shop.live", "--replace")
     assert tarn.rows("SELECT count(*), sum(id) FROM shop.live") == [[14, 102]]
+    assert tarn.rows("SELECT count(*) FROM read_delta('live', version => 0)") == [[10]]
+    assert tarn.rows("SELECT count(*), max(id) FROM read_delta('live')") == [[14, 14]]
