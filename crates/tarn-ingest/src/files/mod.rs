@@ -32,6 +32,7 @@ use crate::records::{ColumnConfig, schema_of_columns};
 use crate::sources::file::config::Compression;
 use crate::sources::file::listing::{FileInfo, info_of};
 use config::{FilesConfig, FilesFormat};
+use iceberg::Vended;
 use lake::DeleteCache;
 use reader::{TextPlan, TextReader};
 use text::{TextRecords, bytes_of};
@@ -53,6 +54,8 @@ pub struct FileReaders {
     data: PathBuf,
     /// Deletes of Iceberg tables that were read lately.
     deletes: Arc<DeleteCache>,
+    /// Keys that catalogs gave out lately.
+    vended: Arc<Vended>,
 }
 
 /// An open file.
@@ -75,7 +78,7 @@ pub(crate) fn shown(location: &str) -> String {
 impl FileReaders {
     /// `project`: where relative paths begin; `data`: the server's own folder, of which nothing is read but uploads.
     pub fn new(project: PathBuf, data: PathBuf) -> Self {
-        Self { project, data, deletes: Arc::default() }
+        Self { project, data, deletes: Arc::default(), vended: Arc::default() }
     }
 
     /// The path of an upload as a path of this machine; others as they are. Errors: it is none.
@@ -177,6 +180,7 @@ impl Files for FileReaders {
         skip: u64,
     ) -> Result<Box<dyn FileReader>, FilesFault> {
         let config = FilesConfig::parse(settled)?;
+        let config = iceberg::with_credentials(self, ctx, config).await?;
         if let Some(lake) = &config.lake {
             return Box::pin(lake::open(self, ctx, (&config, lake), file, skip)).await;
         }

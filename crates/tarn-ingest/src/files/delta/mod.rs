@@ -139,6 +139,7 @@ pub(crate) async fn found(
         table,
         files: listed,
         warnings: state.warnings,
+        s3: None,
     })
 }
 

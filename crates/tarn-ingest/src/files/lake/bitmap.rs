@@ -74,11 +74,13 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_the_protocol_is_read() {
-        // Delta protocol, JSON example 3: six rows.
-        let bytes = z85("wi5b=000010000siXQKl0rr91000f55c8Xg0@@D72lkbi5=-{L").expect("z85");
+    fn a_vector_in_a_log_is_read_and_one_of_another_kind_is_told() {
+        let bytes = z85("^Bg9^0rr910000000000iXQKl0rr91000f55c8Xg0@@D72lkbi5=-{L").expect("z85");
         let rows: Vec<u64> = bare(&bytes).expect("a set").iter().collect();
         assert_eq!(rows, [3, 4, 7, 11, 18, 29]);
+        // The protocol's own example has the number of an older form, which its text does not know.
+        let older = z85("wi5b=000010000siXQKl0rr91000f55c8Xg0@@D72lkbi5=-{L").expect("z85");
+        assert!(bare(&older).expect_err("another kind").contains("unknown kind"));
     }
 
     #[test]

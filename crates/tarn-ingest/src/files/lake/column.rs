@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, FixedSizeBinaryArray, StringArray};
+use arrow::array::{ArrayRef, BinaryArray, FixedSizeBinaryArray, Int64Array, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, TimeUnit};
 use arrow::error::ArrowError;
@@ -158,12 +158,35 @@ impl LakeColumn {
         }
     }
 
+    /// Whether it or a field in it is of the type.
+    pub(crate) fn holds(&self, name: &str) -> bool {
+        match &self.kind {
+            LakeType::One(own) => own == name,
+            LakeType::Struct(fields) => fields.iter().any(|field| field.holds(name)),
+            LakeType::List(element) => element.holds(name),
+            LakeType::Map(entry) => entry.0.holds(name) || entry.1.holds(name),
+        }
+    }
+
     /// One value of a text or JSON value, as an array of one row. Errors: it is none of the column's type.
     pub(crate) fn one(&self, value: Option<&Value>) -> Result<ArrayRef, ArrowError> {
         let data_type = self.data_type();
         let text = match value {
             None | Some(Value::Null) => return Ok(arrow::array::new_null_array(&data_type, 1)),
             Some(Value::String(text)) => text.clone(),
+            // Dates and times by their numbers since 1970.
+            Some(Value::Number(number)) if data_type.is_temporal() => {
+                let number = number.as_i64();
+                let number =
+                    number.ok_or_else(|| ArrowError::CastError("a time is no whole number".into()))?;
+                let numbers: ArrayRef = match &data_type {
+                    DataType::Date32 => {
+                        cast(&(Arc::new(Int64Array::from(vec![number])) as ArrayRef), &DataType::Int32)?
+                    }
+                    _ => Arc::new(Int64Array::from(vec![number])),
+                };
+                return cast(&numbers, &data_type);
+            }
             Some(other) => other.to_string(),
         };
         let wrong = || ArrowError::CastError(format!("`{text}` is no {}", self.shown()));
@@ -224,6 +247,10 @@ mod tests {
             ("timestamptz", json!("2024-02-29T10:00:00.5+02:00"), "2024-02-29T08:00:00.500Z"),
             ("timestamptz", json!("2024-02-29 10:00:00"), "2024-02-29T10:00:00Z"),
             ("double", json!(1.5), "1.5"),
+            ("double", json!("NaN"), "NaN"),
+            ("date", json!(-1), "1969-12-31"),
+            ("timestamptz", json!(1_500_000), "1970-01-01T00:00:01.500Z"),
+            ("time", json!(3_600_000_000_i64), "01:00:00"),
             ("uuid", json!("f79c3e09-677c-4bbd-a479-3f349cb785e7"), "f79c3e09677c4bbda4793f349cb785e7"),
         ] {
             assert_eq!(shown(kind, None, value).as_deref(), Ok(expected), "{kind}");

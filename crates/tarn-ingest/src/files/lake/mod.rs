@@ -22,11 +22,12 @@ use tarn_core::{FaultKind, FaultReport, RequestContext};
 use super::FileReaders;
 use super::config::{FilesConfig, FilesFormat};
 use super::plan::{FILES_MAX, kept};
+use crate::sources::file::config::BucketConfig;
 pub(crate) use bitmap::z85;
 pub(crate) use column::{FoundBy, LakeColumn, LakeType, primitive};
 use deletes::Deletes;
 pub(crate) use deletes::{DeleteCache, DeleteFile, Vector};
-pub(crate) use place::{Place, Roots, normal};
+pub(crate) use place::{METADATA_BYTES_MAX, Place, Roots, normal, read_at};
 use reader::{LakeReader, Wanted, schema_of};
 
 /// Rows shown of a table.
@@ -87,6 +88,8 @@ pub(crate) struct FoundLake {
     pub(crate) table: FoundTable,
     pub(crate) files: Vec<ListedFile>,
     pub(crate) warnings: Vec<String>,
+    /// How its files are reached, where its catalog says so.
+    pub(crate) s3: Option<BucketConfig>,
 }
 
 /// A fault of a table's metadata.
@@ -197,7 +200,8 @@ async fn finish(
         ));
     }
     lake.files.sort_by(|a, b| a.location.cmp(&b.location));
-    let settled = FilesConfig { format: Some(lake.format), lake: Some(lake.plan), ..config.clone() };
+    let mut settled = FilesConfig { format: Some(lake.format), lake: Some(lake.plan), ..config.clone() };
+    settled.s3 = lake.s3.unwrap_or(settled.s3);
     let Some(plan) = &settled.lake else { return Err(damaged("the table has no columns")) };
     let schema = schema_of(&plan.columns);
     let first = match lake.files.first() {

@@ -18,6 +18,9 @@ use crate::files::config::FilesConfig;
 use crate::files::{FileReaders, OpenFile, shown};
 use crate::sources::file::listing::{Listing, info_of};
 
+/// Metadata larger than this is no metadata.
+pub(crate) const METADATA_BYTES_MAX: u64 = 2 << 30;
+
 /// A folder with a table.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
@@ -190,6 +193,21 @@ pub(crate) async fn open_at(
         ));
     }
     Ok(OpenFile { store, info, shown })
+}
+
+/// The content of a file of a table's metadata.
+pub(crate) async fn read_at(
+    files: &FileReaders,
+    ctx: &RequestContext,
+    within: (&FilesConfig, &Roots),
+    location: &str,
+) -> Result<Bytes, FilesFault> {
+    let open = open_at(files, ctx, within, location, None).await?;
+    if open.info.size > METADATA_BYTES_MAX {
+        let what = format!("`{}` has {} bytes, too many for metadata", open.shown, open.info.size);
+        return Err(FilesFault::invalid(what, "check the path"));
+    }
+    open.store.get(&open.info.path).await.map_err(|error| FilesFault::of(&error))
 }
 
 /// A part of a file.

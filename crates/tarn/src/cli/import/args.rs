@@ -115,12 +115,58 @@ pub(super) struct LakeArgs {
     /// The last version of a Delta table at this time, such as `2024-05-01T10:00:00Z`.
     #[arg(long, value_name = "TIME", conflicts_with = "delta_version")]
     pub(super) delta_timestamp: Option<String>,
+    /// Snapshot of an Iceberg table [default: the current one].
+    #[arg(long, value_name = "ID")]
+    pub(super) iceberg_snapshot: Option<String>,
+    /// Branch or tag of an Iceberg table.
+    #[arg(long, value_name = "NAME", conflicts_with = "iceberg_snapshot")]
+    pub(super) iceberg_ref: Option<String>,
+    /// The snapshot of an Iceberg table that was current at this time.
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["iceberg_snapshot", "iceberg_ref"])]
+    pub(super) iceberg_timestamp: Option<String>,
+    /// A REST catalog; PATH is then the table's name there: `namespace.table`.
+    #[arg(long, value_name = "URL")]
+    pub(super) iceberg_catalog: Option<String>,
+    /// The catalog's warehouse, if it has several.
+    #[arg(long, value_name = "NAME", requires = "iceberg_catalog")]
+    pub(super) iceberg_warehouse: Option<String>,
+    /// Name of the secret that holds the catalog's token.
+    #[arg(long, value_name = "SECRET", requires = "iceberg_catalog")]
+    pub(super) iceberg_token: Option<String>,
+    /// Client of the catalog (OAuth2).
+    #[arg(long, value_name = "ID", requires = "iceberg_client_secret", conflicts_with = "iceberg_token")]
+    pub(super) iceberg_client: Option<String>,
+    /// Name of the secret that holds the client's secret.
+    #[arg(long, value_name = "SECRET", requires_all = ["iceberg_catalog", "iceberg_client"])]
+    pub(super) iceberg_client_secret: Option<String>,
     /// A folder beside the table's own in which files of it may lie; may be given several times.
     #[arg(long = "location", value_name = "FOLDER")]
     pub(super) locations: Vec<String>,
 }
 
 impl LakeArgs {
+    fn iceberg(&self) -> Map<String, Value> {
+        let given = |fields: &[(&str, Option<Value>)]| {
+            let given = fields.iter().filter_map(|(name, value)| Some((name.to_string(), value.clone()?)));
+            given.collect::<Map<String, Value>>()
+        };
+        let text = |value: &Option<String>| value.as_ref().map(|value| json!(value));
+        let secret = |name: &Option<String>| name.as_ref().map(|name| json!({ "secret": name }));
+        let catalog = given(&[
+            ("url", text(&self.iceberg_catalog)),
+            ("warehouse", text(&self.iceberg_warehouse)),
+            ("token", secret(&self.iceberg_token)),
+            ("client_id", text(&self.iceberg_client)),
+            ("client_secret", secret(&self.iceberg_client_secret)),
+        ]);
+        given(&[
+            ("snapshot", text(&self.iceberg_snapshot)),
+            ("ref", text(&self.iceberg_ref)),
+            ("timestamp", text(&self.iceberg_timestamp)),
+            ("catalog", (!catalog.is_empty()).then_some(Value::Object(catalog))),
+        ])
+    }
+
     fn put(&self, body: &mut Map<String, Value>) {
         let mut delta = Map::new();
         if let Some(version) = self.delta_version {
@@ -131,6 +177,10 @@ impl LakeArgs {
         }
         if !delta.is_empty() {
             body.insert("delta".into(), Value::Object(delta));
+        }
+        let iceberg = self.iceberg();
+        if !iceberg.is_empty() {
+            body.insert("iceberg".into(), Value::Object(iceberg));
         }
         if !self.locations.is_empty() {
             body.insert("locations".into(), json!(self.locations));

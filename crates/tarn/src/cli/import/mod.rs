@@ -129,7 +129,12 @@ async fn named_request(client: &Client, args: &RunArgs) -> Result<Map<String, Va
     let path = args.path.as_deref().ok_or_else(|| missing("the path"))?;
     let into = args.into.as_deref().ok_or_else(|| missing("--into"))?;
     let mut body = request(args, into)?;
-    body.insert("path".into(), json!(place(client, args, path).await?));
+    // With a catalog it is the table's name there.
+    let path = match args.lake.iceberg_catalog {
+        Some(_) => path.to_string(),
+        None => place(client, args, path).await?,
+    };
+    body.insert("path".into(), json!(path));
     Ok(body)
 }
 
