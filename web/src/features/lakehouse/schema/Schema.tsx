@@ -112,10 +112,10 @@ function useColumns(table: TableDetail, known: Map<number, ColumnStatistics> | u
         </span>
       ),
     },
-    { key: "type", header: t("col.type"), sort: (field) => field.type, cell: (field) => <span className="mono nowrap">{field.type}</span> },
+    { key: "type", header: t("col.type"), sort: (field) => field.type, cell: (field) => <span className={`mono ${classes.type}`}>{field.type}</span> },
     { key: "required", header: t("table.required"), cell: (field) => (field.required ? t("common.yes") : t("common.no")) },
     ...statistics,
-    { key: "change", header: "", cell: (field) => <ColumnMenu table={table} field={field} onChoose={onChange} /> },
+    { key: "change", header: "", pinned: true, cell: (field) => <ColumnMenu table={table} field={field} onChoose={onChange} /> },
   ];
 }
 
