@@ -1,9 +1,10 @@
 import { Button, Stack } from "@mantine/core";
 import { IconTerminal2 } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
-import { useParams } from "@tanstack/react-router";
+import { Navigate, useParams } from "@tanstack/react-router";
 import { queries } from "~/api/queries";
 import { tableRef } from "~/api/sql";
+import { viewQueries } from "~/api/views";
 import type { TableDetail } from "~/api/types";
 import { AppLink } from "~/components/AppLink";
 import { Note } from "~/components/ErrorNote";
@@ -37,6 +38,9 @@ export default function TablePage() {
   const detail = useQuery(queries.table(namespace, table));
   const name = `${namespace}.${table}`;
   const parent = { label: t("nav.tables"), href: paths.tables() };
+  const views = useQuery({ ...viewQueries.list, enabled: detail.error !== null }).data ?? [];
+  // What is no table may be a view, whose page is another one.
+  if (detail.error && views.some((view) => view.name === name)) return <Navigate to={paths.view(name)} replace />;
   return (
     <>
       <PageHeader

@@ -14,6 +14,7 @@ import { useT } from "~/i18n";
 import { useFormat } from "~/i18n/format";
 import { Facts } from "~/ui/Facts";
 import { Panel } from "~/ui/Panel";
+import { lineOf } from "../snapshots/lineage";
 import { Runs } from "./Runs";
 import { isName, savingsOf, sizesOf } from "./savings";
 import { Switches } from "./Switches";
@@ -116,7 +117,7 @@ function Care({ table }: { table: TableDetail }) {
 function Storage({ table }: { table: TableDetail }) {
   const t = useT();
   const format = useFormat();
-  const sizes = useMemo(() => sizesOf(table.snapshot_list), [table.snapshot_list]);
+  const sizes = useMemo(() => sizesOf(lineOf(table.snapshot_list, table.snapshot_id)), [table.snapshot_list, table.snapshot_id]);
   const series = useMemo(() => [{ name: t("col.size"), points: sizes }], [sizes, t]);
   if (sizes.length < 2) return null;
   return (
