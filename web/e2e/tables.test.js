@@ -172,7 +172,8 @@ test("services say what they cost and saved, are switched off for a table, and a
     const rows = await runs.getByRole("row").count();
     await page.getByRole("button", { name: "Make statistics" }).click();
     await runs.getByRole("row").nth(rows).waitFor();
-    await page.evaluate(() => fetch("/api/v1/lakehouse/services", { method: "POST", headers: { "content-type": "application/json" }, body: '{"paused":true}' }));
+    await page.getByRole("button", { name: "Pause for all tables" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Pause", exact: true }).click();
     await page.getByRole("alert").getByRole("button", { name: "Go on" }).click();
     await page.getByRole("alert").waitFor({ state: "hidden" });
   }));
