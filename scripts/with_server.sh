@@ -11,7 +11,7 @@ empty) what=(up) ;;
 esac
 shift
 folder=$(mktemp -d)
-mkdir "$folder/project"
+mkdir -p "$folder/project/resources"
 read -r http pgwire flight < <(python3 - <<'PYTHON'
 import socket
 sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
