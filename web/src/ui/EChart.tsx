@@ -81,7 +81,7 @@ export default function EChart({ label, type, axis, xName, series, height, forma
           nameLocation: "middle",
           nameGap: 28,
           scale: true,
-          axisLabel: crowded ? { ...words, interval: 0, rotate: 34, width: 96, overflow: "truncate" } : words,
+          axisLabel: crowded ? { ...words, interval: 0, rotate: 34, width: 96, overflow: "truncate" } : { ...words, hideOverlap: true },
           axisLine: { lineStyle: { color: line } },
           splitLine: { show: false },
         },

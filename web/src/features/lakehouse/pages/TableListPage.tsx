@@ -61,7 +61,7 @@ export default function TableListPage() {
 function useColumns(): DataColumn<Relation>[] {
   const t = useT();
   const format = useFormat();
-  const of = (cell: (table: TableSummary) => ReactNode) => (one: Relation) => (one.table ? cell(one.table) : <span className="dim">–</span>);
+  const of = (cell: (table: TableSummary) => ReactNode) => (one: Relation) => (one.table ? cell(one.table) : null);
   return [
     {
       key: "name",

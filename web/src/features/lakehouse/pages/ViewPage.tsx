@@ -84,7 +84,7 @@ function ViewBody({ name, detail }: { name: Name; detail: ViewDetail }) {
           columns={[
             { key: "name", header: t("topic.column"), cell: (field) => <span className="mono" lang="en">{field.name}</span> },
             { key: "type", header: t("col.type"), cell: (field) => <span className="mono" lang="en">{field.type}</span> },
-            { key: "doc", header: t("form.comment"), grow: true, cell: (field) => <span className="dim" lang="en">{field.doc}</span> },
+            { key: "doc", header: t("form.comment"), grow: true, cell: (field) => field.doc && <span className="dim" lang="en">{field.doc}</span> },
           ]}
         />
       </Panel>
