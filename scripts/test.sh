@@ -35,7 +35,8 @@ reference() { TARN_BIN=$BINARY cargo xtask generate --check; }
 console_e2e_mock() { (cd web && npm run e2e); }
 console_e2e_real() { TARN_BIN=$BINARY scripts/with_server.sh empty node --test web/e2e/real.test.js; }
 console_e2e_demo() { TARN_BIN=$BINARY scripts/with_server.sh demo npm --prefix web run e2e; }
-end_to_end() { TARN_BIN=$BINARY tests/e2e/run.sh; }
+# Tests wait for servers and for time to pass more than they compute.
+end_to_end() { TARN_BIN=$BINARY tests/e2e/run.sh -n 2; }
 
 if [[ ${1:-} == --step ]]; then
     "$2"

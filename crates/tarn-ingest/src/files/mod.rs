@@ -1,12 +1,15 @@
 //! Files as rows for imports and queries: listed like those of the source `file`, with what is not said found out.
 //!
 //! `config` is what is said, `shape` and `infer` find out the rest, `hive` reads folders, `text` gives records, `reader` and
-//! `parquet` make rows.
+//! `parquet` make rows. `lake` reads tables of other lakes, which `delta` and `iceberg` find.
 
 mod config;
 mod decode;
+mod delta;
 mod hive;
+mod iceberg;
 mod infer;
+mod lake;
 mod parquet;
 mod plan;
 mod reader;
@@ -15,6 +18,7 @@ mod text;
 mod values;
 
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use object_store::path::Path;
@@ -28,6 +32,7 @@ use crate::records::{ColumnConfig, schema_of_columns};
 use crate::sources::file::config::Compression;
 use crate::sources::file::listing::{FileInfo, info_of};
 use config::{FilesConfig, FilesFormat};
+use lake::DeleteCache;
 use reader::{TextPlan, TextReader};
 use text::{TextRecords, bytes_of};
 
@@ -46,6 +51,8 @@ pub struct FileReaders {
     project: PathBuf,
     /// The server's own folder.
     data: PathBuf,
+    /// Deletes of Iceberg tables that were read lately.
+    deletes: Arc<DeleteCache>,
 }
 
 /// An open file.
@@ -68,7 +75,7 @@ pub(crate) fn shown(location: &str) -> String {
 impl FileReaders {
     /// `project`: where relative paths begin; `data`: the server's own folder, of which nothing is read but uploads.
     pub fn new(project: PathBuf, data: PathBuf) -> Self {
-        Self { project, data }
+        Self { project, data, deletes: Arc::default() }
     }
 
     /// The path of an upload as a path of this machine; others as they are. Errors: it is none.
@@ -110,6 +117,18 @@ impl FileReaders {
         Ok(())
     }
 
+    /// The store of a location.
+    pub(crate) fn store_of(&self, config: &FilesConfig, location: &str) -> Result<Store, FilesFault> {
+        let store = match location.split_once("://") {
+            Some((scheme, rest)) if scheme != "file" => {
+                let bucket = rest.split('/').next().unwrap_or(rest);
+                Store::open(&config.s3.storage(&format!("{scheme}://{bucket}")), &self.project)
+            }
+            _ => Store::open_folder(FilePath::new("/")),
+        };
+        store.map_err(|error| storage(&error))
+    }
+
     /// Opens a listed file as it was listed. Errors: it changed or is gone.
     pub(crate) async fn open(
         &self,
@@ -118,14 +137,7 @@ impl FileReaders {
         file: &ListedFile,
     ) -> Result<OpenFile, FilesFault> {
         self.check_place(ctx, &file.location)?;
-        let store = match file.location.split_once("://") {
-            Some((scheme, rest)) if scheme != "file" => {
-                let bucket = rest.split('/').next().unwrap_or(rest);
-                Store::open(&config.s3.storage(&format!("{scheme}://{bucket}")), &self.project)
-            }
-            _ => Store::open_folder(FilePath::new("/")),
-        };
-        let store = store.map_err(|error| storage(&error))?;
+        let store = self.store_of(config, &file.location)?;
         let path: Path = store.path_of(&file.location).map_err(|error| storage(&error))?;
         let meta = store.head(&path).await.map_err(|error| storage(&error))?;
         let info = info_of(&store, meta);
@@ -165,6 +177,9 @@ impl Files for FileReaders {
         skip: u64,
     ) -> Result<Box<dyn FileReader>, FilesFault> {
         let config = FilesConfig::parse(settled)?;
+        if let Some(lake) = &config.lake {
+            return Box::pin(lake::open(self, ctx, (&config, lake), file, skip)).await;
+        }
         let kind = config.kind_of(&file.location)?;
         let open = self.open(ctx, &config, file).await?;
         let constants = config.path_columns.iter().map(|column| hive::constant(file, column));

@@ -54,6 +54,10 @@ pub enum ImportMode {
     Append,
     /// Its rows go in the commit in which the others come.
     Replace,
+    /// The files become files of the table, which is made if it is missing, and stay where they are.
+    Register,
+    /// The table goes on without the files that were imported or registered: see [`super::Imports::cut_over`].
+    Cutover,
 }
 
 /// What becomes of records that are no rows.
@@ -170,6 +174,9 @@ pub struct ImportReport {
     pub rows_added: u64,
     /// Records that are no rows.
     pub problems: u64,
+    /// Of a table of another lake: its version (Delta) or snapshot (Iceberg) that was read.
+    #[serde(default)]
+    pub version: Option<String>,
     /// The table's snapshot that was compared.
     pub snapshot_id: Option<String>,
     /// Whether counts and hashes are equal; `None` where that cannot be told.

@@ -40,14 +40,14 @@ export function Options({ plan, draft, abilities, onChange, onAgain }: Props) {
             <TextInput label={t("import.nulls")} description={<Prose text={t("import.nulls_hint")} />} placeholder={plan.csv.null.join(", ")} value={draft.nulls ?? ""} onChange={(event) => set({ nulls: event.currentTarget.value === "" ? undefined : event.currentTarget.value })} />
           </>
         )}
-        <TextInput label={t("table.partitioning")} description={<Prose text={t("import.partition_hint")} />} placeholder={plan.table.partition_by.join(", ")} value={draft.partition_by} onChange={(event) => set({ partition_by: event.currentTarget.value })} />
+        {!draft.register && <TextInput label={t("table.partitioning")} description={<Prose text={t("import.partition_hint")} />} placeholder={plan.table.partition_by.join(", ")} value={draft.partition_by} onChange={(event) => set({ partition_by: event.currentTarget.value })} />}
         {!draft.register && <NativeSelect label={t("import.on_error")} description={t(`import.on_error_hint.${draft.on_error}`)} value={draft.on_error} onChange={(event) => set({ on_error: event.currentTarget.value as ImportDraft["on_error"] })} data={(["fail", "skip", "quarantine"] as const).map((value) => ({ value, label: t(`import.on_error.${value}`) }))} />}
       </div>
       {(mayRegister(plan, draft, abilities) || draft.register) && (
         <Checkbox mt="md" label={t("import.register")} description={<Prose text={t("import.register_hint")} />} checked={draft.register} onChange={(event) => onAgain({ ...draft, register: event.currentTarget.checked })} />
       )}
       {isText(format) && <Checkbox mt="md" label={t("import.infer_all")} checked={draft.infer_all} onChange={(event) => set({ infer_all: event.currentTarget.checked })} />}
-      {draft.mode === "append" && !draft.register && <Checkbox mt="sm" label={t("import.only_new")} checked={draft.only_new} onChange={(event) => set({ only_new: event.currentTarget.checked })} />}
+      {draft.mode === "append" && <Checkbox mt="sm" label={t("import.only_new")} checked={draft.only_new} onChange={(event) => set({ only_new: event.currentTarget.checked })} />}
     </Panel>
   );
 }

@@ -91,7 +91,7 @@ function useColumns(typed: boolean, draft: ImportDraft, onChange: (draft: Import
         />
       ),
     },
-    { key: "key", header: t("topic.key"), cell: (column: ImportColumn) => <Checkbox size="xs" aria-label={t("import.key_of", { name: column.name })} checked={draft.key.includes(column.name)} onChange={(event) => key(column.name, event.currentTarget.checked)} /> },
+    { key: "key", header: t("topic.key"), cell: (column: ImportColumn) => <Checkbox size="xs" aria-label={t("import.key_of", { name: column.name })} disabled={draft.register} checked={!draft.register && draft.key.includes(column.name)} onChange={(event) => key(column.name, event.currentTarget.checked)} /> },
     {
       key: "why",
       header: t("import.why"),

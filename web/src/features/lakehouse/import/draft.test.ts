@@ -28,7 +28,7 @@ it("asks for files to stay where they are only of Parquet that the server reache
   expect(mayRegister({ format: "parquet" }, { ...DRAFT, place: "upload" }, abilities)).toBe(false);
   expect(mayRegister({ format: "parquet" }, { ...DRAFT, mode: "replace" }, abilities)).toBe(false);
   expect(mayRegister({ format: "parquet" }, DRAFT, { ...abilities, register: false })).toBe(false);
-  const asked = requestOf({ ...DRAFT, register: true, on_error: "skip", types: { id: "string" } }, "parquet");
+  const asked = requestOf({ ...DRAFT, register: true, on_error: "skip", types: { id: "string" }, key: ["id"], partition_by: "year" }, "parquet");
   expect(asked).toEqual({ path: "data/sales.csv", into: "shop.sale", mode: "register" });
 });
 

@@ -134,10 +134,11 @@ export function requestOf(draft: ImportDraft, found = ""): ImportRequest {
     ...(format === "excel" && Object.keys(excel).length > 0 ? { excel } : {}),
     ...(lake ? versionOf(format, draft.version.trim()) : {}),
     ...(columns.length > 0 && !draft.register ? { columns } : {}),
-    ...(draft.mode === "append" && draft.only_new && !draft.register ? { only_new: true } : {}),
+    ...(draft.mode === "append" && draft.only_new ? { only_new: true } : {}),
     ...(draft.infer_all ? { infer_rows: 0 } : {}),
-    ...(partitions.length > 0 ? { partition_by: partitions } : {}),
-    ...(draft.key.length > 0 ? { key: draft.key } : {}),
+    // Registered files are laid out as they lie, and nobody looks whether a key occurs twice in them.
+    ...(partitions.length > 0 && !draft.register ? { partition_by: partitions } : {}),
+    ...(draft.key.length > 0 && !draft.register ? { key: draft.key } : {}),
     ...(draft.on_error === "fail" || draft.register ? {} : { on_error: draft.on_error }),
     ...(draft.place === "s3" && Object.keys(s3).length > 0 ? { s3 } : {}),
   };
