@@ -13,6 +13,7 @@ mod lake;
 mod parquet;
 mod plan;
 mod reader;
+mod samples;
 mod shape;
 mod text;
 mod values;

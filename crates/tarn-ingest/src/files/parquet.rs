@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_trait::async_trait;
 use futures::StreamExt;
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
@@ -14,11 +13,11 @@ use tarn_core::files::{FileChunk, FileReader, FilesFault, FoundColumn};
 use tarn_storage::Store;
 
 use super::hive::repeated;
+use super::samples::{SAMPLE_ROWS, found_column, shown_rows};
 use super::text::broken;
 use crate::sources::file::listing::FileInfo;
 
 const BATCH_ROWS: usize = 8_192;
-const SAMPLE_ROWS: usize = 20;
 
 type Builder = ParquetRecordBatchStreamBuilder<ParquetObjectReader>;
 
@@ -128,44 +127,15 @@ impl Columns {
     }
 
     fn show(&mut self, batch: Option<&RecordBatch>) {
-        let rows = batch.map_or(0, RecordBatch::num_rows);
-        let mut columns: Vec<Vec<Option<String>>> = Vec::new();
-        for (field, _) in &self.fields {
-            let column = batch.and_then(|batch| batch.column_by_name(field.name()));
-            let options = FormatOptions::default();
-            let shown = column.and_then(|column| ArrayFormatter::try_new(column.as_ref(), &options).ok());
-            let text = |row| {
-                let is_null = column.is_none_or(|column| column.is_null(row));
-                shown
-                    .as_ref()
-                    .filter(|_| !is_null)
-                    .map(|shown| super::infer::cut(&shown.value(row).to_string(), 80))
-            };
-            columns.push((0..rows).map(text).collect());
-        }
-        self.sample_rows =
-            (0..rows).map(|row| columns.iter().map(|column| column[row].clone()).collect()).collect();
+        let column = |(field, _): &(FieldRef, String)| batch?.column_by_name(field.name());
+        let columns: Vec<Option<&ArrayRef>> = self.fields.iter().map(column).collect();
+        self.sample_rows = shown_rows(&columns, batch.map_or(0, RecordBatch::num_rows));
     }
 
     /// The schema with what people want to know of it.
     pub(crate) fn finish(&mut self) -> SchemaRef {
-        let sampled = self.sample_rows.clone();
         let found = |(at, (field, _)): (usize, &(FieldRef, String))| {
-            let values: Vec<String> = sampled.iter().filter_map(|row| row.get(at)?.clone()).collect();
-            let mut samples = Vec::new();
-            values.iter().for_each(|value| {
-                if samples.len() < 5 && !samples.contains(value) {
-                    samples.push(value.clone());
-                }
-            });
-            FoundColumn {
-                name: field.name().clone(),
-                type_name: field.data_type().to_string(),
-                values: values.len() as u64,
-                nulls: (sampled.len() - values.len()) as u64,
-                samples,
-                ..FoundColumn::default()
-            }
+            found_column(field.name(), field.data_type().to_string(), &self.sample_rows, at)
         };
         self.found = self.fields.iter().enumerate().map(found).collect();
         Arc::new(Schema::new(self.fields.iter().map(|(field, _)| Arc::clone(field)).collect::<Vec<_>>()))
