@@ -317,12 +317,29 @@ impl Imports {
             let what = format!("import `{id}` cannot go on: it is not failed or cancelled");
             return Err(FilesFault::invalid(what, "`tarn import show` tells its state").into());
         }
+        self.check_table(ctx, &stored).await?;
         self.check_room()?;
         (stored.import.state, stored.import.error, stored.import.ended_ms) =
             (ImportState::Running, None, None);
         self.put(ctx, &stored).await?;
         self.spawn(ctx, id.to_string(), stored.options.mode);
         Ok(stored.import)
+    }
+
+    /// Errors: the table into which an import went is gone, or another one has its name.
+    async fn check_table(&self, ctx: &RequestContext, stored: &Stored) -> Result<(), LakehouseError> {
+        let Stored { import: Import { id, into, .. }, options, table_id, .. } = stored;
+        let what = match self.lakehouse.catalog().load_table(ctx, &options.table()?).await {
+            Ok(table) if table_id.is_empty() || table.metadata.uuid().to_string() == *table_id => {
+                return Ok(());
+            }
+            Ok(_) => format!("import `{id}` cannot go on: another table is called `{into}` now"),
+            Err(LakehouseError::TableNotFound { .. }) => {
+                format!("import `{id}` cannot go on: its table `{into}` is gone")
+            }
+            Err(error) => return Err(error),
+        };
+        Err(FilesFault::invalid(what, "start a new import of the same files").into())
     }
 
     fn spawn(self: &Arc<Self>, ctx: &RequestContext, id: String, mode: ImportMode) {
