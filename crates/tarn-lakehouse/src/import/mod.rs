@@ -326,22 +326,6 @@ impl Imports {
         Ok(stored.import)
     }
 
-    /// Errors: the table into which an import went is gone, or another one has its name.
-    async fn check_table(&self, ctx: &RequestContext, stored: &Stored) -> Result<(), LakehouseError> {
-        let Stored { import: Import { id, into, .. }, options, table_id, .. } = stored;
-        let what = match self.lakehouse.catalog().load_table(ctx, &options.table()?).await {
-            Ok(table) if table_id.is_empty() || table.metadata.uuid().to_string() == *table_id => {
-                return Ok(());
-            }
-            Ok(_) => format!("import `{id}` cannot go on: another table is called `{into}` now"),
-            Err(LakehouseError::TableNotFound { .. }) => {
-                format!("import `{id}` cannot go on: its table `{into}` is gone")
-            }
-            Err(error) => return Err(error),
-        };
-        Err(FilesFault::invalid(what, "start a new import of the same files").into())
-    }
-
     fn spawn(self: &Arc<Self>, ctx: &RequestContext, id: String, mode: ImportMode) {
         let cancel = self.env.spawner.stopping().child_token();
         let run = Arc::new(());
