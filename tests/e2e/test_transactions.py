@@ -236,7 +236,7 @@ def test_what_a_rollback_could_not_undo_is_refused(tarn: Tarn):
 
 
 def test_sqlalchemy_with_its_own_transactions(tarn: Tarn):
-    engine = sa.create_engine(f"postgresql+psycopg://tarn@127.0.0.1:{tarn.pgwire_port}/tarn", use_native_hstore=False)
+    engine = sa.create_engine(f"postgresql+psycopg://tarn@127.0.0.1:{tarn.pgwire_port}/tarn")
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE SCHEMA shop")
     metadata = sa.MetaData(schema="shop")

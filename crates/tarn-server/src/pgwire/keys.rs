@@ -31,7 +31,7 @@ const CONSTRAINTS_FROM: i32 = 1_500_000_000;
 /// The number of `btree` in `pg_am`.
 const BTREE: i32 = 403;
 /// Numbers of `pg_class` and `pg_constraint` in `pg_class`.
-const PG_CLASS: i32 = 1259;
+pub(super) const PG_CLASS: i32 = 1259;
 /// Where the comment of a table is kept, as Spark and Trino keep it.
 pub(super) const COMMENT: &str = "comment";
 

@@ -3,16 +3,18 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArguments, Ident, Query, SelectItem, SetExpr, Value, VisitorMut,
+    BinaryOperator, Expr, Function, FunctionArguments, Ident, Query, SelectItem, SetExpr, Value, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 
+use super::keys::PG_CLASS;
+
 /// Column of `pg_class` that the emulated catalog does not have; nothing here has such options.
 const OPTIONS: &str = "reloptions";
 
-/// What clients ask about and nothing here has: memberships of roles as `ARRAY(SELECT …)`, which the planner does not know, and
-/// storage options. What it says in another way: subscripts of lists, and `LIKE` with an escape of one's own.
+/// What clients ask about and nothing here has: memberships of roles as `ARRAY(SELECT …)`, which the planner does not know,
+/// defaults, sequences and collations of columns, and storage options. What it says in another way: subscripts of lists, and `LIKE` with an escape of one's own.
 pub(super) struct Rewrite;
 
 fn parsed(text: &str) -> Option<Expr> {
@@ -41,6 +43,20 @@ impl VisitorMut for Rewrite {
             escaped(pattern, escape_char);
             return ControlFlow::Continue(());
         }
+        if let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = expr
+            && left.to_string().ends_with("classoid")
+            && let Some(number) = number_of_class(right)
+        {
+            **right = number;
+            return ControlFlow::Continue(());
+        }
+        if let Expr::Case { conditions, .. } = &*expr
+            && conditions.iter().any(|when| asks_for_nothing(&when.result))
+            && let Some(nothing) = parsed("CAST(NULL AS TEXT)")
+        {
+            *expr = nothing;
+            return ControlFlow::Continue(());
+        }
         let Expr::Function(function) = &*expr else { return ControlFlow::Continue(()) };
         let name = function.name.to_string().to_lowercase();
         if name.ends_with("generate_subscripts")
@@ -57,6 +73,28 @@ impl VisitorMut for Rewrite {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Whether a query within an expression looks for defaults, sequences or collations of a column: nothing here has them, and
+/// the planner does not know such queries.
+fn asks_for_nothing(result: &Expr) -> bool {
+    let Expr::Subquery(query) = result else { return false };
+    let text = query.to_string().to_lowercase();
+    ["pg_attrdef", "pg_sequence", "pg_collation"]
+        .iter()
+        .any(|table| text.contains(&format!("from pg_catalog.{table}")))
+}
+
+/// The number of `'pg_class'::regclass`, which stands here as the query that looks the name up: the catalog of tables is not
+/// in itself. The name may be a parameter.
+fn number_of_class(expr: &Expr) -> Option<Expr> {
+    let Expr::Subquery(query) = expr else { return None };
+    let text = query.to_string();
+    let (_, name) = text.split_once("parse_ident(")?;
+    let (name, _) = name.split_once("::TEXT)")?;
+    parsed(&format!(
+        "CASE {name}::TEXT WHEN 'pg_catalog.pg_class' THEN {PG_CLASS} WHEN 'pg_class' THEN {PG_CLASS} END"
+    ))
 }
 
 /// A pattern whose escape is the backslash, as the planner wants it.
@@ -101,6 +139,29 @@ mod tests {
             "SELECT a LIKE replace(replace(b || '%', '\\', '\\\\'), '/', '\\') FROM t"
         );
         assert_eq!(rewritten("SELECT a LIKE b FROM t"), "SELECT a LIKE b FROM t");
+    }
+
+    #[test]
+    fn the_catalog_of_tables_has_its_number() {
+        let looked_up =
+            "(SELECT c.oid FROM pg_catalog.pg_class c CROSS JOIN (SELECT parse_ident($1::TEXT) AS parts))";
+        assert_eq!(
+            rewritten(&format!("SELECT 1 FROM d WHERE d.classoid = {looked_up}")),
+            "SELECT 1 FROM d WHERE d.classoid = CASE $1::TEXT WHEN 'pg_catalog.pg_class' THEN 1259 WHEN 'pg_class' THEN 1259 END"
+        );
+    }
+
+    #[test]
+    fn what_columns_do_not_have_is_null() {
+        assert_eq!(
+            rewritten(
+                "SELECT CASE WHEN a.atthasdef THEN (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef AS d \
+                 WHERE d.adrelid = a.attrelid) ELSE NULL END AS v FROM pg_catalog.pg_attribute AS a"
+            ),
+            "SELECT CAST(NULL AS TEXT) AS v FROM pg_catalog.pg_attribute AS a"
+        );
+        let other = "SELECT CASE WHEN a.b THEN (SELECT max(c) FROM t) ELSE NULL END FROM u AS a";
+        assert_eq!(rewritten(other), other);
     }
 
     #[test]
