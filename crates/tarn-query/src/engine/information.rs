@@ -49,6 +49,7 @@ struct Known {
 enum Depth {
     Namespaces,
     Names,
+    Views,
     Columns,
 }
 
@@ -59,7 +60,7 @@ const ABOUT: [(&str, Depth, Rows); 9] = [
     ("schemata", Depth::Namespaces, |known| schemata(&known.namespaces)),
     ("tables", Depth::Names, |known| table_list(&known.names)),
     ("columns", Depth::Columns, |known| columns(&known.rows)),
-    ("views", Depth::Columns, |known| views(&known.views)),
+    ("views", Depth::Views, |known| views(&known.views)),
     ("table_constraints", Depth::Columns, |known| table_constraints(&known.names)),
     ("key_column_usage", Depth::Columns, |known| key_column_usage(&known.names)),
     ("constraint_column_usage", Depth::Columns, |known| constraint_column_usage(&known.names)),
@@ -175,8 +176,10 @@ async fn known(tables: &dyn Tables, ctx: &RequestContext, depth: Depth) -> Resul
             known.names.extend(own_views.iter().map(|name| of(name.name(), true)));
             continue;
         }
-        for name in own.into_iter().chain(own_views) {
-            let (fields, named) = match tables.view(ctx, &name).await? {
+        let asked = if depth == Depth::Views { Vec::new() } else { own };
+        for name in asked.into_iter().chain(own_views) {
+            let table = if depth == Depth::Views { None } else { tables.view(ctx, &name).await? };
+            let (fields, named) = match table {
                 Some(view) => (Arc::clone(&view.schema), Named { key: view.key(), ..of(name.name(), false) }),
                 None => match tables.sql_view(ctx, &name).await? {
                     Some(view) => {
