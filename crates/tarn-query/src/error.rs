@@ -55,7 +55,7 @@ pub enum QueryError {
         hint: String,
     },
     /// A statement that changes something within a transaction, which could not be rolled back.
-    #[error("`{statement}` cannot run in a transaction: every statement is committed by itself")]
+    #[error("`{statement}` cannot run in a transaction: a ROLLBACK could not undo it")]
     InTransaction {
         /// Leading keywords of the statement.
         statement: String,
