@@ -117,6 +117,13 @@ pub struct FoundFiles {
     pub warnings: Vec<String>,
 }
 
+impl FoundFiles {
+    /// Whether the columns' types were found out from texts, so that a table's own types may take their place.
+    pub fn is_text(&self) -> bool {
+        matches!(self.format.as_str(), "csv" | "json" | "excel")
+    }
+}
+
 /// Files with everything that reading them needs.
 #[derive(Clone, Debug)]
 pub struct FilesPlan {
@@ -166,6 +173,19 @@ pub trait FileReader: Send {
     fn bytes_read(&self) -> u64;
 }
 
+/// The bytes of text files, one file after the other.
+#[async_trait]
+pub trait FileTexts: Send {
+    /// How many files there are.
+    fn files(&self) -> usize;
+
+    /// Opens the next file and returns its name for people, or `None` behind the last one.
+    async fn next_file(&mut self) -> Result<Option<String>, FilesFault>;
+
+    /// The next piece of the open file, decompressed, or `None` at its end.
+    async fn next_piece(&mut self) -> Result<Option<Vec<u8>>, FilesFault>;
+}
+
 /// Those who can read files.
 #[async_trait]
 pub trait Files: Send + Sync + fmt::Debug {
@@ -181,6 +201,9 @@ pub trait Files: Send + Sync + fmt::Debug {
         file: &ListedFile,
         skip: u64,
     ) -> Result<Box<dyn FileReader>, FilesFault>;
+
+    /// The bytes of the files of a configuration, for readers of another grammar. Errors: as of [`Files::plan`].
+    async fn texts(&self, ctx: &RequestContext, config: &Value) -> Result<Box<dyn FileTexts>, FilesFault>;
 
     /// Files that were only sent to be read are not needed any more; others stay.
     async fn discard(&self, ctx: &RequestContext, settled: &Value);

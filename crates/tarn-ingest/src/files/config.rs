@@ -52,14 +52,23 @@ pub(crate) enum FilesFormat {
     #[serde(alias = "ndjson", alias = "jsonl")]
     Json,
     Parquet,
+    Avro,
+    Orc,
 }
 
 impl FilesFormat {
+    /// Whether files of it are texts, whose columns have no types of their own.
+    pub(crate) fn is_text(self) -> bool {
+        matches!(self, Self::Csv | Self::Json)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Csv => "csv",
             Self::Json => "json",
             Self::Parquet => "parquet",
+            Self::Avro => "avro",
+            Self::Orc => "orc",
         }
     }
 }
@@ -104,6 +113,8 @@ fn by_ending(path: &str) -> (Option<FilesFormat>, Option<Compression>) {
         Some("csv" | "tsv" | "txt" | "psv" | "tab") => Some(FilesFormat::Csv),
         Some("json" | "ndjson" | "jsonl") => Some(FilesFormat::Json),
         Some("parquet" | "parq" | "pq") => Some(FilesFormat::Parquet),
+        Some("avro") => Some(FilesFormat::Avro),
+        Some("orc") => Some(FilesFormat::Orc),
         _ => None,
     };
     (format, compression)
@@ -137,16 +148,30 @@ impl FilesConfig {
         Ok(())
     }
 
+    /// The compression of a file whose format does not matter.
+    pub(crate) fn compression_of(&self, path: &str) -> Compression {
+        self.compression.or(by_ending(path).1).unwrap_or(Compression::None)
+    }
+
     /// The format and compression of a file. Errors: neither given nor told by its name.
     pub(crate) fn kind_of(&self, path: &str) -> Result<(FilesFormat, Compression), FilesFault> {
         let (by_name, compression) = by_ending(path);
         let format = self.format.or(by_name).ok_or_else(|| {
             FilesFault::invalid(
                 format!("the name of `{path}` does not tell its format"),
-                "say it: `format` is csv, json or parquet",
+                "say it: `format` is csv, json, parquet, avro or orc",
             )
         })?;
         let compression = self.compression.or(compression).unwrap_or(Compression::None);
+        if compression != Compression::None && !format.is_text() {
+            return Err(FilesFault::invalid(
+                format!(
+                    "`{path}` is compressed as a whole; files of {} are compressed within",
+                    format.name()
+                ),
+                "decompress it first",
+            ));
+        }
         Ok((format, compression))
     }
 

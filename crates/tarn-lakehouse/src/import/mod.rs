@@ -129,7 +129,7 @@ impl Imports {
         };
         if let Some(metadata) = &existing
             && options.mode != ImportMode::Create
-            && files.found.format != "parquet"
+            && files.found.is_text()
         {
             // The table's types count, not those that its first values would give.
             files = self.files.plan(ctx, &table::typed(&resolved, metadata, &files.schema)).await?;

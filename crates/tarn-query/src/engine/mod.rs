@@ -7,6 +7,7 @@ mod copy;
 mod describe;
 mod explain;
 mod export;
+mod load;
 mod optimize;
 mod output;
 mod paced;

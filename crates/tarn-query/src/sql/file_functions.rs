@@ -12,10 +12,12 @@ use crate::sql::text::position;
 
 const MARK: &str = "@files:";
 /// The functions with the format that they read; `None`: by the ending of the files.
-const FUNCTIONS: [(&str, Option<&str>); 4] = [
+const FUNCTIONS: [(&str, Option<&str>); 6] = [
     ("read_csv", Some("csv")),
     ("read_json", Some("json")),
     ("read_parquet", Some("parquet")),
+    ("read_avro", Some("avro")),
+    ("read_orc", Some("orc")),
     ("read_files", None),
 ];
 const USAGE: &str = "write `read_csv('path', header => true)`; options: header, delim, quote, nullstr, encoding, compression, \
