@@ -30,10 +30,13 @@ rust_tests() {
 }
 build_binary() { cargo build --workspace --locked; }
 reference() { TARN_BIN=$BINARY cargo xtask generate --check; }
-# Each page in both languages and themes on made-up data, which has every state; then on the binary with real data.
+# Each page in both languages and themes on made-up data, which has every state; the life of a table on the binary; then
+# each page on the binary with real data.
 console_e2e_mock() { (cd web && npm run e2e); }
-console_e2e_demo() { TARN_BIN=$BINARY scripts/with_demo.sh npm --prefix web run e2e; }
-end_to_end() { TARN_BIN=$BINARY tests/e2e/run.sh; }
+console_e2e_real() { TARN_BIN=$BINARY scripts/with_server.sh empty node --test web/e2e/real.test.js; }
+console_e2e_demo() { TARN_BIN=$BINARY scripts/with_server.sh demo npm --prefix web run e2e; }
+# Tests wait for servers and for time to pass more than they compute.
+end_to_end() { TARN_BIN=$BINARY tests/e2e/run.sh -n 2; }
 
 if [[ ${1:-} == --step ]]; then
     "$2"
@@ -73,6 +76,7 @@ e2e_steps() {
     step console_e2e_mock "console: browser tests on made-up data" || true
     if step build_binary "binary for end-to-end tests"; then
         step reference "generated reference" || true
+        step console_e2e_real "console: a table's life on a real server" || true
         # Not in `all`: the query that one of them cancels stops a server on two cores from answering, and they take nine minutes.
         [[ $1 != e2e ]] || step console_e2e_demo "console: browser tests on the demo" || true
         step end_to_end "end-to-end tests" || true
@@ -89,7 +93,7 @@ summary() {
     printf '%7s  %4d:%02d  %s\n' "" $((total / 60)) $((total % 60)) "together"
     printf '\n== tests\n'
     # Lines as the runners print them: vitest, nextest, cargo test, the browser tests.
-    cat "$LOGS"/{console_unit,console_e2e_mock,console_e2e_demo,end_to_end,rust_tests}.log 2>/dev/null |
+    cat "$LOGS"/{console_unit,console_e2e_mock,console_e2e_real,console_e2e_demo,end_to_end,rust_tests}.log 2>/dev/null |
         sed 's/\x1b\[[0-9;]*m//g' |
         grep -E '^ *(Tests|Test Files) |^ *Summary \[|^[^ ]+ (tests|pass|fail) [0-9]+$|^[0-9]+ (passed|failed)' || true
     cat "$LOGS"/rust_tests.log 2>/dev/null | awk '

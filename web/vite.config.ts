@@ -11,7 +11,7 @@ export default defineConfig({
   server: {
     host: "127.0.0.1",
     proxy: Object.fromEntries(
-      ["/api", "/metrics", "/healthz", "/openapi.json"].map((path) => [path, { target: server, changeOrigin: true }]),
+      ["/api", "/iceberg", "/metrics", "/healthz", "/openapi.json"].map((path) => [path, { target: server, changeOrigin: true }]),
     ),
   },
   build: {

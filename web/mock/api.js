@@ -112,6 +112,7 @@ export const routes = [
   ["GET", "/eventlog/:name", ({ state, name }) => views.topicDetail(find(state.topics, "topic", name))],
   ["GET", "/eventlog/:name/rows", ({ state, name, search }) => views.topicRows(find(state.topics, "topic", name), search.has("offset") ? Number(search.get("offset")) : undefined, Number(search.get("limit") ?? 100))],
   ["GET", "/lakehouse", ({ state }) => items([...state.tables.values()].map((one) => views.tableSummary(state, one)))],
+  ["GET", "/iceberg/v1/namespaces/:namespace/views/:view", ({ state, namespace, view }) => ({ metadata: find(state.views, "view", `${namespace}.${view}`).metadata })],
   ["GET", "/lakehouse/:namespace/:table", ({ state, namespace, table }) => views.tableDetail(state, find(state.tables, "table", `${namespace}.${table}`))],
   ["GET", "/lakehouse/:namespace/:table/files", ({ state, namespace, table }) => items(views.tableFiles(find(state.tables, "table", `${namespace}.${table}`)))],
   ["GET", "/lakehouse/:namespace/:table/preview", ({ state, namespace, table, search }) => preview(state, find(state.tables, "table", `${namespace}.${table}`), search)],
@@ -141,6 +142,7 @@ export const routes = [
     if (/nowhere/.test(body.path)) throw new Refusal(404, "not_found", `no file at \`${body.path}\``, { hint: "Paths are those of the server; look below the project's folder." });
     return body.dry_run ? { plan: planOf(state, body) } : startImport(state, body, principal);
   }],
+  ["POST", "/imports/cutover", ({ state, body, principal }) => startImport(state, { ...body, path: "", mode: "cutover" }, principal)],
   ["GET", "/imports/:id", ({ state, id }) => importOf(importNamed(state, id))],
   ["GET", "/imports/:id/problems", ({ state, id }) => items(problemsOf(importNamed(state, id)))],
   ["POST", "/imports/:id/:verb", ({ state, id, verb }) => Object.assign(importNamed(state, id), verb === "cancel" ? { state: "cancelled", ended_ms: Date.now() } : { state: "running", error: null, fails: false })],

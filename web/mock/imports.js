@@ -10,12 +10,15 @@ const COLUMNS = [
 ];
 const SAMPLE = Array.from({ length: 20 }, (_, index) => [String(index + 1), ["Berlin", "上海", "Lyon"][index % 3], index % 7 === 0 ? null : "04109", (index * 1.5).toFixed(2), "2026-01-31T12:00:00Z"]);
 
+const formatOf = (path) => (/\.parquet$/.test(path) ? "parquet" : /\.xlsx$/.test(path) ? "excel" : "csv");
+
 export function planOf(state, body) {
   const exists = state.tables.has(body.into);
   const chosen = new Map((body.columns ?? []).map(({ name, type }) => [name, type]));
   return {
-    format: body.format ?? "csv", compression: /\.gz$/.test(body.path) ? "gzip" : "none",
-    csv: { header: body.csv?.header ?? true, delimiter: body.csv?.delimiter ?? ",", quote: '"', null: body.csv?.null ?? [""], encoding: body.csv?.encoding ?? "utf-8" },
+    format: body.format ?? formatOf(body.path), compression: /\.gz$/.test(body.path) ? "gzip" : "none",
+    excel: formatOf(body.path) === "excel" ? { sheet: body.excel?.sheet ?? "2026", range: body.excel?.range ?? null, sheets: ["2026", "2025"] } : null,
+    csv: formatOf(body.path) !== "csv" ? null : { header: body.csv?.header ?? true, delimiter: body.csv?.delimiter ?? ",", quote: '"', null: body.csv?.null ?? [""], encoding: body.csv?.encoding ?? "utf-8" },
     files: 3, bytes: 41_200_000, first_files: [{ path: "/srv/shop/data/sales.csv", bytes: 41_152 }], rows_seen: 3000,
     table: { name: body.into, exists, partition_by: body.partition_by ?? [], key: body.key ?? [] },
     columns: COLUMNS.map((column) => ({ ...column, type: chosen.get(column.name) ?? column.type })),

@@ -1,4 +1,5 @@
 // Tables that SQL made, rows about tables, and the procedures on snapshots.
+import { acceptChange, viewAnswer } from "./relations.js";
 import { SqlError } from "./sql.js";
 import { audit, data, keysOf } from "./state.js";
 
@@ -110,6 +111,7 @@ const rowsOf = (columns, rows) => ({ columns: columns.map(([name, type]) => ({ n
 const done = (command) => ({ columns: [], rows: [], command });
 
 const PROCEDURES = {
+  accept_schema_change: (table, _name, state) => acceptChange(state, table),
   create_tag: (table, name, id) => createRef(table, "TAG", name, id),
   create_branch: (table, name, id) => createRef(table, "BRANCH", name, id),
   drop_tag: (table, name) => dropRef(table, name),
@@ -137,7 +139,7 @@ function call(state, sql) {
   const [, procedure, list] = /^call\s+(\w+)\s*\((.*)\)\s*;?$/is.exec(sql) ?? [];
   if (!PROCEDURES[procedure]) throw new SqlError(`procedure \`${procedure}\` not found`, null, null);
   const [name, ...values] = [...list.matchAll(/'((?:[^']|'')*)'|(\d+)/g)].map(([, text, digits]) => (text === undefined ? digits : text.replaceAll("''", "'")));
-  PROCEDURES[procedure](find(state, name), ...values);
+  PROCEDURES[procedure](find(state, name), ...(procedure === "accept_schema_change" ? [undefined, state] : values));
   audit(state, `table.${procedure}`, `table/${name}`);
   return done("CALL");
 }
@@ -159,6 +161,8 @@ export function lakeAnswer(state, sql, { read_only: readOnly } = {}) {
     if (readOnly) throw new SqlError("`CALL` cannot run in a read-only session", "Leave `read_only` out of the request.", null);
     return call(state, words);
   }
+  const ofViews = viewAnswer(state, words);
+  if (ofViews) return ofViews;
   const altered = /^alter\s+table\s+(\S+)\s+set\s*\((.*)\)\s*;?$/is.exec(words);
   if (altered) {
     const table = find(state, unquoted(altered[1]));

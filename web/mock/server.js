@@ -12,6 +12,9 @@ const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", "
 // The policy that the server is meant to send; the console has to work under it.
 const POLICY = "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'";
 
+// As much of the description as the console reads: what imports can do.
+const OPENAPI = { components: { schemas: { ImportRequest: { properties: { format: { description: "`csv`, `json`, `parquet`, `avro`, `orc`, `excel`, `delta` or `iceberg`" }, mode: { description: "`create`, `append`, `replace` or `register`" } } } } } };
+
 async function bodyOf(request) {
   let text = "";
   for await (const chunk of request) text += chunk;
@@ -79,8 +82,10 @@ export async function start(port = 0, world = "demo") {
   const server = createServer((request, response) => {
     const { pathname, searchParams } = new URL(request.url, "http://localhost");
     if (pathname === "/metrics") return response.writeHead(200, { "content-type": "text/plain" }).end(`tarn_ingest_rows_total ${overview(state).rows_total}\n`);
-    if (!pathname.startsWith("/api/v1/")) return file(response, pathname);
-    api(state, request, response, pathname.slice(7), searchParams).catch((error) => {
+    if (pathname === "/openapi.json") return reply(response, 200, OPENAPI);
+    const isCatalog = pathname.startsWith("/iceberg/");
+    if (!isCatalog && !pathname.startsWith("/api/v1/")) return file(response, pathname);
+    api(state, request, response, isCatalog ? pathname : pathname.slice(7), searchParams).catch((error) => {
       if (error instanceof Refusal) return reply(response, error.status, error.body);
       reply(response, 400, { error: { kind: "invalid", message: error.message, ...(error.position ? { position: error.position } : {}) } });
     });

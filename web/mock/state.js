@@ -1,6 +1,7 @@
 // What the mock server knows, and how it changes with time.
 import { readFileSync } from "node:fs";
 import { addItem } from "./lake.js";
+import { addRelations } from "./relations.js";
 
 const read = (name) => JSON.parse(readFileSync(new URL(`./fixtures/${name}.json`, import.meta.url), "utf8"));
 export const data = read("tables");
@@ -39,6 +40,7 @@ export function newState(world = "demo") {
     topics: new Map(),
     sources: new Map(),
     tables: new Map(),
+    views: new Map(),
     queries: [],
     imports: [],
     resources: [],
@@ -60,6 +62,7 @@ export function newState(world = "demo") {
   addFlights(state);
   addShop(state);
   addItem(state);
+  addRelations(state);
   for (const [index, yaml] of [FLIGHTS_YAML, SHOP_YAML, TABLE_YAML].entries()) {
     const [, kind] = /kind: (\S+)/.exec(yaml);
     const [, name] = /name: (\S+)/.exec(yaml);

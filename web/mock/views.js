@@ -82,13 +82,14 @@ export function tableSummary(state, table) {
     snapshot_id: table.current ?? table.snapshots[0]?.id ?? null, snapshots: table.snapshots.length, last_commit_at: table.snapshots[0]?.at ?? null,
     freshness_ms: moving ? 46 + Math.round(Math.random() * 40) : null,
     hot_rows: table.hot_rows, hot_bytes: table.hot_rows === null ? null : hotBytes(table), committed_offset: table.committed_offset,
-    source: table.source, key: table.key ?? keysOf(table.table), state: "ok", message: null,
+    source: table.source, key: table.key ?? keysOf(table.table), ...(table.waits ? { state: "failed", ...table.waits } : { state: "ok", message: null }),
   };
 }
 
 export function tableDetail(state, table) {
   const topic = state.topics.get(table.topic);
   const schema = fieldsOf(table);
+  const applied = topic && (table.waits ? table.committed_offset : appliedOffset(topic));
   return {
     ...tableSummary(state, table),
     schema,
@@ -99,7 +100,7 @@ export function tableDetail(state, table) {
     snapshot_list: table.snapshots,
     schema_history: table.schema_history ?? [{ schema_id: 0, at: iso(state.started_ms), fields: schema.slice(0, -1) }, { schema_id: 1, at: iso(state.started_ms + 60_000), fields: schema }],
     topic: table.topic,
-    applied_offset: topic ? appliedOffset(topic) : null,
+    applied_offset: applied ?? null,
     applied_high_offset: topic ? topic.rows : null,
   };
 }

@@ -57,6 +57,9 @@ pub struct ListedFile {
     /// Values of the columns that folders such as `year=2024` name; `None` for null.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition: Vec<(String, Option<String>)>,
+    /// What else reading it needs, as its format wants it: rows that are deleted, values that it does not hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Value>,
 }
 
 /// How CSV files are written, found out or given.
@@ -101,6 +104,9 @@ pub struct FoundFiles {
     pub format: String,
     /// `gzip` or `none`.
     pub compression: String,
+    /// Of a table: its version (Delta) or snapshot (Iceberg) that is read.
+    #[serde(default)]
+    pub version: Option<String>,
     /// Of CSV files.
     pub csv: Option<CsvShape>,
     /// How many files.
@@ -124,6 +130,21 @@ impl FoundFiles {
     }
 }
 
+/// What a table of another lake says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundTable {
+    /// Its identifier, which stays when it moves.
+    pub id: String,
+    /// Columns, or transforms of them such as `day(at)`, by which it is partitioned.
+    pub partition_by: Vec<String>,
+    /// Its key columns.
+    pub key: Vec<String>,
+    /// Columns that are never null.
+    pub required: Vec<String>,
+    /// Comments of columns.
+    pub comments: Vec<(String, String)>,
+}
+
 /// Files with everything that reading them needs.
 #[derive(Clone, Debug)]
 pub struct FilesPlan {
@@ -135,6 +156,8 @@ pub struct FilesPlan {
     pub path_columns: Vec<String>,
     /// The files, by location.
     pub files: Vec<ListedFile>,
+    /// The table that they are, if they are one.
+    pub table: Option<FoundTable>,
     /// What was found out, for people.
     pub found: FoundFiles,
 }

@@ -9,10 +9,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema as ArrowSchema};
-use iceberg::spec::{NestedField, Schema, TableMetadata, UnboundPartitionField};
+use iceberg::spec::{DEFAULT_SCHEMA_NAME_MAPPING, NestedField, Schema, TableMetadata, UnboundPartitionField};
 use iceberg::{TableRequirement, TableUpdate};
 
 use crate::error::LakehouseError;
+use crate::layout::name_mapping;
 use crate::service::policy::wrong_property;
 use crate::sort::{OrderColumn, sort_order};
 use crate::types::{KEY_PROPERTY, key_of, new_field, widened};
@@ -354,6 +355,12 @@ impl Alter<'_> {
         }
         if self.is_changed {
             let schema = self.schema()?;
+            // Files without ids find their columns by the names that these had.
+            if let Some(known) = self.metadata.properties().get(DEFAULT_SCHEMA_NAME_MAPPING) {
+                let mapping = name_mapping(schema.as_struct().fields(), Some(known));
+                let updates = HashMap::from([(DEFAULT_SCHEMA_NAME_MAPPING.to_string(), mapping)]);
+                self.updates.push(TableUpdate::SetProperties { updates });
+            }
             updates.push(TableUpdate::AddSchema { schema });
             updates.push(TableUpdate::SetCurrentSchema { schema_id: -1 });
         }

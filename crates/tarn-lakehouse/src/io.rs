@@ -18,22 +18,43 @@ use serde::{Deserialize, Serialize};
 use tarn_storage::Store;
 
 use crate::error::LakehouseError;
+use crate::outside::{Outside, Place};
 
-/// The folder or bucket that holds the tables.
+/// The folder or bucket that holds the tables, and the places beside it where their data files may lie.
 #[derive(Clone, Debug)]
 pub struct Warehouse {
     store: Store,
+    outside: Outside,
+    objects: Arc<dyn ObjectStore>,
 }
 
 impl Warehouse {
     /// A warehouse that begins where `store` begins.
     pub fn new(store: Store) -> Self {
-        Self { store }
+        let objects = Arc::clone(store.objects());
+        Self { store, outside: Outside::default(), objects }
     }
 
-    /// The objects; paths are relative to the warehouse.
+    /// With places where data files of tables may lie that are only read.
+    pub fn with_outside(self, places: Vec<Place>) -> Self {
+        let outside = Outside::new(places);
+        let objects = outside.around(self.store.objects());
+        Self { store: self.store, outside, objects }
+    }
+
+    /// URLs of the places beside it where data files of tables may lie, without a slash at their end.
+    pub fn outside(&self) -> impl Iterator<Item = &str> {
+        self.outside.urls()
+    }
+
+    /// Whether a location lies in a place beside the warehouse that is only read.
+    pub fn is_outside(&self, location: &str) -> bool {
+        self.store.path_of(location).is_err() && self.outside.path(location).is_some()
+    }
+
+    /// The objects, to be read; see [`Warehouse::path`]. Those beside the warehouse cannot be changed.
     pub fn objects(&self) -> &Arc<dyn ObjectStore> {
-        self.store.objects()
+        &self.objects
     }
 
     /// The bucket of the warehouse, unless it is a folder.
@@ -46,17 +67,31 @@ impl Warehouse {
         self.store.url()
     }
 
-    /// Path in the warehouse of a location such as `s3://bucket/lake/t/data/1.parquet`. Errors: `BadLocation`.
+    /// Path, among [`Warehouse::objects`], of a location such as `s3://bucket/lake/t/data/1.parquet`, in the warehouse or
+    /// beside it. Errors: `BadLocation`.
     pub fn path(&self, location: &str) -> std::result::Result<Path, LakehouseError> {
+        self.own_path(location).or_else(|error| self.outside.path(location).ok_or(error))
+    }
+
+    /// Path of a location in the warehouse itself, where files are written and deleted. Errors: `BadLocation`.
+    fn own_path(&self, location: &str) -> std::result::Result<Path, LakehouseError> {
         self.store.path_of(location).map_err(|_| LakehouseError::BadLocation {
             location: location.into(),
             warehouse: self.url().to_string(),
         })
     }
 
+    /// What an error of a store means at one of its paths.
+    fn error(&self, path: &Path, error: object_store::Error) -> LakehouseError {
+        match self.outside.location(path) {
+            Some(location) => tarn_storage::StorageError::of(location, error).into(),
+            None => self.store.error(path, error).into(),
+        }
+    }
+
     /// Whether a location lies below the warehouse, where clients may place tables.
     pub fn contains(&self, location: &str) -> bool {
-        self.path(location).is_ok_and(|path| !path.as_ref().is_empty())
+        self.own_path(location).is_ok_and(|path| !path.as_ref().is_empty())
     }
 
     /// Iceberg's view of the store.
@@ -66,22 +101,24 @@ impl Warehouse {
 
     /// Reads a whole file.
     pub async fn read(&self, location: &str) -> std::result::Result<Bytes, LakehouseError> {
-        Ok(self.store.get(&self.path(location)?).await?)
+        let path = self.path(location)?;
+        let read = async { self.objects.get(&path).await?.bytes().await };
+        read.await.map_err(|error| self.error(&path, error))
     }
 
     /// Writes a whole file and makes it durable.
     pub async fn write(&self, location: &str, bytes: Bytes) -> std::result::Result<(), LakehouseError> {
-        Ok(self.store.put_durable(&self.path(location)?, bytes).await?)
+        Ok(self.store.put_durable(&self.own_path(location)?, bytes).await?)
     }
 
     /// Writes a whole file that must not exist yet, and makes it durable. Errors: one is there.
     pub async fn create(&self, location: &str, bytes: Bytes) -> std::result::Result<(), LakehouseError> {
-        Ok(self.store.put_if_absent(&self.path(location)?, bytes).await?)
+        Ok(self.store.put_if_absent(&self.own_path(location)?, bytes).await?)
     }
 
     /// Deletes a file; one that is already gone is no error.
     pub async fn delete(&self, location: &str) -> std::result::Result<(), LakehouseError> {
-        Ok(self.store.delete(&self.path(location)?).await?)
+        Ok(self.store.delete(&self.own_path(location)?).await?)
     }
 }
 
@@ -154,7 +191,8 @@ impl Storage for WarehouseStorage {
     }
 
     async fn writer(&self, location: &str) -> Result<Box<dyn FileWrite>> {
-        let (warehouse, path) = self.at(location)?;
+        let warehouse = self.warehouse()?;
+        let path = warehouse.own_path(location).map_err(data_invalid)?;
         let upload = object_store::buffered::BufWriter::new(Arc::clone(warehouse.objects()), path);
         Ok(Box::new(StreamWriter {
             upload: Some(upload),
@@ -168,7 +206,8 @@ impl Storage for WarehouseStorage {
     }
 
     async fn delete_prefix(&self, location: &str) -> Result<()> {
-        let (warehouse, path) = self.at(location)?;
+        let warehouse = self.warehouse()?;
+        let path = warehouse.own_path(location).map_err(data_invalid)?;
         let mut listing = warehouse.objects().list(Some(&path));
         while let Some(entry) = listing.next().await {
             let entry = entry.map_err(|e| store_error(location, e))?;
@@ -232,7 +271,7 @@ impl FileWrite for StreamWriter {
     async fn close(&mut self) -> Result<()> {
         let Some(mut upload) = self.upload.take() else { return Err(self.closed()) };
         tokio::io::AsyncWriteExt::shutdown(&mut upload).await.map_err(|e| self.failed(e))?;
-        let path = self.warehouse.path(&self.location).map_err(data_invalid)?;
+        let path = self.warehouse.own_path(&self.location).map_err(data_invalid)?;
         let synced = self.warehouse.store.sync(&path).await;
         synced.map_err(|e| data_invalid(e.into()))
     }

@@ -13,6 +13,7 @@ use moka::sync::Cache;
 
 use crate::error::LakehouseError;
 use crate::io::Warehouse;
+use crate::layout::Layout;
 use crate::sink::{KeyHash, KeyHasher, Run, conform, read_rows};
 
 /// Bytes of keys that are kept on the local disk; without a folder they are in memory.
@@ -47,6 +48,7 @@ pub(crate) struct KeysOf<'a> {
     pub(crate) schema: &'a SchemaRef,
     pub(crate) hasher: &'a KeyHasher,
     pub(crate) warehouse: &'a Warehouse,
+    pub(crate) layout: &'a Layout,
 }
 
 fn path_of(folder: &Path, (location, fingerprint): &(String, u64)) -> PathBuf {
@@ -134,7 +136,7 @@ impl KeyRuns {
 async fn each_key(of: &KeysOf<'_>, mut take: impl FnMut(KeyHash) + Send) -> Result<(), LakehouseError> {
     let (columns, path) = (of.hasher.columns(), of.file.file_path());
     let damaged = |source| LakehouseError::Parquet { path: path.into(), source };
-    let mut rows = read_rows(of.warehouse, of.schema, columns, of.file, None).await?;
+    let mut rows = read_rows(of.warehouse, of.schema, columns, (of.file, of.layout), None).await?;
     while let Some(batch) = rows.try_next().await.map_err(damaged)? {
         let batch = conform(of.table, of.schema, columns, &batch)?;
         of.hasher.hash_keys(of.table, batch.columns())?.into_iter().for_each(&mut take);

@@ -24,6 +24,7 @@ use crate::data_file::{DataFileWriter, FileFactory};
 use crate::error::LakehouseError;
 use crate::key_bounds::KeyBounds;
 use crate::key_runs::KeysOf;
+use crate::layout::Layout;
 use crate::sink::{Base, Committer, JobFault, KeyHash, delete_old_metadata};
 use crate::snapshot::RowDelta;
 use crate::tidy::{ALL, Upkeep};
@@ -174,6 +175,12 @@ impl TableWriter {
     /// A row goes. `file`: its place in [`TableView::files`]. Returns whether it was there until now.
     pub fn delete(&mut self, file: usize, row: u64) -> bool {
         self.deleted.entry(file).or_default().insert(row)
+    }
+
+    /// Rows come that are in a file already, which lies beside the warehouse and stays there. Its columns and its partition
+    /// are those of the table now; the table has no key, or nobody would see that it comes twice.
+    pub(crate) fn register(&mut self, file: DataFile) {
+        self.added.push(file);
     }
 
     /// Of rows with one key that come the first one stays, instead of an error at the commit.
@@ -414,9 +421,10 @@ impl TableWriter {
         }
         let bounds = KeyBounds::of(added, self.base.metadata().current_schema(), &hasher, &self.schema);
         let (warehouse, key_runs) = (self.committer.catalog.warehouse(), self.committer.loader.key_runs());
+        let layout = Layout::of(&self.base.view);
         for (at, file) in self.base.view.files.iter().enumerate().filter(|(_, file)| bounds.meets(file)) {
             let (table, schema, file_of) = (table.as_str(), &self.schema, file.file.as_ref());
-            let of = KeysOf { table, file: file_of, schema, hasher: &hasher, warehouse };
+            let of = KeysOf { table, file: file_of, schema, hasher: &hasher, warehouse, layout: &layout };
             let (before, now) = (file.deletes.as_deref(), self.deleted.get(&at));
             let is_gone = |row: u64| [before, now].into_iter().flatten().any(|rows| rows.contains(row));
             if key_runs.holds_any(&of, keys, is_gone).await? {

@@ -57,6 +57,9 @@ pub struct LakehouseConfig {
     pub storage: Option<StorageConfig>,
     /// How other engines get at the files of tables in a bucket without keys of their own.
     pub delegation: DelegationConfig,
+    /// Places beside the tables in which data files of tables may lie that were registered without copying them
+    /// (`tarn import --register`); they are only read. The project folder is one of them.
+    pub outside: Vec<StorageConfig>,
     /// When changes of a topic become a commit of its table; a `table` resource may say otherwise for one table.
     pub sink: SinkConfig,
     /// Memory for rows of all tables that are in no file yet. Above half of it tables commit sooner, above it they wait
@@ -70,7 +73,14 @@ impl Default for LakehouseConfig {
     fn default() -> Self {
         let LakehouseMemory { hot_bytes, services, .. } = LakehouseMemory::default();
         let delegation = DelegationConfig::default();
-        Self { storage: None, delegation, sink: SinkConfig::default(), hot_bytes, services }
+        Self {
+            storage: None,
+            delegation,
+            outside: Vec::new(),
+            sink: SinkConfig::default(),
+            hot_bytes,
+            services,
+        }
     }
 }
 

@@ -33,7 +33,8 @@ export async function errorOf(response: Response): Promise<ApiError> {
   const text = await response.text().catch(() => "");
   try {
     const body = JSON.parse(text) as ErrorBody;
-    if (body.error?.message) return new ApiError(response.status, body.error);
+    // The Iceberg protocol names no kind; its status has one.
+    if (body.error?.message) return new ApiError(response.status, { ...body.error, kind: body.error.kind ?? kindOf(response.status) });
   } catch {
     // Not ours; fall through to the status.
   }
@@ -53,11 +54,13 @@ export interface RequestOptions {
   method?: "GET" | "POST" | "PUT" | "DELETE";
   body?: unknown;
   signal?: AbortSignal | undefined;
+  /** Where the path begins, if not at the API of Tarn. */
+  base?: string;
 }
 
 /** Sends a request and gives the answer as it is; throws `ApiError` for anything but success. */
 export async function send(path: string, options: RequestOptions = {}): Promise<Response> {
-  const { method = "GET", body, signal } = options;
+  const { method = "GET", body, signal, base = BASE } = options;
   const init: RequestInit = { method, credentials: "same-origin", headers: { accept: "application/json" } };
   if (signal) init.signal = signal;
   if (body !== undefined) {
@@ -66,7 +69,7 @@ export async function send(path: string, options: RequestOptions = {}): Promise<
   }
   let response: Response;
   try {
-    response = await fetch(BASE + path, init);
+    response = await fetch(base + path, init);
   } catch (cause) {
     if (cause instanceof DOMException && cause.name === "AbortError") throw cause;
     throw new ApiError(0, { kind: "unavailable", message: "" });

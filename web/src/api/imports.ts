@@ -7,10 +7,14 @@ export interface ImportRequest {
   path: string;
   into: string;
   dry_run?: boolean;
-  mode?: "create" | "append" | "replace";
+  /** `register`: Parquet files become files of the table and stay where they are. */
+  mode?: "create" | "append" | "replace" | "register";
   format?: string;
   compression?: string;
   csv?: { header?: boolean; delimiter?: string; quote?: string; null?: string[]; encoding?: string };
+  excel?: { sheet?: string; range?: string };
+  delta?: { version?: number; timestamp?: string };
+  iceberg?: { snapshot?: string; ref?: string };
   columns?: { name: string; type: string }[];
   only_new?: boolean;
   infer_rows?: number;
@@ -35,6 +39,10 @@ export interface ImportColumn {
 export interface ImportPlan {
   format: string;
   compression: string;
+  /** Of a table of another lake: the version (Delta) or snapshot (Iceberg) that is read. */
+  version?: string | null;
+  /** Of Excel: which sheet is read, and which there are. */
+  excel?: { sheet?: string | null; range?: string | null; sheets?: string[] } | null;
   csv: { header: boolean; delimiter: string; quote: string; null: string[]; encoding: string } | null;
   files: number;
   bytes: number;
@@ -78,6 +86,8 @@ export interface ImportProblem {
   record: string;
 }
 
+/** Whether there is a word for what became of the table; a newer server may have others. */
+export const isMode = (mode: string): mode is "create" | "append" | "replace" | "register" | "cutover" => ["create", "append", "replace", "register", "cutover"].includes(mode);
 export const isUnderWay = (state: Import["state"]) => state === "running" || state === "verifying";
 const segment = encodeURIComponent;
 const post = <R>(path: string, body?: unknown) => request<R>(path, { method: "POST", body });
@@ -95,6 +105,13 @@ export const importQueries = {
       queryFn: ({ signal }) => request<Import>(`/imports/${segment(id)}`, { signal }),
       refetchInterval: (query) => (query.state.data && !isUnderWay(query.state.data.state) ? false : 1000),
     }),
+  /** What the server can do, from its own description. */
+  abilities: queryOptions({
+    queryKey: ["imports", "abilities"] as const,
+    queryFn: ({ signal }) => request<object>("/openapi.json", { signal, base: "" }),
+    staleTime: Number.POSITIVE_INFINITY,
+    retry: false,
+  }),
   problems: (id: string, count: number) =>
     queryOptions({
       queryKey: ["imports", "problems", id, count] as const,
@@ -105,6 +122,8 @@ export const importQueries = {
 export const importCommands = {
   plan: (body: ImportRequest) => post<{ plan: ImportPlan }>("/imports", { ...body, dry_run: true }).then(({ plan }) => plan),
   start: (body: ImportRequest) => post<Import>("/imports", body),
+  /** The table goes on without the files that were registered: they are copied into it. Listed as an import. */
+  cutOver: (into: string) => post<Import>("/imports/cutover", { into }),
   cancel: (id: string) => post<Import>(`/imports/${segment(id)}/cancel`),
   resume: (id: string) => post<Import>(`/imports/${segment(id)}/resume`),
   /** Sends a file of this computer; it is kept some days for an import to read. */

@@ -104,5 +104,6 @@ export const tableCommands = {
 
 export const createRefSql = (name: TableName, kind: "tag" | "branch", ref: string, snapshot: string) => `CALL create_${kind}(${tableText(name)}, ${literal(ref)}, ${snapshot})`;
 export const dropRefSql = (name: TableName, kind: "tag" | "branch", ref: string) => `CALL drop_${kind}(${tableText(name)}, ${literal(ref)})`;
+export const acceptSql = (name: TableName) => `CALL accept_schema_change(${tableText(name)})`;
 export const rollbackSql = (name: TableName, snapshot: string) => `CALL rollback_to_snapshot(${tableText(name)}, ${snapshot})`;
 export const publishSql = (name: TableName, branch: string) => `CALL fast_forward(${tableText(name)}, 'main', ${literal(branch)})`;

@@ -21,6 +21,9 @@ export const tableRef = ({ namespace, table }: TableName): string => `${ident(na
 /** Rows about a table, such as its `refs`. */
 export const aboutRef = ({ namespace, table }: TableName, about: string): string => `${ident(namespace)}."${table.replaceAll('"', '""')}$${about}"`;
 
+/** A branch of a table as statements name it that read or write it. */
+export const branchRef = (name: TableName, branch: string): string => `${tableRef(name)}.${ident(`branch_${branch}`)}`;
+
 /** A table as procedures name it, as a text. */
 export const tableText = ({ namespace, table }: TableName): string => literal(`${namespace}.${table}`);
 

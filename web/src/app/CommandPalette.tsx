@@ -3,6 +3,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useRouter } from "@tanstack/react-router";
 import { type KeyboardEvent, useMemo, useState } from "react";
 import { queries } from "~/api/queries";
+import { viewQueries } from "~/api/views";
 import { matches } from "~/components/Filters";
 import { paths } from "~/components/paths";
 import { useT } from "~/i18n";
@@ -22,6 +23,7 @@ function useTargets(): Target[] {
   const { data: sources } = useQuery({ ...queries.sources, refetchInterval: false });
   const { data: topics } = useQuery({ ...queries.topics, refetchInterval: false });
   const { data: tables } = useQuery({ ...queries.tables, refetchInterval: false });
+  const { data: views } = useQuery({ ...viewQueries.list, refetchInterval: false });
   return useMemo(
     () => [
       ...PAGES.map((page) => ({ label: t(page.key), group: t("palette.page"), href: page.href })),
@@ -29,9 +31,10 @@ function useTargets(): Target[] {
       { label: t("resource.new"), group: t("palette.action"), href: paths.newResource },
       ...(sources ?? []).map((s) => ({ label: s.name, group: t("palette.source"), href: paths.source(s.name) })),
       ...(tables ?? []).map((s) => ({ label: s.name, group: t("palette.table"), href: paths.table(s.name) })),
+      ...(views ?? []).map((s) => ({ label: s.name, group: t("view.view"), href: paths.view(s.name) })),
       ...(topics ?? []).map((s) => ({ label: s.name, group: t("palette.topic"), href: paths.topic(s.name) })),
     ],
-    [t, sources, tables, topics],
+    [t, sources, tables, views, topics],
   );
 }
 

@@ -24,6 +24,7 @@ const tree = root.addChildren([
   page("/tables/new", () => import("~/features/lakehouse/pages/TableFormPage")),
   page("/tables/import", () => import("~/features/lakehouse/pages/ImportPage")),
   page("/tables/$namespace/$table", () => import("~/features/lakehouse/pages/TablePage")),
+  page("/views/$namespace/$view", () => import("~/features/lakehouse/pages/ViewPage")),
   page("/sql", () => import("~/features/query/pages/SqlPage")),
   page("/resources", () => import("~/features/resource/pages/ResourceListPage")),
   page("/resources/new", () => import("~/features/resource/pages/ResourcePage")),

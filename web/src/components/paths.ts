@@ -23,6 +23,11 @@ export const paths = {
     const dot = name.indexOf(".");
     return withView(`/tables/${segment(name.slice(0, dot))}/${segment(name.slice(dot + 1))}`, view);
   },
+  /** `name` is `namespace.view`. */
+  view: (name: string) => {
+    const dot = name.indexOf(".");
+    return `/views/${segment(name.slice(0, dot))}/${segment(name.slice(dot + 1))}`;
+  },
   sql: (view?: { q?: string; side?: string; run?: string }) => withView("/sql", view),
   resources: (view?: { kind?: string; tab?: string }) => withView("/resources", view),
   newResource: "/resources/new",

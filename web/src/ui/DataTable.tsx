@@ -15,6 +15,8 @@ export interface DataColumn<Row> {
   grow?: boolean;
   /** Pixels that a long text keeps beside a growing column. */
   width_min?: number;
+  /** Stays in sight at the right where the table is wider than its place. */
+  pinned?: boolean;
 }
 
 interface Props<Row> {
@@ -63,6 +65,7 @@ export function DataTable<Row>({ label, columns, rows, rowKey, sort, onSort, emp
                   scope="col"
                   data-numeric={column.numeric || undefined}
                   data-grow={column.grow || undefined}
+                  data-pinned={column.pinned || undefined}
                   aria-sort={direction}
                 >
                   {column.sort && onSort ? (
@@ -87,7 +90,7 @@ export function DataTable<Row>({ label, columns, rows, rowKey, sort, onSort, emp
           {ordered.map((row) => (
             <tr key={rowKey(row)} role="row">
               {columns.map((column) => (
-                <td key={column.key} role="cell" data-label={column.header} data-numeric={column.numeric || undefined} data-tight={(grows && !column.grow && !column.width_min) || undefined}>
+                <td key={column.key} role="cell" data-label={column.header} data-numeric={column.numeric || undefined} data-tight={(grows && !column.grow && !column.width_min) || undefined} data-pinned={column.pinned || undefined}>
                   {column.width_min && <span className={classes.keep} style={{ width: column.width_min }} />}
                   {column.cell(row)}
                 </td>

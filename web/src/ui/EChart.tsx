@@ -20,6 +20,8 @@ interface Props {
   xName: string;
   series: Series[];
   height: number;
+  /** How a value is written, such as bytes; numbers as they are without it. */
+  format?: (value: number) => string;
 }
 
 /** More names than this are thinned out instead of slanted. */
@@ -31,7 +33,7 @@ const COLOURS = { light: ["#0d6764", "#c2761b", "#225b9c", "#8a4b9e", "#5a7d1e",
 const variable = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 /** A chart of a result. The caller loads this module when it is needed. */
-export default function EChart({ label, type, axis, xName, series, height }: Props) {
+export default function EChart({ label, type, axis, xName, series, height, format }: Props) {
   const place = useRef<HTMLDivElement>(null);
   const chart = useRef<ECharts | null>(null);
   const { colorScheme } = useMantineColorScheme();
@@ -66,6 +68,7 @@ export default function EChart({ label, type, axis, xName, series, height }: Pro
         legend: series.length > 1 ? { top: 0, textStyle: words, icon: "roundRect" } : undefined,
         tooltip: {
           trigger: type === "scatter" ? "item" : "axis",
+          ...(format ? { valueFormatter: (value: unknown) => (typeof value === "number" ? format(value) : "–") } : {}),
           backgroundColor: variable("--surface"),
           borderColor: variable("--line-strong"),
           textStyle: { color: variable("--mantine-color-text") },
@@ -78,11 +81,11 @@ export default function EChart({ label, type, axis, xName, series, height }: Pro
           nameLocation: "middle",
           nameGap: 28,
           scale: true,
-          axisLabel: crowded ? { ...words, interval: 0, rotate: 34, width: 96, overflow: "truncate" } : words,
+          axisLabel: crowded ? { ...words, interval: 0, rotate: 34, width: 96, overflow: "truncate" } : { ...words, hideOverlap: true },
           axisLine: { lineStyle: { color: line } },
           splitLine: { show: false },
         },
-        yAxis: { type: "value", name: series.length === 1 ? series[0]?.name : "", nameTextStyle: { ...words, align: "left" }, nameGap: 12, scale: type === "scatter", axisLabel: words, splitLine: { lineStyle: { color: line } } },
+        yAxis: { type: "value", name: series.length === 1 ? series[0]?.name : "", nameTextStyle: { ...words, align: "left" }, nameGap: 12, scale: type === "scatter", axisLabel: format ? { ...words, formatter: format } : words, splitLine: { lineStyle: { color: line } } },
         series: series.map((one) => ({
           name: one.name,
           type,
@@ -95,7 +98,7 @@ export default function EChart({ label, type, axis, xName, series, height }: Pro
       },
       true,
     );
-  }, [type, axis, xName, series, scheme, colorScheme]);
+  }, [type, axis, xName, series, format, scheme, colorScheme]);
 
   return <div ref={place} style={{ height }} role="img" aria-label={label} />;
 }

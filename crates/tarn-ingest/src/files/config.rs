@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use tarn_core::files::FilesFault;
 
+use super::delta::DeltaOptions;
+use super::iceberg::IcebergOptions;
+use super::lake::LakePlan;
 use crate::error::IngestError;
 use crate::records::{ColumnConfig, repeated_name};
 use crate::sources::file::config::{BucketConfig, Compression, CsvConfig, FileConfig, OnRewrite, ascii};
@@ -40,6 +43,16 @@ pub(crate) struct FilesConfig {
     /// Whether folders such as `year=2024` are columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hive: Option<bool>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub delta: DeltaOptions,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub iceberg: IcebergOptions,
+    /// Folders beside that of a Delta or Iceberg table in which files of it may lie.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locations: Vec<String>,
+    /// How the files of a Delta or Iceberg table are read. Written by a plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lake: Option<LakePlan>,
     #[serde(default)]
     pub s3: BucketConfig,
 }
@@ -54,6 +67,8 @@ pub(crate) enum FilesFormat {
     Parquet,
     Avro,
     Orc,
+    Delta,
+    Iceberg,
 }
 
 impl FilesFormat {
@@ -69,6 +84,8 @@ impl FilesFormat {
             Self::Parquet => "parquet",
             Self::Avro => "avro",
             Self::Orc => "orc",
+            Self::Delta => "delta",
+            Self::Iceberg => "iceberg",
         }
     }
 }
@@ -96,6 +113,10 @@ impl CsvOptions {
             null: self.null.clone().unwrap_or(usual.null),
         }
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn infer_rows() -> u32 {

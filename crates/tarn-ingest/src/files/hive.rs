@@ -124,6 +124,7 @@ mod tests {
             bytes: 1,
             tag: 1,
             partition: values_of(path),
+            detail: None,
         };
         let files = [file("year=2024/month=05/zip=01234/a.csv"), file("year=2023/month=12/zip=99999/b.csv")];
         assert!(is_hive(&files, None).expect("alike"));

@@ -2,15 +2,19 @@
 //!
 //! `config` is what is said, `shape` and `infer` find out the rest, `hive` reads folders, `text` gives records, `reader` makes
 //! rows of them; `parquet`, `avro` and `orc` read files that bring their types, which `columns` brings together.
+//! `lake` reads tables of other lakes, which `delta` and `iceberg` find.
 
 mod avro;
 mod bytes;
 mod columns;
 mod config;
 mod decode;
+mod delta;
 mod endpoints;
 mod hive;
+mod iceberg;
 mod infer;
+mod lake;
 mod orc;
 mod parquet;
 mod plan;
@@ -20,6 +24,7 @@ mod text;
 mod values;
 
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::FieldRef;
@@ -36,6 +41,8 @@ use crate::sources::file::config::Compression;
 use crate::sources::file::listing::{FileInfo, info_of};
 use config::{FilesConfig, FilesFormat};
 pub use endpoints::{EndpointRules, IngestConfig};
+use iceberg::Vended;
+use lake::DeleteCache;
 use reader::{TextPlan, TextReader};
 use text::{TextRecords, bytes_of};
 
@@ -55,6 +62,10 @@ pub struct FileReaders {
     /// The server's own folder.
     data: PathBuf,
     endpoints: EndpointRules,
+    /// Deletes of Iceberg tables that were read lately.
+    deletes: Arc<DeleteCache>,
+    /// Keys that catalogs gave out lately.
+    vended: Arc<Vended>,
 }
 
 /// An open file.
@@ -77,7 +88,8 @@ pub(crate) fn shown(location: &str) -> String {
 impl FileReaders {
     /// `project`: where relative paths begin; `data`: the server's own folder, of which nothing is read but uploads.
     pub fn new(project: PathBuf, data: PathBuf) -> Self {
-        Self { project, data, endpoints: EndpointRules::default() }
+        let (deletes, vended) = (Arc::default(), Arc::default());
+        Self { project, data, endpoints: EndpointRules::default(), deletes, vended }
     }
 
     /// With S3 servers beside Amazon's that may be asked.
@@ -125,6 +137,18 @@ impl FileReaders {
         Ok(())
     }
 
+    /// The store of a location.
+    pub(crate) fn store_of(&self, config: &FilesConfig, location: &str) -> Result<Store, FilesFault> {
+        let store = match location.split_once("://") {
+            Some((scheme, rest)) if scheme != "file" => {
+                let bucket = rest.split('/').next().unwrap_or(rest);
+                Store::open(&config.s3.storage(&format!("{scheme}://{bucket}")), &self.project)
+            }
+            _ => Store::open_folder(FilePath::new("/")),
+        };
+        store.map_err(|error| storage(&error))
+    }
+
     /// Opens a listed file as it was listed. Errors: it changed or is gone.
     pub(crate) async fn open(
         &self,
@@ -133,14 +157,7 @@ impl FileReaders {
         file: &ListedFile,
     ) -> Result<OpenFile, FilesFault> {
         self.check_place(ctx, &file.location)?;
-        let store = match file.location.split_once("://") {
-            Some((scheme, rest)) if scheme != "file" => {
-                let bucket = rest.split('/').next().unwrap_or(rest);
-                Store::open(&config.s3.storage(&format!("{scheme}://{bucket}")), &self.project)
-            }
-            _ => Store::open_folder(FilePath::new("/")),
-        };
-        let store = store.map_err(|error| storage(&error))?;
+        let store = self.store_of(config, &file.location)?;
         let path: Path = store.path_of(&file.location).map_err(|error| storage(&error))?;
         let meta = store.head(&path).await.map_err(|error| storage(&error))?;
         let info = info_of(&store, meta);
@@ -199,6 +216,12 @@ impl Files for FileReaders {
     ) -> Result<Box<dyn FileReader>, FilesFault> {
         let config = FilesConfig::parse(settled)?;
         self.endpoints.check_config(&config)?;
+        let config = iceberg::with_credentials(self, ctx, config).await?;
+        // A catalog may have named another server.
+        self.endpoints.check_config(&config)?;
+        if let Some(lake) = &config.lake {
+            return Box::pin(lake::open(self, ctx, (&config, lake), file, skip)).await;
+        }
         let kind = config.kind_of(&file.location)?;
         let open = self.open(ctx, &config, file).await?;
         let constants = config.path_columns.iter().map(|column| hive::constant(file, column));

@@ -31,6 +31,11 @@ fn fault(file: &str, store: &Store, info: &FileInfo, error: parquet::errors::Par
     broken(file, &format!("it cannot be read as Parquet: {error}"))
 }
 
+/// A fault of an open file.
+pub(crate) fn fault_of(open: &super::OpenFile, error: parquet::errors::ParquetError) -> FilesFault {
+    fault(&open.shown, &open.store, &open.info, error)
+}
+
 async fn builder(file: &str, store: &Store, info: &FileInfo) -> Result<Builder, FilesFault> {
     let reader =
         ParquetObjectReader::new(Arc::clone(store.objects()), info.path.clone()).with_file_size(info.size);

@@ -14,7 +14,7 @@ use super::config::{CsvOptions, FilesConfig, FilesFormat};
 use super::decode::{TextDecoder, detect};
 use super::infer::{COLUMNS_MAX, Place, Scan, shown};
 use super::text::{Raw, bytes_of, fault};
-use super::{FileReaders, OpenFile, avro, hive, orc, parquet, records_of, shape};
+use super::{FileReaders, OpenFile, avro, hive, lake, orc, parquet, records_of, shape};
 use crate::records::{ColumnConfig, schema_of_columns};
 use crate::sources::file::config::Compression;
 use crate::sources::file::csv::CsvRecord;
@@ -22,7 +22,7 @@ use crate::sources::file::listing::Listing;
 use crate::sources::file::text::header_names;
 
 /// Files at most.
-const FILES_MAX: usize = 100_000;
+pub(crate) const FILES_MAX: usize = 100_000;
 /// Files looked at for types.
 const LOOKED_AT: usize = 16;
 /// Files that bring their types of which these are read.
@@ -35,6 +35,9 @@ pub(crate) async fn plan(
     ctx: &RequestContext,
     mut config: FilesConfig,
 ) -> Result<FilesPlan, FilesFault> {
+    if let Some(found) = lake::plan(files, ctx, &config).await? {
+        return Ok(found);
+    }
     let mut listed = list(files, ctx, &config).await?;
     let is_hive = hive::is_hive(&listed, config.hive)?;
     config.hive = Some(is_hive);
@@ -75,6 +78,7 @@ pub(crate) async fn plan(
         FilesFormat::Parquet | FilesFormat::Avro | FilesFormat::Orc => {
             typed(files, ctx, &config, &listed, &mut found).await?
         }
+        FilesFormat::Delta | FilesFormat::Iceberg => return Err(nothing(&config.path)),
         FilesFormat::Csv | FilesFormat::Json => text(files, ctx, &mut config, &listed, &mut found).await?,
     };
     let schema = with_path_columns(&own, &config, path_columns, &mut found);
@@ -82,13 +86,14 @@ pub(crate) async fn plan(
     let settled = serde_json::to_value(&config)
         .map_err(|error| FilesFault::invalid(format!("the plan cannot be kept: {error}"), "report this"))?;
     let path_columns = config.path_columns.iter().map(|column| column.name.clone()).collect();
-    Ok(FilesPlan { settled: kept(settled), schema, path_columns, files: listed, found })
+    Ok(FilesPlan { settled: kept(settled), schema, path_columns, files: listed, table: None, found })
 }
 
-/// Secrets stay where they were: the caller puts its own `s3` back.
-fn kept(mut settled: Value) -> Value {
+/// Secrets stay where they were: the caller puts its own `s3` and `iceberg` back.
+pub(crate) fn kept(mut settled: Value) -> Value {
     if let Some(settled) = settled.as_object_mut() {
         settled.remove("s3");
+        settled.remove("iceberg");
     }
     settled
 }
@@ -135,7 +140,7 @@ pub(crate) async fn list_all(
             Some(false) => Vec::new(),
             _ => hive::values_of(info.path.as_ref()),
         };
-        listed.push(ListedFile { location, bytes: info.size, tag: info.tag, partition });
+        listed.push(ListedFile { location, bytes: info.size, tag: info.tag, partition, detail: None });
     }
     listed.sort_by(|a, b| a.location.cmp(&b.location));
     Ok(listed)

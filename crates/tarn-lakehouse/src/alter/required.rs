@@ -10,6 +10,7 @@ use super::TableAlteration;
 use crate::catalog::LoadedTable;
 use crate::error::LakehouseError;
 use crate::lakehouse::Lakehouse;
+use crate::layout::Layout;
 use crate::sink::{conform, read_rows};
 use crate::types::arrow_schema;
 
@@ -62,12 +63,14 @@ impl Lakehouse {
         };
         let location = table.metadata_location.clone().unwrap_or_default();
         let view = self.loader().load(name, std::sync::Arc::clone(metadata), &location, None).await?;
+        let layout = Layout::of(&view);
         for file in view.files.iter() {
             if file.file.null_value_counts().get(&id) == Some(&0) {
                 continue;
             }
             let mut row = 0_u64;
-            let mut rows = read_rows(self.catalog().warehouse(), &schema, &[at], &file.file, None).await?;
+            let of = (file.file.as_ref(), &layout);
+            let mut rows = read_rows(self.catalog().warehouse(), &schema, &[at], of, None).await?;
             let damaged = |source| LakehouseError::Parquet { path: file.file.file_path().into(), source };
             while let Some(batch) = rows.try_next().await.map_err(damaged)? {
                 let batch = conform(&text, &schema, &[at], &batch)?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use serde_json::Value;
-use tarn_core::files::FilesPlan;
+use tarn_core::files::{FilesFault, FilesPlan, FoundTable, ListedFile};
 use tarn_core::{RequestContext, TableName};
 
 use super::Imports;
@@ -13,11 +13,36 @@ use super::sums::{Summer, Sums, shown};
 use super::table::check_fit;
 use super::verify::{add_file, fill};
 use crate::error::LakehouseError;
+use crate::layout::Layout;
 use crate::types::{Conformer, arrow_schema};
+
+/// Whether an import took rows of this table of another lake.
+fn is_of(stored: &Stored, table: &FoundTable) -> bool {
+    let own = stored.files.pointer("/lake/table").and_then(Value::as_str);
+    own == Some(table.id.as_str())
+}
+
+/// Errors: the table of another lake has files no more, or fewer rows in them, which an import took. What came to it could
+/// then be rows that are here already.
+fn check_kept(taken: &[ListedFile], plan: &FilesPlan) -> Result<(), LakehouseError> {
+    let now: HashMap<&str, u64> = plan.files.iter().map(|file| (file.location.as_str(), file.tag)).collect();
+    let gone = taken.iter().find(|file| now.get(file.location.as_str()) != Some(&file.tag));
+    let Some(gone) = gone else { return Ok(()) };
+    let what = format!(
+        "the table deleted, changed or rewrote rows since it was imported, such as in `{}`; only rows that come to it can be \
+         followed",
+        gone.location.strip_prefix("file://").unwrap_or(&gone.location)
+    );
+    Err(FilesFault::invalid(what, "import it anew with `--replace`, which is one commit").into())
+}
 
 impl Imports {
     /// Imports whose files are in the table of this identifier: done or under way, since the last one that replaced all.
-    async fn of_table(&self, ctx: &RequestContext, table_id: &str) -> Result<Vec<Stored>, LakehouseError> {
+    pub(super) async fn of_table(
+        &self,
+        ctx: &RequestContext,
+        table_id: &str,
+    ) -> Result<Vec<Stored>, LakehouseError> {
         let counts = |stored: &Stored| {
             stored.table_id == table_id
                 && (stored.import.state == ImportState::Done || stored.import.state.is_active())
@@ -28,6 +53,21 @@ impl Imports {
         Ok(all.split_off(from))
     }
 
+    /// Files that came to the table of this identifier, with their tags then.
+    pub(super) async fn known_files(
+        &self,
+        ctx: &RequestContext,
+        table_id: &str,
+    ) -> Result<HashMap<String, u64>, LakehouseError> {
+        let mut known: HashMap<String, u64> = HashMap::new();
+        for stored in self.of_table(ctx, table_id).await? {
+            for file in self.listed(ctx, &stored.import.id).await? {
+                known.insert(file.location, file.tag);
+            }
+        }
+        Ok(known)
+    }
+
     /// Leaves files out that came to the table before; those that changed since are told.
     pub(super) async fn leave_known(
         &self,
@@ -35,15 +75,13 @@ impl Imports {
         table_id: &str,
         plan: &mut FilesPlan,
     ) -> Result<(), LakehouseError> {
-        let mut known: HashMap<String, u64> = HashMap::new();
-        for stored in self.of_table(ctx, table_id).await? {
-            for file in self.listed(ctx, &stored.import.id).await? {
-                known.insert(file.location, file.tag);
+        if let Some(table) = &plan.table {
+            for stored in self.of_table(ctx, table_id).await?.iter().filter(|stored| is_of(stored, table)) {
+                check_kept(&self.listed(ctx, &stored.import.id).await?, plan)?;
             }
         }
-        let changed = |file: &tarn_core::files::ListedFile| {
-            known.get(&file.location).is_some_and(|tag| *tag != file.tag)
-        };
+        let known = self.known_files(ctx, table_id).await?;
+        let changed = |file: &ListedFile| known.get(&file.location).is_some_and(|tag| *tag != file.tag);
         let changed: Vec<String> =
             plan.files.iter().filter(|file| changed(file)).map(|file| file.location.clone()).collect();
         if let Some(first) = changed.first() {
@@ -88,8 +126,9 @@ impl Imports {
         let (read, problems) =
             self.sum_files(ctx, (table, options), (&config, &prepared.files), &mut summer).await?;
         let mut sums = Sums { columns: vec![0; schema.fields().len()], ..Sums::default() };
+        let layout = Layout::of(&view);
         for file in view.files.iter() {
-            add_file(self, (&name, &schema), file, &mut summer, (&mut sums, false)).await?;
+            add_file(self, (&name, &schema), (file, &layout), &mut summer, (&mut sums, false)).await?;
         }
         let mut report = ImportReport {
             rows_read: read.rows,
@@ -100,13 +139,14 @@ impl Imports {
         };
         if view.equality_deletes.is_empty() {
             fill(&mut report, &read, &sums, &schema);
+            report.version = prepared.files.found.version.clone();
         } else {
             report.detail = "not compared: another engine deletes rows by value".to_string();
         }
         Ok(report)
     }
 
-    async fn sum_files(
+    pub(super) async fn sum_files(
         &self,
         ctx: &RequestContext,
         (table, options): (&TableName, &ImportOptions),
@@ -123,7 +163,7 @@ impl Imports {
                 if let (Some(first), super::OnError::Fail) = (chunk.problems.first(), options.on_error) {
                     let what = format!("{}:{}: {}", first.file, first.line, first.reason);
                     let hint = "leave such records out of the comparison with `on_error`: skip";
-                    return Err(tarn_core::files::FilesFault::invalid(what, hint).into());
+                    return Err(FilesFault::invalid(what, hint).into());
                 }
                 let conformer = Conformer::new(&table.to_string(), &metadata, chunk.rows.schema_ref())?;
                 let columns = conformer.columns(&chunk.rows)?;

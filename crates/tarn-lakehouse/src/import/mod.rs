@@ -2,7 +2,11 @@
 //!
 //! `state` is what is kept, `table` the table, `run` reads and commits, `sums` and `verify` compare.
 
+mod cutover;
 mod follow;
+mod in_place;
+mod kept;
+mod register;
 mod run;
 mod state;
 mod sums;
@@ -13,10 +17,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iceberg::TableUpdate;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tarn_core::files::{FileProblem, Files, FilesFault, FilesPlan, ListedFile};
+use tarn_core::files::{FileProblem, Files, FilesFault, FilesPlan};
 use tarn_core::{Env, FaultReport, RequestContext, TableName, chain_text};
 use tarn_meta::{Expected, MetaStore, Secrets};
 use tokio::sync::Semaphore;
@@ -86,10 +89,13 @@ struct Prepared {
     snapshot_before: Option<i64>,
 }
 
-fn with_s3(settled: &Value, s3: Option<&Value>) -> Value {
+/// A settled configuration with what holds references to secrets as it was asked for.
+fn with_references(settled: &Value, asked: &Value) -> Value {
     let mut settled = settled.clone();
-    if let (Some(settled), Some(s3)) = (settled.as_object_mut(), s3) {
-        settled.insert("s3".to_string(), s3.clone());
+    for part in ["s3", "iceberg"] {
+        if let (Some(settled), Some(own)) = (settled.as_object_mut(), asked.get(part)) {
+            settled.insert(part.to_string(), own.clone());
+        }
     }
     settled
 }
@@ -122,19 +128,26 @@ impl Imports {
         let table = options.table()?;
         let resolved = self.secrets.resolve(ctx, &config).await?.into_exposed();
         let mut files = self.files.plan(ctx, &resolved).await?;
-        let existing = match self.lakehouse.catalog().load_table(ctx, &table).await {
-            Ok(table) => Some(table.metadata),
+        let loaded = match self.lakehouse.catalog().load_table(ctx, &table).await {
+            Ok(table) => Some(table),
             Err(LakehouseError::TableNotFound { .. }) => None,
             Err(error) => return Err(error),
         };
+        if options.mode == ImportMode::Register {
+            self.check_register(ctx, (&options, &table), loaded.as_ref(), &mut files).await?;
+        }
+        let existing = loaded.map(|table| table.metadata);
         if let Some(metadata) = &existing
             && options.mode != ImportMode::Create
             && files.found.is_text()
+            && files.table.is_none()
         {
             // The table's types count, not those that its first values would give.
             files = self.files.plan(ctx, &table::typed(&resolved, metadata, &files.schema)).await?;
         }
-        if let (true, Some(metadata)) = (options.only_new, &existing) {
+        if let (true, true, Some(metadata)) =
+            (options.only_new, options.mode != ImportMode::Register, &existing)
+        {
             self.leave_known(ctx, &metadata.uuid().to_string(), &mut files).await?;
         }
         let planned = table::planned(&options, &table, existing.as_deref(), &files)?;
@@ -144,7 +157,7 @@ impl Imports {
             table: planned,
         };
         let snapshot_before = existing.and_then(|metadata| metadata.current_snapshot_id());
-        let config = with_s3(&files.settled, config.get("s3"));
+        let config = with_references(&files.settled, &config);
         Ok(Prepared { options, table, files, config, plan, snapshot_before })
     }
 
@@ -155,19 +168,36 @@ impl Imports {
         request: &Value,
     ) -> Result<Import, LakehouseError> {
         self.check_room()?;
-        let Prepared { options, table, files, config, plan, snapshot_before } =
-            Box::pin(self.prepared(ctx, request)).await?;
-        if files.files.is_empty() {
+        let prepared = Box::pin(self.prepared(ctx, request)).await?;
+        let files = &prepared.files;
+        if files.files.is_empty() && (prepared.options.only_new || files.table.is_none()) {
             let hint = "that is all there is; `--follow` waits for more";
             return Err(FilesFault::invalid("all files were imported before", hint).into());
         }
+        let stored = Box::pin(self.begin(ctx, request, prepared)).await?;
+        self.spawn(ctx, stored.import.id.clone());
+        Ok(stored.import)
+    }
+
+    fn new_id(&self) -> String {
         let unique = self.env.entropy.uuid().simple().to_string();
-        let id = format!("imp-{}", unique.get(..12).unwrap_or(&unique));
+        format!("imp-{}", unique.get(..12).unwrap_or(&unique))
+    }
+
+    /// Makes the table, where there is none, and keeps what is to be done.
+    async fn begin(
+        &self,
+        ctx: &RequestContext,
+        request: &Value,
+        prepared: Prepared,
+    ) -> Result<Stored, LakehouseError> {
+        let Prepared { options, table, files, config, plan, snapshot_before } = prepared;
+        let id = self.new_id();
         let existed = plan.table.exists;
         if !existed {
-            let terms = table::terms(&options, &files);
+            let terms = register::terms_of(&options, &files);
             let mark = (mark_property(&id), Mark::default().text());
-            self.make_table(ctx, (&table, &files.schema), (&options, &terms), mark).await?;
+            self.make_table(ctx, (&table, &files), (&options, &terms), mark).await?;
         }
         let import = Import {
             id: id.clone(),
@@ -192,11 +222,9 @@ impl Imports {
             self.meta.put_document(ctx, FILES_SPACE, &key, &json!(chunk), Expected::Any).await?;
         }
         let table_id = self.lakehouse.catalog().load_table(ctx, &table).await?.metadata.uuid().to_string();
-        let stored =
-            Stored { import: import.clone(), options, files: config, existed, snapshot_before, table_id };
+        let stored = Stored { import, options, files: config, existed, snapshot_before, table_id };
         self.put(ctx, &stored).await?;
-        self.spawn(ctx, id);
-        Ok(import)
+        Ok(stored)
     }
 
     fn check_room(&self) -> Result<(), LakehouseError> {
@@ -347,7 +375,7 @@ impl Imports {
     }
 
     async fn work(
-        &self,
+        self: &Arc<Self>,
         ctx: &RequestContext,
         id: &str,
         cancel: CancellationToken,
@@ -408,6 +436,19 @@ impl Imports {
     }
 
     async fn attempt(
+        self: &Arc<Self>,
+        ctx: &RequestContext,
+        stored: &mut Stored,
+        cancel: &CancellationToken,
+    ) -> Result<(), Stop> {
+        match stored.options.mode {
+            ImportMode::Cutover => Box::pin(self.do_cut_over(ctx, stored, cancel)).await,
+            _ => Box::pin(self.take(ctx, stored, cancel)).await,
+        }
+    }
+
+    /// Takes the files in and compares.
+    async fn take(
         &self,
         ctx: &RequestContext,
         stored: &mut Stored,
@@ -431,60 +472,25 @@ impl Imports {
         let files = self.listed(ctx, &id).await?;
         let job =
             Job { imports: self, ctx, stored, table: table.clone(), files, config, cancel: cancel.clone() };
-        let mark = Box::pin(job.run(mark)).await?;
+        let mode = job.stored.options.mode;
+        let mark = match mode {
+            ImportMode::Register => Box::pin(job.register(mark)).await?,
+            _ => Box::pin(job.run(mark)).await?,
+        };
         stored.import.state = ImportState::Verifying;
         if let Some(progress) = self.active.lock().get(&id).and_then(|active| active.progress) {
             stored.import.progress = progress;
         }
         self.put(ctx, stored).await?;
+        if mode == ImportMode::Register {
+            stored.import.report = Some(self.registered_report(ctx, &table, &mark).await?);
+            return Ok(());
+        }
         let replaced = stored.options.mode == ImportMode::Replace || !stored.existed;
         let before = (stored.snapshot_before, replaced);
-        let report = self.verify(ctx, (&table, &id), before, &mark.sums, mark.problems).await?;
+        let mut report = self.verify(ctx, (&table, &id), before, &mark.sums, mark.problems).await?;
+        report.version = stored.import.plan.as_ref().and_then(|plan| plan.found.version.clone());
         stored.import.report = Some(report);
-        Ok(())
-    }
-
-    async fn listed(&self, ctx: &RequestContext, id: &str) -> Result<Vec<ListedFile>, LakehouseError> {
-        let documents = self.meta.documents(ctx, FILES_SPACE, &format!("{id}/")).await?;
-        let chunks = documents
-            .into_iter()
-            .filter_map(|document| serde_json::from_value::<Vec<ListedFile>>(document.value).ok());
-        Ok(chunks.flatten().collect())
-    }
-
-    /// The table need not remember an import that is over.
-    async fn forget_mark(&self, ctx: &RequestContext, table: &TableName, id: &str) {
-        let removals = vec![mark_property(id)];
-        let update = TableUpdate::RemoveProperties { removals };
-        let forgotten = self.lakehouse.catalog().commit_table(ctx, table, Vec::new(), vec![update]).await;
-        if let Err(error) = forgotten {
-            tracing::debug!(%table, error = chain_text(&error), "the mark of an import stays in the table");
-        }
-    }
-
-    fn show(&self, id: &str, progress: ImportProgress) {
-        if let Some(active) = self.active.lock().get_mut(id) {
-            active.progress = Some(progress);
-        }
-    }
-
-    async fn keep_progress(&self, ctx: &RequestContext, id: &str) -> Result<(), LakehouseError> {
-        let mut stored = self.stored(ctx, id).await?;
-        stored.import = self.live(stored.import);
-        self.put(ctx, &stored).await
-    }
-
-    async fn keep_problem(
-        &self,
-        ctx: &RequestContext,
-        id: &str,
-        file: usize,
-        problem: &FileProblem,
-    ) -> Result<(), LakehouseError> {
-        let prefix = format!("{id}/");
-        // The same record met again, after an interruption, is the same problem.
-        let key = format!("{prefix}{file:06}-{:012}-{}", problem.line, problem.record.len());
-        self.meta.put_document(ctx, PROBLEMS_SPACE, &key, &json!(problem), Expected::Any).await?;
         Ok(())
     }
 }

@@ -107,7 +107,8 @@ impl Job<'_> {
 
     /// Reads what the table does not have yet. Returns how far it is then.
     pub(super) async fn run(&self, mut mark: Mark) -> Result<Mark, Stop> {
-        if mark.file >= self.files.len() {
+        let emptied = self.files.is_empty() && self.stored.options.mode == ImportMode::Replace;
+        if mark.file >= self.files.len() && !emptied {
             // It was interrupted behind its last commit; another one could take rows away again.
             return Ok(mark);
         }
@@ -147,7 +148,7 @@ impl Job<'_> {
         Ok(mark)
     }
 
-    fn check_going(&self) -> Result<(), Stop> {
+    pub(super) fn check_going(&self) -> Result<(), Stop> {
         if self.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }
@@ -157,7 +158,7 @@ impl Job<'_> {
         }
     }
 
-    fn show(&self, mark: &Mark, bytes_done: u64) {
+    pub(super) fn show(&self, mark: &Mark, bytes_done: u64) {
         self.imports.show(
             self.id(),
             ImportProgress {

@@ -54,6 +54,10 @@ pub enum ImportMode {
     Append,
     /// Its rows go in the commit in which the others come.
     Replace,
+    /// The files become files of the table, which is made if it is missing, and stay where they are.
+    Register,
+    /// The table goes on without the files that were imported or registered: see [`super::Imports::cut_over`].
+    Cutover,
 }
 
 /// What becomes of records that are no rows.
@@ -70,6 +74,10 @@ pub enum OnError {
 }
 
 const OWN: [&str; 7] = ["into", "mode", "partition_by", "key", "on_error", "errors_max", "only_new"];
+
+/// Fields that hold secrets, which requests only refer to.
+const SECRETS: [&str; 3] =
+    ["/s3/secret_access_key", "/iceberg/catalog/token", "/iceberg/catalog/client_secret"];
 
 impl ImportOptions {
     /// Splits a request into what is ours and what is about files. Errors: a field that is wrong.
@@ -91,10 +99,13 @@ impl ImportOptions {
             let what = format!("`errors_max` is {}", options.errors_max);
             return Err(invalid(what, "at most 100,000 problems are kept; mend the files first"));
         }
-        let secret = request.pointer("/s3/secret_access_key");
-        if secret.is_some_and(Value::is_string) {
-            let hint = "store it (`tarn access secret set lake_key`) and write `{\"secret\": \"lake_key\"}`";
-            return Err(invalid("`s3.secret_access_key` is written out".into(), hint));
+        for path in SECRETS {
+            if request.pointer(path).is_some_and(Value::is_string) {
+                let hint =
+                    "store it (`tarn access secret set lake_key`) and write `{\"secret\": \"lake_key\"}`";
+                let field = path.trim_start_matches('/').replace('/', ".");
+                return Err(invalid(format!("`{field}` is written out"), hint));
+            }
         }
         Ok((options, Value::Object(files.into_iter().collect())))
     }
@@ -170,6 +181,9 @@ pub struct ImportReport {
     pub rows_added: u64,
     /// Records that are no rows.
     pub problems: u64,
+    /// Of a table of another lake: its version (Delta) or snapshot (Iceberg) that was read.
+    #[serde(default)]
+    pub version: Option<String>,
     /// The table's snapshot that was compared.
     pub snapshot_id: Option<String>,
     /// Whether counts and hashes are equal; `None` where that cannot be told.

@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
-use iceberg::spec::{PrimitiveType, Schema, TableMetadata, Transform, Type, UnboundPartitionSpec};
+use iceberg::spec::{
+    NestedFieldRef, PrimitiveType, Schema, TableMetadata, Transform, Type, UnboundPartitionSpec,
+};
 use serde_json::{Value, json};
 use tarn_core::files::{FilesFault, FilesPlan};
 use tarn_core::{RequestContext, TableName};
@@ -13,7 +16,7 @@ use super::state::{ImportMode, ImportOptions, PlannedTable};
 use super::{Imports, SUMMARY};
 use crate::catalog::CreateTable;
 use crate::error::LakehouseError;
-use crate::types::{Conformer, key_of, new_schema};
+use crate::types::{Conformer, SourceSchema, key_of, new_schema};
 
 /// Old metadata files that a new table keeps.
 const METADATA_FILES_MAX: &str = "10";
@@ -65,7 +68,11 @@ pub(super) fn partition_spec(
 ) -> Result<Option<UnboundPartitionSpec>, LakehouseError> {
     let mut spec = UnboundPartitionSpec::builder().with_spec_id(0);
     for text in terms {
-        let (column, transform) = term(text)?;
+        // A column may be called like a transform.
+        let (column, transform) = match schema.as_struct().field_by_name(text) {
+            Some(_) => (text.clone(), Transform::Identity),
+            None => term(text)?,
+        };
         let field = schema.field_by_name(&column).ok_or_else(|| {
             invalid(
                 format!("`partition_by`: the rows have no column `{column}`"),
@@ -86,7 +93,47 @@ pub(super) fn partition_spec(
 
 /// How the rows of a new table are partitioned: as asked for, else by the columns that folders hold.
 pub(super) fn terms(options: &ImportOptions, plan: &FilesPlan) -> Vec<String> {
-    options.partition_by.clone().unwrap_or_else(|| plan.path_columns.clone())
+    let found = || plan.table.as_ref().map_or(&plan.path_columns, |table| &table.partition_by).clone();
+    options.partition_by.clone().unwrap_or_else(found)
+}
+
+/// The key of a new table: as asked for, else that of the table of another lake.
+pub(super) fn key(options: &ImportOptions, plan: &FilesPlan) -> Vec<String> {
+    match &plan.table {
+        Some(table) if options.key.is_empty() => table.key.clone(),
+        _ => options.key.clone(),
+    }
+}
+
+/// The schema of a new table, with what a table of another lake says of its columns. Errors: types without a counterpart.
+fn schema_of(name: &str, options: &ImportOptions, plan: &FilesPlan) -> Result<SourceSchema, LakehouseError> {
+    let key = key(options, plan);
+    let made = new_schema(name, &plan.schema, &key)?;
+    let Some(table) =
+        plan.table.as_ref().filter(|table| !table.required.is_empty() || !table.comments.is_empty())
+    else {
+        return Ok(made);
+    };
+    let said = |field: &NestedFieldRef| {
+        let mut field = field.as_ref().clone();
+        field.required = field.required || table.required.contains(&field.name);
+        let comment = table.comments.iter().find(|(column, _)| *column == field.name);
+        field.doc = comment.map(|(_, comment)| comment.clone());
+        field
+    };
+    let fields: Vec<NestedFieldRef> =
+        made.schema.as_struct().fields().iter().map(|field| Arc::new(said(field))).collect();
+    let schema = Schema::builder()
+        .with_schema_id(0)
+        .with_fields(fields)
+        .with_identifier_field_ids(made.schema.identifier_field_ids())
+        .build()
+        .map_err(|source| LakehouseError::Format {
+            action: "build the schema",
+            table: name.into(),
+            source,
+        })?;
+    Ok(SourceSchema { schema, properties: made.properties })
 }
 
 /// The name of a column type of files that takes the values of a table's column.
@@ -197,10 +244,10 @@ pub(super) fn planned(
 ) -> Result<PlannedTable, LakehouseError> {
     let name = table.to_string();
     let Some(metadata) = existing else {
-        let schema = new_schema(&name, &plan.schema, &options.key)?.schema;
-        let terms = terms(options, plan);
+        let schema = schema_of(&name, options, plan)?.schema;
+        let terms = super::register::terms_of(options, plan);
         partition_spec(&schema, &terms)?;
-        return Ok(PlannedTable { name, exists: false, partition_by: terms, key: options.key.clone() });
+        return Ok(PlannedTable { name, exists: false, partition_by: terms, key: key(options, plan) });
     };
     if options.mode == ImportMode::Create {
         return Err(FilesFault(tarn_core::FaultReport {
@@ -221,13 +268,13 @@ impl Imports {
     pub(super) async fn make_table(
         &self,
         ctx: &RequestContext,
-        (name, schema): (&TableName, &SchemaRef),
+        (name, plan): (&TableName, &FilesPlan),
         (options, terms): (&ImportOptions, &[String]),
         mark: (String, String),
     ) -> Result<(), LakehouseError> {
         let catalog = self.lakehouse.catalog();
         catalog.ensure_namespace(ctx, name.namespace()).await?;
-        let made = new_schema(&name.to_string(), schema, &options.key)?;
+        let made = schema_of(&name.to_string(), options, plan)?;
         let partition_spec = partition_spec(&made.schema, terms)?;
         let mut properties: HashMap<String, String> = made.properties;
         properties.insert("write.metadata.previous-versions-max".into(), METADATA_FILES_MAX.into());

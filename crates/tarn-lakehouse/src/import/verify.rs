@@ -13,6 +13,7 @@ use super::state::{ColumnSums, ImportReport};
 use super::sums::{Summer, Sums, shown};
 use super::{Imports, SUMMARY};
 use crate::error::LakehouseError;
+use crate::layout::Layout;
 use crate::sink::{conform, read_rows};
 use crate::types::arrow_schema;
 use crate::view::{DataFileView, TableView};
@@ -21,13 +22,13 @@ use crate::view::{DataFileView, TableView};
 pub(super) async fn add_file(
     imports: &Imports,
     (table, schema): (&str, &SchemaRef),
-    file: &DataFileView,
+    (file, layout): (&DataFileView, &Layout),
     summer: &mut Summer,
     (sums, gone): (&mut Sums, bool),
 ) -> Result<(), LakehouseError> {
     let columns: Vec<usize> = (0..schema.fields().len()).collect();
     let warehouse = imports.lakehouse.catalog().warehouse();
-    let mut rows = read_rows(warehouse, schema, &columns, &file.file, None).await?;
+    let mut rows = read_rows(warehouse, schema, &columns, (&file.file, layout), None).await?;
     let damaged = |source| LakehouseError::Parquet { path: file.file.file_path().into(), source };
     let arrow = |source| LakehouseError::Arrow { table: table.to_string(), source };
     let mut row = 0_u64;
@@ -119,6 +120,7 @@ impl Imports {
         }
         let arrow = |source| LakehouseError::Arrow { table: name.clone(), source };
         let Some(mut summer) = Summer::new(&schema).map_err(arrow)? else {
+            let before = before.filter(|_| !replaced);
             report.rows_added = after.live_rows() - before.as_ref().map_or(0, |view| view.live_rows());
             report.verified = Some(report.rows_added == read.rows);
             report.detail = format!(
@@ -133,11 +135,13 @@ impl Imports {
             Some(before) => only_in(&after, before),
             None => after.files.iter().collect(),
         };
+        let layout = Layout::of(&after);
         for file in added {
-            add_file(self, (&name, &schema), file, &mut summer, (&mut sums, false)).await?;
+            add_file(self, (&name, &schema), (file, &layout), &mut summer, (&mut sums, false)).await?;
         }
+        let layout = before.as_deref().map(Layout::of).unwrap_or_default();
         for file in before.iter().flat_map(|before| only_in(before, &after)) {
-            add_file(self, (&name, &schema), file, &mut summer, (&mut sums, true)).await?;
+            add_file(self, (&name, &schema), (file, &layout), &mut summer, (&mut sums, true)).await?;
         }
         fill(&mut report, read, &sums, &schema);
         Ok(report)

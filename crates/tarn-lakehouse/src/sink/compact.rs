@@ -24,6 +24,7 @@ use super::sorted::SortedMoves;
 use super::state::{TableState, damaged, row_number};
 use crate::data_file::DataFileWriter;
 use crate::error::LakehouseError;
+use crate::layout::Layout;
 use crate::service::policy::target_bytes;
 use crate::service::{Outcome, RunFigures, Strategy};
 use crate::snapshot::RowDelta;
@@ -118,6 +119,8 @@ pub struct Optimize {
     pub order: Option<RowOrder>,
     /// Files other than these, by location, stay as they are.
     pub only: Option<Arc<HashSet<String>>>,
+    /// Files beside the warehouse are copied into it; all others stay as they are.
+    pub adopts: bool,
 }
 
 impl Optimize {
@@ -185,6 +188,7 @@ impl Compact {
         let report = Compaction::none(&base);
         let mut files = match asked {
             None => shape.chosen(false),
+            Some(Optimize { adopts: true, .. }) => shape.outside(),
             Some(Optimize { order: None, .. }) => worth(&base, shape),
             Some(Optimize { order: Some(_), .. }) => shape.all(),
         };
@@ -367,7 +371,8 @@ impl Compact {
         let arrow = |source| LakehouseError::Arrow { table: table.clone(), source };
         let columns: Vec<usize> = (0..self.schema.fields().len()).collect();
         let warehouse = committer.catalog.warehouse();
-        let mut batches = read_rows(warehouse, &self.schema, &columns, file, None).await?;
+        let layout = Layout::of(&self.base.view);
+        let mut batches = read_rows(warehouse, &self.schema, &columns, (file, &layout), None).await?;
         let mut first = 0_u32;
         while let Some(batch) = batches.try_next().await.map_err(|error| damaged(file, error))? {
             self.check_way()?;

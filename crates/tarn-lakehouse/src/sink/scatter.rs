@@ -14,6 +14,7 @@ use super::shape::ShapeFile;
 use super::spread::NOWHERE;
 use super::state::{damaged, row_number};
 use crate::error::LakehouseError;
+use crate::layout::Layout;
 
 /// Rows in memory at a time; each such lot makes a file in every partition that it has rows of.
 const LOT_BYTES: usize = 96 << 20;
@@ -76,10 +77,12 @@ impl Committer {
         let arrow = |source| LakehouseError::Arrow { table: table.clone(), source };
         let columns: Vec<usize> = (0..schema.fields().len()).collect();
         let (mut files, mut lot) = (Vec::new(), Lot::default());
+        let layout = Layout::of(&base.view);
         let mut scattered: Vec<Scattered> = Vec::with_capacity(old.len());
         for (at, ShapeFile { number, file, deleted, .. }) in old.iter().enumerate() {
             scattered.push(Scattered { old: *number, deleted: Arc::clone(deleted), places: Vec::new() });
-            let mut batches = read_rows(self.catalog.warehouse(), schema, &columns, file, None).await?;
+            let mut batches =
+                read_rows(self.catalog.warehouse(), schema, &columns, (file, &layout), None).await?;
             let mut row = 0_u64;
             while let Some(batch) = batches.try_next().await.map_err(|error| damaged(file, error))? {
                 let end = row + batch.num_rows() as u64;

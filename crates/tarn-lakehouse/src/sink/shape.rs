@@ -8,6 +8,7 @@ use roaring::RoaringTreemap;
 
 use super::flush::Base;
 use super::state::TableState;
+use crate::outside::is_outside;
 use crate::service::policy::target_bytes;
 use crate::service::{Need, Service};
 
@@ -37,6 +38,8 @@ pub struct ShapeFile {
     pub deleted: Arc<RoaringTreemap>,
     /// It is of the table's partitioning of today.
     pub is_current: bool,
+    /// It lies beside the warehouse and is only copied into it when somebody asks for that.
+    pub is_outside: bool,
 }
 
 /// The data files that may be rewritten, and the delete files.
@@ -61,7 +64,8 @@ impl ShapeFile {
 
     /// Whether its deleted rows alone make it worth rewriting.
     fn is_worn(&self) -> bool {
-        self.deleted.len() * DELETED_ONE_IN > self.file.record_count()
+        !self.is_outside
+            && self.deleted.len() * DELETED_ONE_IN > self.file.record_count()
             && self.file.file_size_in_bytes() >= TINY_BYTES
     }
 }
@@ -91,6 +95,10 @@ impl Shape {
             file: Arc::clone(&file.file),
             deleted: Arc::clone(&file.committed),
             is_current: spec_of(file.position) == Some(current),
+            is_outside: file
+                .position
+                .and_then(|at| files.get(at))
+                .is_some_and(|file| is_outside(&file.location)),
         });
         Self::new(&state.base, state.delete_files.len(), state.live.len(), files)
     }
@@ -103,6 +111,7 @@ impl Shape {
             file: Arc::clone(&file.file),
             deleted: file.deletes.clone().unwrap_or_default(),
             is_current: file.partition_spec_id == current,
+            is_outside: is_outside(&file.location),
         });
         Self::new(&base.view, base.delete_files.len(), base.view.files.len(), files)
     }
@@ -125,7 +134,7 @@ impl Shape {
     /// Small files of each partition that go well into one.
     fn mergeable(&self) -> Vec<Vec<u32>> {
         let mut partitions: HashMap<Option<&Struct>, Vec<(u64, u32)>> = HashMap::new();
-        for file in self.files.iter().filter(|file| self.is_small(file)) {
+        for file in self.files.iter().filter(|file| self.is_small(file) && !file.is_outside) {
             let size = file.file.file_size_in_bytes();
             partitions.entry(file.partition()).or_default().push((size, file.number));
         }
@@ -171,13 +180,18 @@ impl Shape {
         partitions.into_values().flatten().cloned().collect()
     }
 
+    /// Its files that lie beside the warehouse, partition by partition.
+    pub fn outside(&self) -> Vec<ShapeFile> {
+        self.all().into_iter().filter(|file| file.is_outside).collect()
+    }
+
     /// Whether there are more delete files than one per data file, and many.
     pub fn has_many_deletes(&self) -> bool {
         self.delete_files > DELETE_FILES_MAX.max(self.live)
     }
 
     /// The files to rewrite, partition by partition. `everything`: all small files, all with a deleted row and all of an older
-    /// partitioning.
+    /// partitioning. Files beside the warehouse stay.
     pub fn chosen(&self, everything: bool) -> Vec<ShapeFile> {
         let mut merged: Vec<u32> = Vec::new();
         if !everything {
@@ -186,7 +200,7 @@ impl Shape {
             merged.sort_unstable();
         }
         let is_chosen = |file: &&ShapeFile| match everything {
-            true => self.is_small(file) || !file.deleted.is_empty() || !file.is_current,
+            true => !file.is_outside && (self.is_small(file) || !file.deleted.is_empty() || !file.is_current),
             false => file.is_worn() || merged.binary_search(&file.number).is_ok(),
         };
         let mut partitions: HashMap<Option<&Struct>, Vec<&ShapeFile>> = HashMap::new();

@@ -18,6 +18,7 @@ use super::run::Run;
 use crate::catalog::LoadedTable;
 use crate::error::LakehouseError;
 use crate::io::Warehouse;
+use crate::layout::Layout;
 use crate::load::{DeleteFileState, ViewLoader};
 use crate::types::{arrow_schema, dropped_columns, key_of};
 use crate::view::TableView;
@@ -177,9 +178,9 @@ impl TableState {
         if let Some(run) = self.runs.open(file, hasher.fingerprint()) {
             return Ok(Some(Arc::new(run)));
         }
-        let (table, columns) = (self.name.to_string(), hasher.columns());
+        let (table, columns, layout) = (self.name.to_string(), hasher.columns(), Layout::of(&self.base));
         let mut keys = Vec::with_capacity(usize::try_from(file.record_count()).unwrap_or_default());
-        let mut batches = read_rows(warehouse, &self.schema, columns, file, None).await?;
+        let mut batches = read_rows(warehouse, &self.schema, columns, (file, &layout), None).await?;
         while let Some(batch) = batches.try_next().await.map_err(|e| damaged(file, e))? {
             let batch = conform(&table, &self.schema, columns, &batch)?;
             let first = row_number(keys.len())?;
@@ -411,7 +412,8 @@ impl TableState {
             what: format!("a row of table `{}` lies in a file that is gone", self.name),
         })?;
         let selection = selection_of(rows, state.file.record_count());
-        let mut stream = read_rows(warehouse, &self.schema, columns, &state.file, Some(selection)).await?;
+        let of = (state.file.as_ref(), &Layout::of(&self.base));
+        let mut stream = read_rows(warehouse, &self.schema, columns, of, Some(selection)).await?;
         let mut batches = Vec::new();
         while let Some(batch) = stream.try_next().await.map_err(|e| damaged(&state.file, e))? {
             batches.push(conform(&self.name.to_string(), &self.schema, columns, &batch)?);

@@ -12,6 +12,7 @@ use super::NDV;
 use super::theta::ThetaSketch;
 use super::value::{each, is_counted};
 use crate::error::LakehouseError;
+use crate::layout::Layout;
 use crate::service::{Need, Outcome, RunFigures, Service};
 use crate::sink::{Base, Committer, conform, read_rows};
 use crate::types::arrow_schema;
@@ -78,9 +79,11 @@ impl Committer {
         let columns: Vec<usize> =
             (0..schema.fields().len()).filter(|at| is_counted(schema.field(*at).data_type())).collect();
         let mut sketches: Vec<ThetaSketch> = columns.iter().map(|_| ThetaSketch::default()).collect();
+        let layout = Layout::of(&base.view);
         for file in base.view.files.iter() {
             figures.bytes_read += file.file.file_size_in_bytes();
-            let mut rows = read_rows(self.catalog.warehouse(), &schema, &columns, &file.file, None).await?;
+            let mut rows =
+                read_rows(self.catalog.warehouse(), &schema, &columns, (&file.file, &layout), None).await?;
             let mut first = 0_u64;
             let damaged = |source| LakehouseError::Parquet { path: file.file.file_path().into(), source };
             while let Some(batch) = rows.try_next().await.map_err(damaged)? {

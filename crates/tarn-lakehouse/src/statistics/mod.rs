@@ -7,9 +7,15 @@ mod value;
 
 use std::collections::HashMap;
 
+use arrow::array::ArrayRef;
 use iceberg::spec::TableMetadata;
 
 pub(crate) use analyze::{Analyzed, statistics_need};
+
+/// Calls `take` with the bytes of each value that is not null (Iceberg specification, "Binary single-value serialization").
+pub(crate) fn each_value(column: &ArrayRef, take: impl FnMut(&[u8])) {
+    value::each(column, |_| true, take);
+}
 
 /// Property of a sketch that says how many different values there are (Puffin specification, blob type
 /// `apache-datasketches-theta-v1`).

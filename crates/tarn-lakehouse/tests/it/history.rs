@@ -249,7 +249,7 @@ fn random_optimize(rng: &mut StdRng) -> Optimize {
         1 => Some(RowOrder::Zorder(vec!["id".into(), "name".into(), "note".into()])),
         _ => None,
     };
-    Optimize { order, only: None }
+    Optimize { order, only: None, adopts: false }
 }
 
 #[tokio::test(flavor = "multi_thread")]

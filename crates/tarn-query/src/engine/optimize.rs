@@ -41,7 +41,7 @@ impl Session {
             Some(only) => Some(Arc::new(self.files_with(change, &name, only).await?)),
             None => None,
         };
-        let optimize = Optimize { order, only };
+        let optimize = Optimize { order, only, adopts: false };
         self.core().tables.change(self.context(), TableChange::Optimize { name, optimize }).await?;
         Ok(Command { tag: "OPTIMIZE", rows: None, returns: false })
     }

@@ -22,6 +22,7 @@ use object_store::path::Path;
 use tarn_lakehouse::{DataFileView, EqualityDeleteView};
 
 use super::equality::{self, DeleteSchema, PartitionNumbers};
+use super::identity::{Partitions, Place, identity_columns};
 use super::mapping::{ColumnMapping, MappingFactory};
 use super::reader::TableReader;
 use super::source::TableSource;
@@ -74,7 +75,8 @@ impl FileScan<'_> {
         self.leg(Leg {
             files: partitioned,
             schema: TableSchema::from_file_schema(Arc::clone(&table.schema)),
-            mapping: ColumnMapping::new(&table.schema, &table.field_ids, metadata, &table.maybe_nan),
+            mapping: ColumnMapping::new(&table.schema, &table.field_ids, metadata, &table.maybe_nan)
+                .with_partitions(Partitions::of(metadata, &table.view.files)),
             statistics,
             projection: projection.to_vec(),
             limit,
@@ -106,7 +108,8 @@ impl FileScan<'_> {
         let data = self.leg(Leg {
             files: partitioned,
             schema: TableSchema::new(Arc::clone(&wide.schema), equality::origin_columns()),
-            mapping: ColumnMapping::new(&wide.schema, &wide.field_ids, metadata, &table.maybe_nan),
+            mapping: ColumnMapping::new(&wide.schema, &wide.field_ids, metadata, &table.maybe_nan)
+                .with_partitions(Partitions::of(metadata, &table.view.files)),
             statistics: Statistics::new_unknown(&with_origin(&wide.schema)),
             projection: with_origin_columns(columns, &wide.schema),
             limit: None,
@@ -180,12 +183,16 @@ impl FileScan<'_> {
     /// The files, each with the rows to leave out. Reads the footers of those with deletes.
     async fn with_access_plans(&self, files: &[usize]) -> DfResult<Vec<PartitionedFile>> {
         let reader = self.reader();
-        let views: Vec<DataFileView> =
-            files.iter().map(|file| self.table.view.file(*file).into_owned()).collect();
+        let columns: Arc<[i32]> = identity_columns(&self.table.view.metadata).into();
+        let views: Vec<(usize, DataFileView)> =
+            files.iter().map(|file| (*file, self.table.view.file(*file).into_owned())).collect();
         stream::iter(views)
-            .map(|view| {
-                let reader = reader.clone();
-                async move { with_access_plan(&reader, &view).await }
+            .map(|(at, view)| {
+                let (reader, columns) = (reader.clone(), Arc::clone(&columns));
+                async move {
+                    let file = with_access_plan(&reader, &view).await?;
+                    Ok(if columns.is_empty() { file } else { file.with_extension(Place { at, columns }) })
+                }
             })
             .buffered(FOOTERS_AT_ONCE)
             .try_collect()

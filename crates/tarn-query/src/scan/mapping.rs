@@ -11,9 +11,11 @@ use datafusion::error::Result as DfResult;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
 use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapterFactory};
-use iceberg::spec::{DEFAULT_SCHEMA_NAME_MAPPING, NameMapping, TableMetadata};
+use iceberg::spec::TableMetadata;
+use tarn_lakehouse::names_of;
 
 use super::bounds::literal_scalar;
+use super::identity::Partitions;
 use super::nested::{Reshape, field_id, same_shape};
 use super::opaque::Opaque;
 
@@ -24,6 +26,7 @@ pub(super) struct ColumnMapping {
     columns: HashMap<String, MappedColumn>,
     /// Field ids of the columns of files without ids, by name in the file.
     names: Option<HashMap<String, i32>>,
+    partitions: Option<Partitions>,
 }
 
 #[derive(Debug)]
@@ -57,14 +60,13 @@ impl ColumnMapping {
             };
             (field.name().clone(), column)
         });
-        let mapping = metadata.properties().get(DEFAULT_SCHEMA_NAME_MAPPING);
-        let mapping = mapping.and_then(|json| serde_json::from_str::<NameMapping>(json).ok());
-        let names = mapping.map(|mapping| {
-            let pairs =
-                mapping.fields().iter().filter_map(|field| Some((field.field_id()?, field.names().to_vec())));
-            pairs.flat_map(|(id, names)| names.into_iter().map(move |name| (name, id))).collect()
-        });
-        Self { columns: columns.collect(), names }
+        Self { columns: columns.collect(), names: names_of(metadata), partitions: None }
+    }
+
+    /// With the partitions of the files, for columns that are not in them.
+    pub(super) fn with_partitions(mut self, partitions: Option<Partitions>) -> Self {
+        self.partitions = partitions;
+        self
     }
 
     fn find(&self, name: &str, column: &MappedColumn, file: &Schema, file_has_ids: bool) -> Option<usize> {
@@ -84,7 +86,7 @@ impl ColumnMapping {
             return exec_err!("column `{name}` is not one of the table");
         };
         let Some(index) = self.find(name, column, file, file_has_ids) else {
-            return missing(name, column);
+            return self.missing(name, column, file);
         };
         let from = &file.fields()[index];
         let found: Arc<dyn PhysicalExpr> = Arc::new(Column::new(from.name(), index));
@@ -93,17 +95,24 @@ impl ColumnMapping {
             expression => expression,
         })
     }
-}
 
-fn missing(name: &str, column: &MappedColumn) -> DfResult<Arc<dyn PhysicalExpr>> {
-    let value = match &column.default {
-        Some(default) => default.clone(),
-        None if column.field.is_nullable() => ScalarValue::try_new_null(column.field.data_type())?,
-        None => {
-            return exec_err!("required column `{name}` is missing in a file written before it was added");
-        }
-    };
-    Ok(Arc::new(Literal::new(value)))
+    fn missing(&self, name: &str, column: &MappedColumn, file: &Schema) -> DfResult<Arc<dyn PhysicalExpr>> {
+        let data_type = column.field.data_type();
+        let partition = match (&self.partitions, column.id) {
+            (Some(partitions), Some(id)) => partitions.value(file, id, data_type)?,
+            _ => None,
+        };
+        let value = match partition.or_else(|| column.default.clone()) {
+            Some(value) => value,
+            None if column.field.is_nullable() => ScalarValue::try_new_null(data_type)?,
+            None => {
+                return exec_err!(
+                    "required column `{name}` is missing in a file written before it was added"
+                );
+            }
+        };
+        Ok(Arc::new(Literal::new(value)))
+    }
 }
 
 fn converted(found: Arc<dyn PhysicalExpr>, from: &FieldRef, to: &FieldRef) -> Arc<dyn PhysicalExpr> {

@@ -9,6 +9,7 @@ mod feed;
 mod files;
 mod foreign;
 mod hot;
+mod identity;
 mod index;
 mod mapping;
 mod needle;

@@ -87,7 +87,10 @@ pub(super) fn same_shape(from: &Field, to: &Field) -> bool {
     }
     match (from.data_type(), to.data_type()) {
         (DataType::Struct(from), DataType::Struct(to)) => {
-            from.len() == to.len() && from.iter().zip(to).all(|(from, to)| same_shape(from, to))
+            // Fields without ids are others to those who compare types.
+            let same =
+                |(from, to): (&FieldRef, &FieldRef)| field_id(from) == field_id(to) && same_shape(from, to);
+            from.len() == to.len() && from.iter().zip(to).all(same)
         }
         (DataType::List(from), DataType::List(to))
         | (DataType::LargeList(from), DataType::LargeList(to))

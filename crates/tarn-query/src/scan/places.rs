@@ -26,6 +26,7 @@ use tarn_lakehouse::DataFileView;
 
 use super::deletes;
 use super::files::object_meta;
+use super::identity::{Partitions, Place, identity_columns};
 use super::mapping::{ColumnMapping, MappingFactory};
 use super::reader::TableReader;
 use super::table::LakeTable;
@@ -68,22 +69,30 @@ impl PlacedTable {
         columns: Vec<usize>,
         files: Vec<DataFileView>,
     ) -> DfResult<impl Stream<Item = DfResult<RecordBatch>> + Send + Unpin + use<>> {
-        let mut scan = self.scan_of(columns, Vec::new())?;
-        scan.files = files.into_iter().map(|file| (0, file)).collect();
-        Ok(scan.rows())
+        Ok(self.scan_of(columns, files.into_iter().map(|file| (0, file)).collect())?.rows())
     }
 
-    fn scan_of(&self, projection: Vec<usize>, files: Vec<usize>) -> DfResult<FilesScan> {
+    /// `files`: each with its place in the view.
+    fn scan_of(&self, projection: Vec<usize>, files: Vec<(usize, DataFileView)>) -> DfResult<FilesScan> {
         let table = &self.table;
         let metadata = &table.view().metadata;
-        let mapping = ColumnMapping::new(&table.schema, &table.field_ids, metadata, &table.maybe_nan);
+        let identity: Arc<[i32]> = identity_columns(metadata).into();
+        let partitions = match identity.is_empty() {
+            true => None,
+            false => {
+                Partitions::of(metadata, &Arc::new(files.iter().map(|(_, file)| file.clone()).collect()))
+            }
+        };
+        let mapping = ColumnMapping::new(&table.schema, &table.field_ids, metadata, &table.maybe_nan)
+            .with_partitions(partitions);
         Ok(FilesScan {
             schema: Arc::new(self.schema.project(&projection)?),
             columns: projection,
             table: Arc::clone(&table.schema),
             mapping: MappingFactory(Arc::new(mapping)),
             reader: table.reader(),
-            files: files.into_iter().map(|at| (at, table.view().file(at).into_owned())).collect(),
+            identity,
+            files,
         })
     }
 }
@@ -132,7 +141,11 @@ impl TableProvider for PlacedTable {
         let schema = Arc::new(self.schema.project(&projection)?);
         let scans: DfResult<Vec<Arc<dyn PartitionStream>>> = split
             .into_iter()
-            .map(|files| Ok(Arc::new(self.scan_of(projection.clone(), files)?) as Arc<dyn PartitionStream>))
+            .map(|files| {
+                let view = self.table.view();
+                let files = files.into_iter().map(|at| (at, view.file(at).into_owned())).collect();
+                Ok(Arc::new(self.scan_of(projection.clone(), files)?) as Arc<dyn PartitionStream>)
+            })
             .collect();
         Ok(Arc::new(StreamingTableExec::try_new(schema, scans?, None, None, false, limit)?))
     }
@@ -148,6 +161,8 @@ struct FilesScan {
     table: SchemaRef,
     mapping: MappingFactory,
     reader: TableReader,
+    /// Columns that may stand in partitions only.
+    identity: Arc<[i32]>,
     files: Vec<(usize, DataFileView)>,
 }
 
@@ -164,15 +179,16 @@ impl PartitionStream for FilesScan {
 impl FilesScan {
     fn rows(&self) -> impl Stream<Item = DfResult<RecordBatch>> + Send + Unpin + use<> {
         let scan = self.clone();
-        let rows = stream::iter(self.files.clone()).then(move |(at, file)| {
+        let rows = stream::iter(self.files.clone()).enumerate().then(move |(place, (at, file))| {
             let scan = scan.clone();
-            async move { scan.rows_of(at, &file).await }
+            async move { scan.rows_of(place, at, &file).await }
         });
         Box::pin(rows.try_flatten())
     }
 
     async fn rows_of(
         self,
+        place: usize,
         at: usize,
         file: &DataFileView,
     ) -> DfResult<impl Stream<Item = DfResult<RecordBatch>> + use<>> {
@@ -183,7 +199,9 @@ impl FilesScan {
         let options =
             ArrowReaderOptions::new().with_virtual_columns(vec![Arc::new(number)]).map_err(parquet)?;
         let read = ArrowReaderMetadata::try_new(Arc::clone(&footer), options).map_err(parquet)?;
-        let values = self.values(&file_schema(&footer)?)?;
+        let schema =
+            Place { at: place, columns: Arc::clone(&self.identity) }.in_schema(&file_schema(&footer)?);
+        let values = self.values(&schema)?;
         let bytes = ParquetObjectReader::new(Arc::clone(&self.reader.store), file.location.clone())
             .with_file_size(meta.size);
         let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(bytes, read);

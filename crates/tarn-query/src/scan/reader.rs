@@ -22,6 +22,8 @@ use parquet::arrow::async_reader::{AsyncFileReader, ParquetObjectReader};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 
+use super::identity::Place;
+
 /// Read in one go from a file's end: footer and, in all but huge files, page indexes.
 const FOOTER_BYTES: usize = 512 * 1024;
 
@@ -88,13 +90,15 @@ impl ParquetFileReaderFactory for TableReader {
         let metrics = ParquetFileMetrics::new(partition, location.as_ref(), metrics);
         let bytes =
             ParquetObjectReader::new(Arc::clone(&self.store), location).with_file_size(file.object_meta.size);
-        Ok(Box::new(FileReader { table: self.clone(), meta: file.object_meta, bytes, metrics }))
+        let place = file.extension::<Place>().cloned();
+        Ok(Box::new(FileReader { table: self.clone(), meta: file.object_meta, place, bytes, metrics }))
     }
 }
 
 struct FileReader {
     table: TableReader,
     meta: ObjectMeta,
+    place: Option<Place>,
     bytes: ParquetObjectReader,
     metrics: ParquetFileMetrics,
 }
@@ -119,7 +123,12 @@ impl AsyncFileReader for FileReader {
         _options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
         async move {
-            self.table.footer(&self.meta).await.map_err(|error| ParquetError::External(Box::new(error)))
+            let footer = self.table.footer(&self.meta).await;
+            let footer = footer.map_err(|error| ParquetError::External(Box::new(error)))?;
+            Ok(self
+                .place
+                .as_ref()
+                .map_or_else(|| Arc::clone(&footer), |place| place.in_footer(Arc::clone(&footer))))
         }
         .boxed()
     }

@@ -1,4 +1,5 @@
-//! Files in place of a table: `read_csv('data/a.csv', header => true)`, `read_json`, `read_parquet`, `read_files`.
+//! Files in place of a table: `read_csv('data/a.csv', header => true)`, `read_json`, `read_parquet`, `read_files`, and tables of
+//! other lakes: `read_delta('folder', version => 3)`, `read_iceberg`.
 //!
 //! Like other relations they become a name with a mark that no table name can have.
 
@@ -18,10 +19,13 @@ const FUNCTIONS: [(&str, Option<&str>); 6] = [
     ("read_parquet", Some("parquet")),
     ("read_avro", Some("avro")),
     ("read_orc", Some("orc")),
+    ("read_delta", Some("delta")),
+    ("read_iceberg", Some("iceberg")),
     ("read_files", None),
 ];
 const USAGE: &str = "write `read_csv('path', header => true)`; options: header, delim, quote, nullstr, encoding, compression, \
-                     hive_partitioning, sample_size, ignore_errors";
+                     hive_partitioning, sample_size, ignore_errors; of `read_delta`: version, timestamp; of `read_iceberg`: \
+                     snapshot, ref, timestamp; of both: locations";
 
 /// What is asked of files.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +55,7 @@ pub(super) fn marked(
 fn asked(format: Option<&str>, args: &[FunctionArg]) -> Result<String, String> {
     let mut config = Map::new();
     let mut csv = Map::new();
+    let mut lake = Map::new();
     let mut ignores_errors = false;
     if let Some(format) = format {
         config.insert("format".into(), json!(format));
@@ -78,6 +83,10 @@ fn asked(format: Option<&str>, args: &[FunctionArg]) -> Result<String, String> {
             "sample_size" => {
                 config.insert("infer_rows".into(), if value == json!(-1) { json!(0) } else { value })
             }
+            "version" if format == Some("delta") => lake.insert("version".into(), value),
+            "snapshot" | "ref" if format == Some("iceberg") => lake.insert(name, value),
+            "timestamp" if matches!(format, Some("delta" | "iceberg")) => lake.insert(name, value),
+            "locations" => config.insert(name, if value.is_array() { value } else { json!([value]) }),
             "ignore_errors" => {
                 ignores_errors = value.as_bool().ok_or("`ignore_errors` is neither true nor false")?;
                 None
@@ -87,6 +96,9 @@ fn asked(format: Option<&str>, args: &[FunctionArg]) -> Result<String, String> {
     }
     if !config.contains_key("path") {
         return Err("the path is missing".to_string());
+    }
+    if let Some(format) = format.filter(|_| !lake.is_empty()) {
+        config.insert(format.into(), Json::Object(lake));
     }
     if !csv.is_empty() {
         config.insert("csv".into(), Json::Object(csv));
@@ -162,7 +174,16 @@ mod tests {
         assert_eq!(asked.config, json!({ "format": "csv", "path": "a b.csv", "csv": csv }));
         assert!(asked_by("READ_JSON('x', ignore_errors = true)").expect("valid").ignores_errors);
         assert_eq!(asked_by("read_files('x/')").expect("valid").config, json!({ "path": "x/" }));
+        assert_eq!(
+            asked_by("read_delta('t', version => 3, locations => 'b')").expect("valid").config,
+            json!({ "format": "delta", "path": "t", "locations": ["b"], "delta": { "version": 3 } })
+        );
+        assert_eq!(
+            asked_by("read_iceberg('t', ref => 'v1')").expect("valid").config,
+            json!({ "format": "iceberg", "path": "t", "iceberg": { "ref": "v1" } })
+        );
         for (wrong, why) in [
+            ("read_csv('a', version => 3)", "no option `version`"),
             ("read_csv()", "path is missing"),
             ("read_csv('a', 'b')", "has no name"),
             ("read_csv('a', colour => 'red')", "no option `colour`"),

@@ -9,7 +9,9 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
-use iceberg::spec::{ListType, NestedField, PrimitiveType, StructType, Type};
+use iceberg::spec::{
+    ListType, Literal, NestedField, PrimitiveType, Struct, StructType, Transform, Type, UnboundPartitionSpec,
+};
 
 use crate::lake::{FileOptions, Table, field, run, session};
 use crate::oracle::{Oracle, agree, rows_of};
@@ -168,4 +170,53 @@ async fn nested_fields_are_matched_by_id_too() {
     assert_eq!(rows_of(&batches), ["1 | main | 1 | ∅ | 8"]);
     let (batches, _) = run(&evolved, "SELECT address FROM t ORDER BY id LIMIT 1").await;
     assert_eq!(rows_of(&batches), ["{zip: ∅, no: 1, road: main}"]);
+}
+
+#[tokio::test]
+async fn columns_that_files_lack_have_the_value_of_their_identity_partition() {
+    let fields = vec![
+        field(1, "id", PrimitiveType::Long),
+        field(2, "region", PrimitiveType::String),
+        field(3, "year", PrimitiveType::Int),
+    ];
+    let spec = UnboundPartitionSpec::builder()
+        .add_partition_field(2, "region", Transform::Identity)
+        .and_then(|spec| spec.add_partition_field(3, "year", Transform::Identity))
+        .unwrap()
+        .build();
+    let mut table = Table::partitioned("main.t", fields, Some(spec));
+    let partition = |region: Option<&str>, year: i32| FileOptions {
+        partition: Struct::from_iter([region.map(Literal::string), Some(Literal::int(year))]),
+        deletes: if region.is_none() { vec![1] } else { Vec::new() },
+        ..FileOptions::default()
+    };
+    let ids = |ids: Vec<i64>| {
+        let schema = Schema::new(vec![Field::new("id", DataType::Int64, true)]);
+        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(Int64Array::from(ids)) as ArrayRef]).unwrap()
+    };
+    table.add(&ids(vec![1, 2]), partition(Some("north"), 2023)).await;
+    table.add(&ids(vec![3, 4]), partition(None, 2024)).await;
+    // A file of another writer has all its columns.
+    let whole = table.batch(vec![
+        Arc::new(Int64Array::from(vec![5])) as ArrayRef,
+        Arc::new(StringArray::from(vec!["south"])),
+        Arc::new(Int32Array::from(vec![2024])),
+    ]);
+    table.add(&whole, partition(Some("south"), 2024)).await;
+    let session = session(&[&table]);
+    let rows = async |sql: &str| {
+        let (batches, stats) = run(&session, sql).await;
+        (rows_of(&batches), stats)
+    };
+    let (all, _) = rows("SELECT id, region, year FROM t ORDER BY id").await;
+    assert_eq!(all, ["1 | north | 2023", "2 | north | 2023", "3 | ∅ | 2024", "5 | south | 2024"]);
+    let (some, stats) = rows("SELECT id FROM t WHERE region = 'north' AND year < 2024 AND id > 1").await;
+    assert_eq!(some, ["2"]);
+    assert_eq!(stats.scan.files_scanned, 1, "files of other partitions are left out");
+    assert_eq!(rows("SELECT id FROM t WHERE region IS NULL").await.0, ["3"]);
+    assert_eq!(
+        rows("SELECT year, count(*) FROM t GROUP BY year ORDER BY year").await.0,
+        ["2023 | 2", "2024 | 2"]
+    );
+    assert_eq!(rows("SELECT max(region) FROM t").await.0, ["south"]);
 }

@@ -14,9 +14,10 @@ pub struct ImportRequest {
     /// Only says what would be done.
     #[serde(default)]
     pub dry_run: bool,
-    /// `create` (there must be no such table), `append` or `replace`.
+    /// `create` (there must be no such table), `append`, `replace`, or `register`: Parquet files become files of the table,
+    /// which is made if it is missing, and stay where they are.
     pub mode: Option<String>,
-    /// `csv`, `json` or `parquet`; by the ending without it.
+    /// `csv`, `json`, `parquet`, `delta` or `iceberg`; by the ending without it, or by what lies in the folder.
     pub format: Option<String>,
     /// `gzip` or `none`; by the ending without it.
     pub compression: Option<String>,
@@ -41,10 +42,25 @@ pub struct ImportRequest {
     /// Files that came to the table before are left out, and told where they changed since.
     #[serde(default)]
     pub only_new: bool,
+    /// Of a Delta table: `version`, or `timestamp` (RFC 3339); the newest version without it.
+    #[schema(value_type = Option<Object>)]
+    pub delta: Option<serde_json::Value>,
+    /// Of an Iceberg table: `snapshot`, or `ref` (a branch or tag); `catalog` where a REST catalog says where it lies.
+    #[schema(value_type = Option<Object>)]
+    pub iceberg: Option<serde_json::Value>,
+    /// Folders beside that of a Delta or Iceberg table in which files of it may lie.
+    pub locations: Option<Vec<String>>,
     /// How a bucket is reached: `endpoint`, `region`, `access_key_id`, `secret_access_key` (as `{"secret": name}`),
     /// `allow_http`.
     #[schema(value_type = Option<Object>)]
     pub s3: Option<serde_json::Value>,
+}
+
+/// Which table goes on without the files that were imported or registered.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct CutoverRequest {
+    /// `namespace.table`.
+    pub into: String,
 }
 
 /// How CSV files are written, as far as it is known.
@@ -85,6 +101,8 @@ pub struct ImportPlan {
     pub format: String,
     /// `gzip` or `none`.
     pub compression: String,
+    /// Of a table of another lake: its version (Delta) or snapshot (Iceberg).
+    pub version: Option<String>,
     /// Of CSV files.
     pub csv: Option<ImportCsvShape>,
     /// How many files.
@@ -213,6 +231,8 @@ pub struct ImportReport {
     pub rows_added: u64,
     /// Records that are no rows.
     pub problems: u64,
+    /// Of a table of another lake: its version (Delta) or snapshot (Iceberg) that was read.
+    pub version: Option<String>,
     /// The snapshot that was compared, as text.
     pub snapshot_id: Option<String>,
     /// Whether counts and hashes are equal; null where that cannot be told.
@@ -238,7 +258,7 @@ pub struct ImportEntry {
     pub path: String,
     /// The table.
     pub into: String,
-    /// `create`, `append` or `replace`.
+    /// `create`, `append`, `replace`, `register` or `cutover`.
     pub mode: String,
     /// When it began, milliseconds since 1970 UTC.
     pub created_ms: i64,

@@ -22,7 +22,8 @@ use super::error::ApiError;
 use super::extract::{ApiJson, ApiPath, ApiQuery};
 use super::identity::{Editor, Viewer};
 use crate::api::{
-    ErrorBody, ImportEntry, ImportPreview, ImportProblem, ImportReport, ImportRequest, ImportUpload, Items,
+    CutoverRequest, ErrorBody, ImportEntry, ImportPreview, ImportProblem, ImportReport, ImportRequest,
+    ImportUpload, Items,
 };
 
 const PROBLEMS_DEFAULT: usize = 100;
@@ -46,6 +47,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(start))
         .routes(routes!(upload))
         .routes(routes!(compare))
+        .routes(routes!(cut_over))
         .routes(routes!(detail))
         .routes(routes!(problems))
         .routes(routes!(cancel))
@@ -100,6 +102,20 @@ async fn compare(
         request.retain(|_, value| !value.is_null());
     }
     Ok(Json(app.state.imports.compare(&ctx, &request).await?))
+}
+
+/// Begins the cut-over of a table: the last files of the places that were imported or registered come to it, both sides are
+/// compared as wholes, and where they are equal, registered files are copied into the warehouse. Listed as an import.
+#[utoipa::path(post, path = "/imports/cutover", tag = "imports", request_body = CutoverRequest,
+    responses((status = 202, body = ImportEntry), (status = "default", body = ErrorBody)))]
+async fn cut_over(
+    State(app): State<App>,
+    Editor(ctx): Editor,
+    ApiJson(request): ApiJson<Value>,
+) -> Result<Response, ApiError> {
+    let import = app.state.imports.cut_over(&ctx, &request).await?;
+    app.audit(&ctx, "import.cutover", &format!("table/{}", import.into)).await;
+    Ok((StatusCode::ACCEPTED, Json(import)).into_response())
 }
 
 /// Shows one import.

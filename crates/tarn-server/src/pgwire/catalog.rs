@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
@@ -22,11 +21,7 @@ use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStat
 use datafusion::logical_expr::{ColumnarValue, LogicalPlan, ScalarUDF, Volatility, create_udf};
 use datafusion::prelude::{DataFrame, SessionContext};
 use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArguments, Statement, Value, VisitMut, VisitorMut,
-};
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::ast::{Statement, VisitMut};
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::{
@@ -45,6 +40,7 @@ use super::attributes;
 use super::error::user_error;
 use super::information;
 use super::keys::{self, About};
+use super::rewrite::Rewrite;
 use super::settings::SERVER_VERSION;
 use super::split::Piece;
 use super::views;
@@ -112,7 +108,7 @@ impl SystemCatalog {
         let statements =
             self.parser.parse(&piece.text).map_err(|error| user_error("42601", error.to_string()))?;
         let Some(mut statement) = statements.into_iter().next() else { return Ok(None) };
-        let _ = statement.visit(&mut EmptyArrays);
+        let _ = statement.visit(&mut Rewrite);
         if !matches!(statement, Statement::Query(_) | Statement::Explain { .. }) {
             return Err(user_error("42501", "the system catalog can only be read"));
         }
@@ -189,40 +185,6 @@ impl SystemCatalog {
         of_tenant.insert(ctx.tenant.clone(), Arc::clone(&made));
         Ok(made)
     }
-}
-
-/// What psql asks about and nothing here has: memberships of roles as `ARRAY(SELECT …)`, which the planner does not
-/// know, and storage options of tables, which the emulated catalog has no column for.
-struct EmptyArrays;
-
-impl VisitorMut for EmptyArrays {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        let Expr::Function(function) = &*expr else { return ControlFlow::Continue(()) };
-        let name = function.name.to_string().to_lowercase();
-        if name.ends_with("generate_subscripts")
-            && let Some(numbers) = subscripts(function)
-        {
-            *expr = numbers;
-            return ControlFlow::Continue(());
-        }
-        let is_array = name == "array" && matches!(function.args, FunctionArguments::Subquery(_));
-        let asks_options = name.ends_with("array_to_string") && expr.to_string().contains("reloptions");
-        if is_array || asks_options {
-            let empty = if is_array { "{}" } else { "" };
-            *expr = Expr::value(Value::SingleQuotedString(empty.to_string()));
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-/// The numbers of the items of a list, which the planner gives in another way.
-fn subscripts(function: &Function) -> Option<Expr> {
-    let FunctionArguments::List(arguments) = &function.args else { return None };
-    let list = arguments.args.first()?;
-    let text = format!("unnest(range(1, array_length({list}) + 1))");
-    Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).ok()?.parse_expr().ok()
 }
 
 /// A planned statement with the context that runs it.
@@ -428,16 +390,12 @@ fn no_text(name: &str, arguments: Vec<DataType>) -> ScalarUDF {
     create_udf(name, arguments, DataType::Utf8, Volatility::Stable, Arc::new(move |_| Ok(none.clone())))
 }
 
-/// Sizes of tables are not known here by their numbers.
-fn no_number(name: &str) -> ScalarUDF {
-    let none = ColumnarValue::Scalar(ScalarValue::Int64(None));
-    create_udf(
-        name,
-        vec![DataType::Int32],
-        DataType::Int64,
-        Volatility::Stable,
-        Arc::new(move |_| Ok(none.clone())),
-    )
+/// A function that has no number for anything: sizes of tables are not known by their numbers, and no type has a name that
+/// others do not have.
+fn no_number(name: &str, argument: DataType, none: ScalarValue) -> ScalarUDF {
+    let result = none.data_type();
+    let none = ColumnarValue::Scalar(none);
+    create_udf(name, vec![argument], result, Volatility::Stable, Arc::new(move |_| Ok(none.clone())))
 }
 
 fn every(name: &str, argument: DataType) -> ScalarUDF {
@@ -460,9 +418,12 @@ fn constant_functions(version: &str) -> Vec<ScalarUDF> {
         no_text("pg_get_function_arguments", vec![DataType::Int32]),
         no_text("pg_get_function_identity_arguments", vec![DataType::Int32]),
         every("pg_function_is_visible", DataType::Int32),
+        every("pg_type_is_visible", DataType::Int32),
+        no_text("pg_get_serial_sequence", vec![DataType::Utf8, DataType::Utf8]),
+        no_number("to_regtype", DataType::Utf8, ScalarValue::Int32(None)),
         no_text("pg_size_pretty", vec![DataType::Int64]),
-        no_number("pg_table_size"),
-        no_number("pg_total_relation_size"),
+        no_number("pg_table_size", DataType::Int32, ScalarValue::Int64(None)),
+        no_number("pg_total_relation_size", DataType::Int32, ScalarValue::Int64(None)),
     ]
 }
 

@@ -12,6 +12,7 @@ mod extended;
 mod information;
 mod keys;
 mod params;
+mod rewrite;
 mod settings;
 mod simple;
 mod split;

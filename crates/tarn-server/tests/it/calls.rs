@@ -202,6 +202,13 @@ fn import_calls(id: &str) -> Vec<Call> {
         Call::read(all, all, Viewer),
         Call::act("POST", all, all, dry, Editor),
         Call::act("POST", "/api/v1/imports/compare", "/api/v1/imports/compare", compared, Editor),
+        Call::act(
+            "POST",
+            "/api/v1/imports/cutover",
+            "/api/v1/imports/cutover",
+            json!({ "into": "shop.sale" }),
+            Editor,
+        ),
         Call::act("POST", "/api/v1/imports/uploads", "/api/v1/imports/uploads?name=a.csv", json!({}), Editor),
         Call::read("/api/v1/imports/{id}", &one, Viewer),
         Call::read("/api/v1/imports/{id}/problems", &format!("{one}/problems?limit=1"), Viewer),

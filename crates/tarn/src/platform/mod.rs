@@ -14,7 +14,7 @@ use tarn_core::{Env, RequestContext, TenantId, TraceId};
 use tarn_eventlog::{EventLog, SegmentLog};
 use tarn_ingest::{EndpointRules, FileReaders, Ingest, IngestPorts, SOURCES};
 use tarn_lakehouse::import::Imports;
-use tarn_lakehouse::{Lakehouse, LakehouseMemory, Warehouse};
+use tarn_lakehouse::{Lakehouse, LakehouseMemory, Place, Warehouse};
 use tarn_meta::{MetaStore, Resources, SecretKey, Secrets};
 use tarn_observe::{FaultBoard, Metrics, RateHistory};
 use tarn_query::{QueryConfig, QueryEngine};
@@ -82,6 +82,28 @@ fn endpoints(config: &Config) -> Result<EndpointRules, Failure> {
         .map_err(|what| Failure::invalid("`ingest.s3_endpoints` cannot be used", what))
 }
 
+/// The places beside the warehouse where files of tables may lie: those of the configuration, and the project folder.
+fn outside(config: &Config, data: &DataFolder, project: &Path) -> Result<Vec<Place>, Failure> {
+    let url = |path: &Path| {
+        let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        format!("file://{}", real.display())
+    };
+    let own = vec![url(data.path())];
+    let mut places = Vec::with_capacity(config.lakehouse.outside.len() + 1);
+    for place in &config.lakehouse.outside {
+        if !place.url.contains("://") || place.url.starts_with("file:") {
+            let path = place.url.strip_prefix("file://").unwrap_or(&place.url);
+            if !project.join(path).is_dir() {
+                let what = format!("`lakehouse.outside` names `{}`, which is no folder", place.url);
+                return Err(Failure::invalid(what, "make the folder, or take the entry out of tarn.toml"));
+            }
+        }
+        places.push(Place::new(Store::open(place, project)?, own.clone()));
+    }
+    places.push(Place::new(Store::open_folder(project)?, own));
+    Ok(places)
+}
+
 impl Platform {
     /// Opens everything that is stored and starts the tasks that keep it going. Sources start with
     /// [`Platform::follow`].
@@ -103,7 +125,7 @@ impl Platform {
         let eventlog: Arc<dyn EventLog> = log.clone();
         let lakehouse = Lakehouse::new(
             Arc::clone(&meta),
-            Warehouse::new(store),
+            Warehouse::new(store).with_outside(outside(config, data, project)?),
             Arc::clone(&eventlog),
             env.clone(),
             memory_of(config, data),

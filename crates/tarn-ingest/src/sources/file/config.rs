@@ -122,6 +122,10 @@ pub struct BucketConfig {
     pub access_key_id: Option<String>,
     /// Secret of the access key.
     pub secret_access_key: Option<Secret>,
+    /// Of keys that a catalog gave out for a while.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub(crate) session_token: Option<Secret>,
     /// Whether plain HTTP is allowed.
     pub allow_http: bool,
 }
@@ -133,6 +137,7 @@ impl BucketConfig {
             region: self.region.clone(),
             access_key_id: self.access_key_id.clone(),
             secret_access_key: self.secret_access_key.clone(),
+            session_token: self.session_token.clone(),
             allow_http: self.allow_http,
             ..StorageConfig::at(url)
         }

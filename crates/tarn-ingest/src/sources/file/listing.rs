@@ -88,6 +88,11 @@ impl Listing {
         Ok(Self { store, base, rest, pattern })
     }
 
+    /// The folder or file that the path names; `None` for a path with wildcards.
+    pub(crate) fn named(&self) -> Option<&Path> {
+        self.pattern.is_none().then_some(&self.base)
+    }
+
     /// The same store with one file.
     pub(crate) fn only(&self, file: &FileInfo) -> Self {
         Self { store: self.store.clone(), base: file.path.clone(), rest: Vec::new(), pattern: None }

@@ -290,7 +290,7 @@ impl CopyHandler for Connection {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let (copied, skipped) = self.finish_rows().await?;
+        let (copied, skipped) = Box::pin(self.finish_rows()).await?;
         // The library would not look at the Sync that ends an extended query.
         client.set_state(PgWireConnectionState::ReadyForQuery);
         if let Some(notice) = skipped_notice(skipped) {

@@ -8,7 +8,7 @@ use super::super::Failure;
 /// Options of an import.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// A file, a folder, or a path with `*`, `?` and `**`; `s3://bucket/folder/` too.
+    /// A file, a folder, a path with `*`, `?` and `**`, or a Delta or Iceberg table; `s3://bucket/folder/` too.
     pub(super) path: Option<String>,
     /// The table: `namespace.table`.
     #[arg(long, value_name = "TABLE")]
@@ -22,6 +22,9 @@ pub(super) struct RunArgs {
     /// Replace all rows of a table that is there.
     #[arg(long)]
     pub(super) replace: bool,
+    /// Leave Parquet files where they lie: they become files of the table, which is made if it is missing.
+    #[arg(long, conflicts_with_all = ["append", "replace", "upload"])]
+    pub(super) register: bool,
     /// Format of the files [default: by their ending].
     #[arg(long, value_enum)]
     pub(super) format: Option<Format>,
@@ -73,6 +76,8 @@ pub(super) struct RunArgs {
     /// Name of the secret that holds the key's secret (`tarn access secret set`).
     #[arg(long, value_name = "SECRET")]
     pub(super) s3_secret: Option<String>,
+    #[command(flatten)]
+    pub(super) lake: LakeArgs,
     /// Leave out files that came to the table before.
     #[arg(long, conflicts_with = "replace")]
     pub(super) only_new: bool,
@@ -96,6 +101,91 @@ pub(super) enum Format {
     Csv,
     Json,
     Parquet,
+    Delta,
+    Iceberg,
+}
+
+/// Which state of a table of another lake is read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Delta and Iceberg tables")]
+pub(super) struct LakeArgs {
+    /// Version of a Delta table [default: the newest].
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) delta_version: Option<u64>,
+    /// The last version of a Delta table at this time, such as `2024-05-01T10:00:00Z`.
+    #[arg(long, value_name = "TIME", conflicts_with = "delta_version")]
+    pub(super) delta_timestamp: Option<String>,
+    /// Snapshot of an Iceberg table [default: the current one].
+    #[arg(long, value_name = "ID")]
+    pub(super) iceberg_snapshot: Option<String>,
+    /// Branch or tag of an Iceberg table.
+    #[arg(long, value_name = "NAME", conflicts_with = "iceberg_snapshot")]
+    pub(super) iceberg_ref: Option<String>,
+    /// The snapshot of an Iceberg table that was current at this time.
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["iceberg_snapshot", "iceberg_ref"])]
+    pub(super) iceberg_timestamp: Option<String>,
+    /// A REST catalog; PATH is then the table's name there: `namespace.table`.
+    #[arg(long, value_name = "URL")]
+    pub(super) iceberg_catalog: Option<String>,
+    /// The catalog's warehouse, if it has several.
+    #[arg(long, value_name = "NAME", requires = "iceberg_catalog")]
+    pub(super) iceberg_warehouse: Option<String>,
+    /// Name of the secret that holds the catalog's token.
+    #[arg(long, value_name = "SECRET", requires = "iceberg_catalog")]
+    pub(super) iceberg_token: Option<String>,
+    /// Client of the catalog (OAuth2).
+    #[arg(long, value_name = "ID", requires = "iceberg_client_secret", conflicts_with = "iceberg_token")]
+    pub(super) iceberg_client: Option<String>,
+    /// Name of the secret that holds the client's secret.
+    #[arg(long, value_name = "SECRET", requires_all = ["iceberg_catalog", "iceberg_client"])]
+    pub(super) iceberg_client_secret: Option<String>,
+    /// A folder beside the table's own in which files of it may lie; may be given several times.
+    #[arg(long = "location", value_name = "FOLDER")]
+    pub(super) locations: Vec<String>,
+}
+
+impl LakeArgs {
+    fn iceberg(&self) -> Map<String, Value> {
+        let given = |fields: &[(&str, Option<Value>)]| {
+            let given = fields.iter().filter_map(|(name, value)| Some((name.to_string(), value.clone()?)));
+            given.collect::<Map<String, Value>>()
+        };
+        let text = |value: &Option<String>| value.as_ref().map(|value| json!(value));
+        let secret = |name: &Option<String>| name.as_ref().map(|name| json!({ "secret": name }));
+        let catalog = given(&[
+            ("url", text(&self.iceberg_catalog)),
+            ("warehouse", text(&self.iceberg_warehouse)),
+            ("token", secret(&self.iceberg_token)),
+            ("client_id", text(&self.iceberg_client)),
+            ("client_secret", secret(&self.iceberg_client_secret)),
+        ]);
+        given(&[
+            ("snapshot", text(&self.iceberg_snapshot)),
+            ("ref", text(&self.iceberg_ref)),
+            ("timestamp", text(&self.iceberg_timestamp)),
+            ("catalog", (!catalog.is_empty()).then_some(Value::Object(catalog))),
+        ])
+    }
+
+    fn put(&self, body: &mut Map<String, Value>) {
+        let mut delta = Map::new();
+        if let Some(version) = self.delta_version {
+            delta.insert("version".into(), json!(version));
+        }
+        if let Some(timestamp) = &self.delta_timestamp {
+            delta.insert("timestamp".into(), json!(timestamp));
+        }
+        if !delta.is_empty() {
+            body.insert("delta".into(), Value::Object(delta));
+        }
+        let iceberg = self.iceberg();
+        if !iceberg.is_empty() {
+            body.insert("iceberg".into(), Value::Object(iceberg));
+        }
+        if !self.locations.is_empty() {
+            body.insert("locations".into(), json!(self.locations));
+        }
+    }
 }
 
 /// What becomes of records that are no rows.
@@ -113,9 +203,10 @@ pub(super) enum OnError {
 pub(super) fn request(args: &RunArgs, into: &str) -> Result<Map<String, Value>, Failure> {
     let mut body = Map::new();
     body.insert("into".into(), json!(into));
-    let mode = match (args.append, args.replace) {
-        (true, _) => "append",
-        (_, true) => "replace",
+    let mode = match (args.append, args.replace, args.register) {
+        (true, ..) => "append",
+        (_, true, _) => "replace",
+        (_, _, true) => "register",
         _ => "create",
     };
     body.insert("mode".into(), json!(mode));
@@ -173,6 +264,7 @@ pub(super) fn request(args: &RunArgs, into: &str) -> Result<Map<String, Value>, 
         }
     }
     put("s3", (!s3.is_empty()).then(|| Value::Object(s3)));
+    args.lake.put(&mut body);
     Ok(body)
 }
 

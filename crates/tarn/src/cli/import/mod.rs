@@ -19,7 +19,7 @@ use args::{RunArgs, request};
 /// How often a running import is looked at.
 const POLL: Duration = Duration::from_millis(300);
 
-/// Files become a table: CSV, JSON (lines or arrays), Parquet; a folder with `year=2024/` folders too.
+/// Files become a table: CSV, JSON (lines or arrays), Parquet; a folder with `year=2024/` folders too; Delta and Iceberg tables.
 ///
 /// `tarn import sales.csv --into shop.sale --dry-run` shows what was found out, and does nothing.
 #[derive(Debug, Args)]
@@ -55,6 +55,14 @@ enum Command {
     },
     /// Compare all rows of files with all rows of a table; nothing is changed
     Verify(Box<RunArgs>),
+    /// Take the last files of the old place, compare both sides, and copy registered files into the table
+    Cutover {
+        /// The table: `namespace.table`.
+        table: String,
+        /// Return once it began; `tarn import show` tells how far it is.
+        #[arg(long)]
+        no_wait: bool,
+    },
     /// Go on with an import that failed or was cancelled
     Resume {
         /// Its identifier.
@@ -99,6 +107,13 @@ pub async fn run(global: &Global, args: Import) -> Result<(), Failure> {
         Some(Command::Cancel { id }) => {
             finish(global, &client.post(&at(&id, "/cancel"), &Value::Null).await?)
         }
+        Some(Command::Cutover { table, no_wait }) => {
+            let begun = client.post("/api/v1/imports/cutover", &json!({ "into": table })).await?;
+            match no_wait {
+                true => finish(global, &begun),
+                false => wait(global, &client, &text(&begun["id"])).await,
+            }
+        }
         Some(Command::Resume { id }) => {
             client.post(&at(&id, "/resume"), &Value::Null).await?;
             wait(global, &client, &id).await
@@ -114,7 +129,12 @@ async fn named_request(client: &Client, args: &RunArgs) -> Result<Map<String, Va
     let path = args.path.as_deref().ok_or_else(|| missing("the path"))?;
     let into = args.into.as_deref().ok_or_else(|| missing("--into"))?;
     let mut body = request(args, into)?;
-    body.insert("path".into(), json!(place(client, args, path).await?));
+    // With a catalog it is the table's name there.
+    let path = match args.lake.iceberg_catalog {
+        Some(_) => path.to_string(),
+        None => place(client, args, path).await?,
+    };
+    body.insert("path".into(), json!(path));
     Ok(body)
 }
 
@@ -143,7 +163,7 @@ async fn follow(global: &Global, client: &Client, args: &RunArgs) -> Result<(), 
     let mut told = Vec::new();
     loop {
         let mut asked = body.clone();
-        asked.insert("mode".into(), json!("append"));
+        asked.insert("mode".into(), json!(if args.register { "register" } else { "append" }));
         asked.insert("only_new".into(), json!(true));
         asked.insert("dry_run".into(), json!(true));
         let answer = client.post("/api/v1/imports", &Value::Object(asked.clone())).await;
@@ -264,6 +284,11 @@ fn finish(global: &Global, import: &Value) -> Result<(), Failure> {
     }
     let problems = import["progress"]["problems"].as_u64().unwrap_or(0);
     match report.is_object() {
+        true if report["version"].is_string() => print_line(format_args!(
+            "{id}: {into}, version {} of the table, {}",
+            text(&report["version"]),
+            text(&report["detail"])
+        )),
         true => print_line(format_args!("{id}: {into}, {}", text(&report["detail"]))),
         false => {
             print_line(format_args!("{id}: {into}, {state}, {} rows", text(&import["progress"]["rows"])))
@@ -286,6 +311,9 @@ fn print_plan(plan: &Value) {
         text(&table["name"]),
         text(&plan["rows_seen"]),
     ));
+    if plan["version"].is_string() {
+        print_line(format_args!("version {} of the table is read", text(&plan["version"])));
+    }
     if let Some(csv) = plan["csv"].as_object() {
         let header = if csv["header"] == true { "header" } else { "no header" };
         print_line(format_args!(

@@ -19,7 +19,7 @@ export function ColumnMenu({ table, field, onChoose }: Props) {
   const column = field.name;
   const item = (change: Alteration, disabled = false) => (
     <Menu.Item key={change.kind} disabled={disabled} onClick={() => onChoose(change)}>
-      {t(`form.menu.${change.kind as "rename" | "widen" | "comment" | "move" | "optional" | "drop"}`)}
+      {t(`form.menu.${change.kind as "rename" | "widen" | "comment" | "move" | "optional" | "required" | "drop"}`)}
     </Menu.Item>
   );
   return (
@@ -34,7 +34,7 @@ export function ColumnMenu({ table, field, onChoose }: Props) {
         {item({ kind: "widen", column, types }, types.length === 0)}
         {item({ kind: "comment", column, value: field.doc ?? "" })}
         {item({ kind: "move", column }, table.schema.length < 2)}
-        {item({ kind: "optional", column }, !field.required || field.key === true)}
+        {field.required ? item({ kind: "optional", column }, field.key === true) : item({ kind: "required", column })}
         <Menu.Divider />
         {item({ kind: "drop", column }, field.key === true)}
       </Menu.Dropdown>

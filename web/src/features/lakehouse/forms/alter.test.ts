@@ -12,6 +12,7 @@ it("writes each change as one statement", () => {
     alterSql(TABLE, { kind: "rename", column: "name" }, ENTERED),
     alterSql(TABLE, { kind: "widen", column: "price", types: [] }, { ...ENTERED, type: "DECIMAL(18, 2)" }),
     alterSql(TABLE, { kind: "optional", column: "name" }, ENTERED),
+    alterSql(TABLE, { kind: "required", column: "name" }, ENTERED),
     alterSql(TABLE, { kind: "drop", column: "name" }, ENTERED),
     alterSql(TABLE, { kind: "move", column: "name" }, { ...ENTERED, after: "id" }),
     alterSql(TABLE, { kind: "comment", column: "name", value: "" }, ENTERED),
@@ -21,7 +22,7 @@ it("writes each change as one statement", () => {
     alterSql(TABLE, { kind: "property" }, { ...ENTERED, name: "comment" }),
     alterSql(TABLE, { kind: "table_name" }, { ...ENTERED, name: "article" }),
   ].map((sql) => sql.replace("ALTER TABLE shop.item ", ""))).toEqual([
-    'ADD COLUMN "Stock" INT', 'ADD COLUMN "Stock" INT AFTER "order"', 'ADD COLUMN "Stock" INT FIRST', 'RENAME COLUMN name TO "Stock"', "ALTER COLUMN price TYPE DECIMAL(18, 2)", "ALTER COLUMN name DROP NOT NULL", "DROP COLUMN name",
+    'ADD COLUMN "Stock" INT', 'ADD COLUMN "Stock" INT AFTER "order"', 'ADD COLUMN "Stock" INT FIRST', 'RENAME COLUMN name TO "Stock"', "ALTER COLUMN price TYPE DECIMAL(18, 2)", "ALTER COLUMN name DROP NOT NULL", "ALTER COLUMN name SET NOT NULL", "DROP COLUMN name",
     "ALTER COLUMN name AFTER id", "COMMENT ON COLUMN shop.item.name IS 'it''s'", "COMMENT ON COLUMN shop.item.name IS NULL", "ADD PARTITION FIELD bucket(4, id)", "DROP PARTITION FIELD at_month", "SET ('comment' = 'it''s')", "RENAME TO article",
   ]);
 });

@@ -8,6 +8,7 @@ export type Alteration =
   | { kind: "rename"; column: string }
   | { kind: "widen"; column: string; types: string[] }
   | { kind: "optional"; column: string }
+  | { kind: "required"; column: string }
   | { kind: "drop"; column: string }
   | { kind: "move"; column: string }
   | { kind: "comment"; column: string; value: string }
@@ -50,6 +51,8 @@ export function alterSql(table: TableName, change: Alteration, entered: Entered)
       return `${alter} ALTER COLUMN ${ident(change.column)} TYPE ${entered.type}`;
     case "optional":
       return `${alter} ALTER COLUMN ${ident(change.column)} DROP NOT NULL`;
+    case "required":
+      return `${alter} ALTER COLUMN ${ident(change.column)} SET NOT NULL`;
     case "drop":
       return `${alter} DROP COLUMN ${ident(change.column)}`;
     case "move":

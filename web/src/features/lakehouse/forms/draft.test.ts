@@ -53,3 +53,13 @@ it("knows what a transform can be put on, and shows what it gives", () => {
   expect(exampleOf("bucket", "BIGINT", "16")).toEqual(["42", "0 … 15"]);
   expect(exampleOf("bucket", "BIGINT", "x")).toBeUndefined();
 });
+
+it("partitions by what the server can partition by", () => {
+  expect(["LIST", "list<string>", "STRUCT<a INT>", "MAP<TEXT, INT>", "ROW(a INT)", "TEXT[]"].flatMap(transformsOf)).toEqual([]);
+  expect(transformsOf("BYTEA")).toEqual(["identity", "bucket", "truncate"]);
+  expect(transformsOf("REAL")).toEqual(["identity"]);
+});
+
+it("shows a place for names that are not entered yet", () => {
+  expect(createSql({ ...DRAFT, namespace: " ", table: "", columns: DRAFT.columns.slice(0, 1), partitions: [], properties: [] }, [])).toEqual(['CREATE TABLE "…"."…" (\n  id BIGINT PRIMARY KEY\n)']);
+});

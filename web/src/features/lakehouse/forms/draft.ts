@@ -35,7 +35,7 @@ export interface TableDraft {
   properties: PropertyDraft[];
 }
 
-export const TYPES = ["BOOLEAN", "INT", "BIGINT", "REAL", "DOUBLE", "DECIMAL(18, 2)", "TEXT", "BYTEA", "DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ", "UUID", "TEXT[]", "STRUCT<a INT, b TEXT>"];
+export const TYPES = ["BOOLEAN", "INT", "BIGINT", "REAL", "DOUBLE", "DECIMAL(18, 2)", "TEXT", "BYTEA", "DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ", "UUID", "TEXT[]", "STRUCT<a INT, b TEXT>", "MAP<TEXT, INT>"];
 export const PROPERTIES = ["comment", "write.parquet.compression-codec", "write.target-file-size-bytes", "history.expire.min-snapshots-to-keep", "history.expire.max-snapshot-age-ms", "tarn.orphan-age-ms", "tarn.services.enabled"];
 
 /** Faults by the place where they were entered, such as `column.3.name`. */
@@ -49,9 +49,9 @@ export function transformsOf(type: string): Transform[] {
   const name = base(type);
   if (isTime(type)) return ["identity", "year", "month", "day", "hour", "bucket"];
   if (name === "DATE") return ["identity", "year", "month", "day", "bucket"];
-  if (["INT", "INTEGER", "BIGINT", "DECIMAL", "NUMERIC", "TEXT", "VARCHAR", "STRING"].includes(name)) return ["identity", "bucket", "truncate"];
-  if (["UUID", "BYTEA", "TIME"].includes(name)) return ["identity", "bucket"];
-  return /[[<]/.test(type) ? [] : ["identity"];
+  if (["INT", "INTEGER", "BIGINT", "DECIMAL", "NUMERIC", "TEXT", "VARCHAR", "STRING", "BYTEA"].includes(name)) return ["identity", "bucket", "truncate"];
+  if (["UUID", "TIME"].includes(name)) return ["identity", "bucket"];
+  return /[[<]|^(ARRAY|LIST|STRUCT|ROW|MAP)\b/i.test(type.trim()) ? [] : ["identity"];
 }
 
 /** A partition as SQL writes it. */
@@ -115,9 +115,13 @@ export function faultsOf(draft: TableDraft, known: string[]): Faults {
   return faults;
 }
 
+const NAMELESS = "…";
+
 /** The statements that make the table, in their order. */
 export function createSql(draft: TableDraft, namespaces: string[]): string[] {
-  const namespace = draft.namespace.trim();
+  // Where no name was entered yet, its place is shown.
+  const namespace = draft.namespace.trim() || NAMELESS;
+  const table = draft.table.trim() || NAMELESS;
   const keys = draft.columns.filter((column) => column.key);
   const lines = draft.columns.map((column) => {
     const key = column.key && keys.length === 1 ? " PRIMARY KEY" : "";
@@ -127,9 +131,9 @@ export function createSql(draft: TableDraft, namespaces: string[]): string[] {
   const partitions = draft.partitions.map((one) => partitionSql(one.transform, draft.columns.find(({ id }) => id === one.column)?.name.trim() ?? "", one.width));
   const properties = draft.properties.map(({ name, value }) => `${literal(name.trim())} = ${literal(value)}`);
   const create = [
-    `CREATE TABLE ${ident(namespace)}.${ident(draft.table.trim())} (\n  ${lines.join(",\n  ")}\n)`,
+    `CREATE TABLE ${ident(namespace)}.${ident(table)} (\n  ${lines.join(",\n  ")}\n)`,
     ...(partitions.length > 0 ? [`PARTITIONED BY (${partitions.join(", ")})`] : []),
     ...(properties.length > 0 ? [`WITH (${properties.join(", ")})`] : []),
   ].join("\n");
-  return namespaces.includes(namespace) ? [create] : [`CREATE SCHEMA IF NOT EXISTS ${ident(namespace)}`, create];
+  return namespaces.includes(namespace) || namespace === NAMELESS ? [create] : [`CREATE SCHEMA IF NOT EXISTS ${ident(namespace)}`, create];
 }

@@ -10,15 +10,17 @@ import { Facts } from "~/ui/Facts";
 import { ResultGrid } from "~/ui/grid/ResultGrid";
 import { Panel } from "~/ui/Panel";
 import { Prose } from "~/ui/Prose";
-import { COLUMN_TYPES, type ImportDraft, sampleColumns } from "./draft";
+import { COLUMN_TYPES, type ImportDraft, isText, sampleColumns } from "./draft";
+import { type Abilities, labelOf, typeLabel } from "./formats";
 import classes from "./Import.module.css";
 import { Options } from "./Options";
 
 interface Props {
   plan: ImportPlan;
   draft: ImportDraft;
+  abilities: Abilities;
   onChange: (draft: ImportDraft) => void;
-  onAgain: () => void;
+  onAgain: (draft?: ImportDraft) => void;
   looking: boolean;
   onStart: () => void;
   starting: boolean;
@@ -26,7 +28,7 @@ interface Props {
 }
 
 /** What was found in the files and why each column has its type; all of it can be changed before anything is written. */
-export function PlanStep({ plan, draft, onChange, onAgain, looking, onStart, starting, error }: Props) {
+export function PlanStep({ plan, draft, abilities, onChange, onAgain, looking, onStart, starting, error }: Props) {
   const t = useT();
   const format = useFormat();
   const may = useMay();
@@ -34,7 +36,7 @@ export function PlanStep({ plan, draft, onChange, onAgain, looking, onStart, sta
     <Stack gap="md">
       <Facts
         items={[
-          { label: t("import.format"), value: <span lang="en">{[plan.format, ...(plan.compression === "none" ? [] : [plan.compression])].join(" · ")}</span> },
+          { label: t("import.format"), value: <span lang="en">{[labelOf(plan.format), ...(plan.version ? [plan.version] : []), ...(plan.compression === "none" ? [] : [plan.compression])].join(" · ")}</span> },
           { label: t("col.files"), value: format.count(plan.files) },
           { label: t("col.size"), value: format.bytes(plan.bytes) },
           { label: t("import.rows_seen"), hint: t("import.rows_seen_hint"), value: format.count(plan.rows_seen) },
@@ -44,19 +46,19 @@ export function PlanStep({ plan, draft, onChange, onAgain, looking, onStart, sta
       {plan.warnings.map((warning) => (
         <Note key={warning} tone="warn" lang="en" message={warning} />
       ))}
-      <Panel flush title={t("form.columns")} note={t("import.columns_note")}>
-        <DataTable label={t("form.columns")} rows={plan.columns} rowKey={(column) => column.name} columns={useColumns(draft, onChange)} rowsShown={200} />
+      <Panel flush title={t("form.columns")} note={isText(draft.format || plan.format) && t("import.columns_note")}>
+        <DataTable label={t("form.columns")} rows={plan.columns} rowKey={(column) => column.name} columns={useColumns(!isText(draft.format || plan.format), draft, onChange)} rowsShown={200} />
       </Panel>
       <Panel flush title={t("import.sample")} note={t("import.sample_note")}>
         <ResultGrid label={t("import.sample")} columns={sampleColumns(plan, draft.types)} rows={plan.sample_rows} height={300} />
       </Panel>
-      <Options plan={plan} draft={draft} onChange={onChange} />
+      <Options plan={plan} draft={draft} abilities={abilities} onChange={onChange} onAgain={onAgain} />
       {error !== null && <ErrorNote error={error} />}
       <div style={{ display: "flex", flexWrap: "wrap", gap: 8 }}>
         <Button size="sm" leftSection={<IconPlayerPlay size={16} />} loading={starting} disabled={!may.edit || looking} onClick={onStart}>
-          {t("import.start")}
+          {t(draft.register ? "import.start_register" : "import.start")}
         </Button>
-        <Button size="sm" variant="default" leftSection={<IconRefresh size={16} />} loading={looking} onClick={onAgain}>
+        <Button size="sm" variant="default" leftSection={<IconRefresh size={16} />} loading={looking} onClick={() => onAgain()}>
           {t("import.again")}
         </Button>
       </div>
@@ -64,7 +66,7 @@ export function PlanStep({ plan, draft, onChange, onAgain, looking, onStart, sta
   );
 }
 
-function useColumns(draft: ImportDraft, onChange: (draft: ImportDraft) => void) {
+function useColumns(typed: boolean, draft: ImportDraft, onChange: (draft: ImportDraft) => void) {
   const t = useT();
   const format = useFormat();
   const type = (column: ImportColumn, chosen: string) => {
@@ -77,7 +79,8 @@ function useColumns(draft: ImportDraft, onChange: (draft: ImportDraft) => void) 
     {
       key: "type",
       header: t("col.type"),
-      cell: (column: ImportColumn) => (
+      // Such files have types of their own, which stay as they are.
+      cell: (column: ImportColumn) => typed ? <span className="mono" lang="en">{typeLabel(column.type)}</span> : (
         <NativeSelect
           size="xs"
           w={138}
@@ -88,7 +91,7 @@ function useColumns(draft: ImportDraft, onChange: (draft: ImportDraft) => void) 
         />
       ),
     },
-    { key: "key", header: t("topic.key"), cell: (column: ImportColumn) => <Checkbox size="xs" aria-label={t("import.key_of", { name: column.name })} checked={draft.key.includes(column.name)} onChange={(event) => key(column.name, event.currentTarget.checked)} /> },
+    { key: "key", header: t("topic.key"), cell: (column: ImportColumn) => <Checkbox size="xs" aria-label={t("import.key_of", { name: column.name })} disabled={draft.register} checked={!draft.register && draft.key.includes(column.name)} onChange={(event) => key(column.name, event.currentTarget.checked)} /> },
     {
       key: "why",
       header: t("import.why"),
@@ -96,7 +99,7 @@ function useColumns(draft: ImportDraft, onChange: (draft: ImportDraft) => void) 
       width_min: 200,
       cell: (column: ImportColumn) => (
         <div>
-          {draft.types[column.name] ? <span className="dim">{t("import.why_chosen", { type: column.type })}</span> : column.reason ? <span lang="en"><Prose text={column.reason} /></span> : <span className="dim">{t(column.from_path ? "import.why_path" : "import.why_fits", { type: column.type })}</span>}
+          {draft.types[column.name] ? <span className="dim">{t("import.why_chosen", { type: column.type })}</span> : column.reason ? <span lang="en"><Prose text={column.reason} /></span> : <span className="dim">{t(column.from_path ? "import.why_path" : typed ? "import.why_typed" : "import.why_fits", { type: column.type })}</span>}
         </div>
       ),
     },

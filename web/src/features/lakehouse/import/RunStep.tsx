@@ -1,12 +1,15 @@
 import { Button, Progress, Stack } from "@mantine/core";
-import { IconPlayerPlay, IconPlayerStop, IconTable } from "@tabler/icons-react";
+import { useDisclosure } from "@mantine/hooks";
+import { IconPencil, IconPlayerPlay, IconPlayerStop, IconTable } from "@tabler/icons-react";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { type Import, importCommands, importQueries, isUnderWay } from "~/api/imports";
+import { type Import, importCommands, importQueries, isMode, isUnderWay } from "~/api/imports";
 import { AppLink } from "~/components/AppLink";
+import { Confirm } from "~/components/Confirm";
 import { ErrorNote, Note } from "~/components/ErrorNote";
 import { Load } from "~/components/Load";
 import { useMay } from "~/components/may";
 import { paths } from "~/components/paths";
+import { useView } from "~/components/view";
 import { useT } from "~/i18n";
 import { useFormat } from "~/i18n/format";
 import { DataTable } from "~/ui/DataTable";
@@ -14,18 +17,19 @@ import { Facts } from "~/ui/Facts";
 import { Panel } from "~/ui/Panel";
 import { Prose } from "~/ui/Prose";
 import { StateBadge } from "~/ui/StateBadge";
+import { shownPath } from "./draft";
 import { IMPORT_TONES } from "./tones";
 import { Verified } from "./Verified";
 
 /** How an import goes, and what came of it. */
-export function RunStep({ id }: { id: string }) {
+export function RunStep({ id, onChange }: { id: string; onChange: (one: Import) => void }) {
   const t = useT();
   const run = useQuery(importQueries.one(id));
   return (
     <Load query={run} place={{ label: t("import.title"), href: paths.importTable(), of: (other) => paths.importTable({ id: other }) }}>
       {(one) => (
         <Stack gap="md">
-          <Course one={one} />
+          <Course one={one} onChange={() => onChange(one)} />
           {one.report && <Verified report={one.report} />}
           {one.progress.problems > 0 && <Problems one={one} />}
         </Stack>
@@ -34,7 +38,10 @@ export function RunStep({ id }: { id: string }) {
   );
 }
 
-function Course({ one }: { one: Import }) {
+/** A new table goes again with an import that fails before all is in it; then there is nothing to go on with. */
+const isGone = ({ state, error }: Import) => state === "failed" && /is gone again|^table `[^`]+` not found$/.test(error?.message ?? "");
+
+function Course({ one, onChange }: { one: Import; onChange: () => void }) {
   const t = useT();
   const format = useFormat();
   const may = useMay();
@@ -43,6 +50,7 @@ function Course({ one }: { one: Import }) {
   const cancel = useMutation({ mutationFn: () => importCommands.cancel(one.id), onSettled: again });
   const resume = useMutation({ mutationFn: () => importCommands.resume(one.id), onSettled: again });
   const { progress } = one;
+  const gone = isGone(one);
   const moving = isUnderWay(one.state);
   const share = one.state === "done" ? 1 : progress.bytes_total === 0 ? 0 : Math.min(1, progress.bytes_done / progress.bytes_total);
   const table = (
@@ -61,12 +69,18 @@ function Course({ one }: { one: Import }) {
               {t("common.cancel")}
             </Button>
           )}
-          {(one.state === "failed" || one.state === "cancelled") && (
+          {(one.state === "failed" || one.state === "cancelled") && one.mode !== "cutover" && (
+            <Button variant={gone ? "filled" : "default"} leftSection={<IconPencil size={15} />} disabled={!may.edit} onClick={onChange}>
+              {t("import.change")}
+            </Button>
+          )}
+          {(one.state === "failed" || one.state === "cancelled") && !gone && (
             <Button leftSection={<IconPlayerPlay size={15} />} disabled={!may.edit} loading={resume.isPending} title={t("import.resume_hint")} onClick={() => resume.mutate()}>
               {t("import.resume")}
             </Button>
           )}
-          {table}
+          {one.mode === "register" && one.state === "done" && <CutOver into={one.into} />}
+          {!gone && table}
         </>
       }
     >
@@ -82,12 +96,40 @@ function Course({ one }: { one: Import }) {
           ]}
         />
         <div className="dim">
-          {t("import.from")} <span className="mono" lang="en">{one.path}</span>
+          {isMode(one.mode) && <>{t(`import.mode.${one.mode}`)} · </>}{t("import.from")} <span className="mono" lang="en" title={one.path}>{shownPath(one.path)}</span>
         </div>
         {one.error && <Note lang="en" message={one.error.message} hint={one.error.hint ?? undefined} />}
         {(cancel.error ?? resume.error) && <ErrorNote error={cancel.error ?? resume.error} />}
       </Stack>
     </Panel>
+  );
+}
+
+/** Copies registered files into the table once both sides are equal, so that their old place can go. */
+function CutOver({ into }: { into: string }) {
+  const t = useT();
+  const may = useMay();
+  const client = useQueryClient();
+  const [, setView] = useView();
+  const [asking, modal] = useDisclosure();
+  return (
+    <>
+      <Button variant="default" disabled={!may.edit} title={may.edit ? undefined : t("common.not_allowed")} onClick={modal.open}>
+        {t("import.cutover")}
+      </Button>
+      <Confirm
+        opened={asking}
+        onClose={modal.close}
+        title={t("import.cutover_title", { name: into })}
+        text={t("import.cutover_text")}
+        verb={t("import.cutover")}
+        run={async () => {
+          const made = await importCommands.cutOver(into);
+          await client.invalidateQueries({ queryKey: ["imports", "list"] });
+          setView({ id: made.id }, { push: true });
+        }}
+      />
+    </>
   );
 }
 

@@ -10,11 +10,13 @@ import { useT } from "~/i18n";
 import { useFormat } from "~/i18n/format";
 import { Panel } from "~/ui/Panel";
 import { Prose } from "~/ui/Prose";
-import { faultsOf, type ImportDraft, type Place, tableNameOf } from "./draft";
+import { faultsOf, type ImportDraft, OF_FILES, type Place, tableNameOf } from "./draft";
+import { type Abilities, choices, endingsOf } from "./formats";
 import classes from "./Import.module.css";
 
 interface Props {
   draft: ImportDraft;
+  abilities: Abilities;
   onChange: (draft: ImportDraft) => void;
   onNext: () => void;
   looking: boolean;
@@ -22,7 +24,7 @@ interface Props {
 }
 
 /** Where the files are, and where their rows go. */
-export function SourceStep({ draft, onChange, onNext, looking, error }: Props) {
+export function SourceStep({ draft, abilities, onChange, onNext, looking, error }: Props) {
   const t = useT();
   const may = useMay();
   const [tried, setTried] = useState(false);
@@ -30,8 +32,8 @@ export function SourceStep({ draft, onChange, onNext, looking, error }: Props) {
   const faults = faultsOf(draft);
   const fault = (field: string) => (tried && faults[field] ? <Prose text={t(faults[field])} /> : undefined);
   const set = (more: Partial<ImportDraft>) => onChange({ ...draft, ...more });
-  /** A name for the table comes with the path until one was entered. */
-  const named = (path: string) => (draft.table === "" || draft.table === tableNameOf(draft.file || draft.path) ? { table: tableNameOf(path) } : {});
+  /** A name for the table comes with the path until one was entered. What was chosen about other files goes. */
+  const named = (path: string) => ({ ...OF_FILES, ...(draft.table === "" || draft.table === tableNameOf(draft.file || draft.path) ? { table: tableNameOf(path) } : {}) });
   const submit = (event: FormEvent) => {
     event.preventDefault();
     setTried(true);
@@ -48,13 +50,13 @@ export function SourceStep({ draft, onChange, onNext, looking, error }: Props) {
               size="xs"
               aria-label={t("import.source")}
               value={draft.place}
-              onChange={(place) => onChange({ ...draft, place: place as Place, path: "", file: "" })}
+              onChange={(place) => onChange({ ...draft, ...OF_FILES, place: place as Place, path: "", file: "" })}
               data={(["upload", "path", "s3"] as const).map((place) => ({ value: place, label: t(`import.place.${place}`) }))}
             />
           }
         >
           {draft.place === "upload" ? (
-            <Upload draft={draft} fault={fault("path")} onDone={(path, file) => set({ path, file, ...named(file) })} />
+            <Upload draft={draft} endings={endingsOf(abilities)} fault={fault("path")} onDone={(path, file) => set({ path, file, ...named(file) })} />
           ) : (
             <Stack gap="sm">
               <TextInput
@@ -68,6 +70,14 @@ export function SourceStep({ draft, onChange, onNext, looking, error }: Props) {
               {draft.place === "s3" && <S3 draft={draft} fault={fault} onChange={set} />}
             </Stack>
           )}
+          <NativeSelect
+            mt="sm"
+            maw={300}
+            label={t("import.format")}
+            value={draft.format}
+            onChange={(event) => set({ format: event.currentTarget.value })}
+            data={[{ value: "", label: t("import.format_by_name") }, ...choices(abilities)]}
+          />
         </Panel>
         <Panel title={t("import.target")} note={t("import.target_note")}>
           <div className={classes.three}>
@@ -94,7 +104,7 @@ export function SourceStep({ draft, onChange, onNext, looking, error }: Props) {
   );
 }
 
-function Upload({ draft, fault, onDone }: { draft: ImportDraft; fault: ReactNode; onDone: (path: string, file: string) => void }) {
+function Upload({ draft, endings, fault, onDone }: { draft: ImportDraft; endings: string; fault: ReactNode; onDone: (path: string, file: string) => void }) {
   const t = useT();
   const format = useFormat();
   const may = useMay();
@@ -118,7 +128,7 @@ function Upload({ draft, fault, onDone }: { draft: ImportDraft; fault: ReactNode
       onDragLeave={() => setOver(false)}
       onDrop={drop}
     >
-      <FileButton onChange={take} accept=".csv,.tsv,.txt,.json,.ndjson,.jsonl,.parquet,.gz">
+      <FileButton onChange={take} accept={endings}>
         {(props) => (
           <Button {...props} variant="default" leftSection={<IconUpload size={15} />} loading={upload.isPending} disabled={!may.edit}>
             {t("import.choose")}

@@ -1,12 +1,13 @@
 import { Stepper } from "@mantine/core";
-import { useMutation, useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
-import { importCommands, type ImportPlan } from "~/api/imports";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useMemo, useState } from "react";
+import { importCommands, type ImportPlan, importQueries } from "~/api/imports";
 import { PageHeader } from "~/components/PageHeader";
 import { paths } from "~/components/paths";
 import { useView } from "~/components/view";
 import { useT } from "~/i18n";
-import { EMPTY, type ImportDraft, requestOf } from "../import/draft";
+import { draftOf, type ImportDraft, requestOf } from "../import/draft";
+import { abilitiesOf } from "../import/formats";
 import { ImportList } from "../import/ImportList";
 import { PlanStep } from "../import/PlanStep";
 import { RunStep } from "../import/RunStep";
@@ -17,21 +18,22 @@ export default function ImportPage() {
   const t = useT();
   const [view, setView] = useView();
   const client = useQueryClient();
-  const [namespace = "", table = ""] = (view.into ?? "").split(".");
-  const [draft, setDraft] = useState<ImportDraft>({ ...EMPTY, namespace, table, mode: table ? "append" : "create" });
+  const { data: api } = useQuery(importQueries.abilities);
+  const abilities = useMemo(() => abilitiesOf(api), [api]);
+  const [draft, setDraft] = useState<ImportDraft>(() => draftOf(view));
   const [planned, setPlanned] = useState<ImportPlan | null>(null);
   const plan = useMutation({
-    mutationFn: (next: ImportDraft) => importCommands.plan(requestOf(next)),
+    mutationFn: (next: ImportDraft) => importCommands.plan(requestOf(next, planned?.format)),
     onSuccess: (found) => {
       setPlanned(found);
       setView({ step: "plan" }, { push: view.step !== "plan" });
     },
   });
   const start = useMutation({
-    mutationFn: () => importCommands.start(requestOf(draft)),
+    mutationFn: () => importCommands.start(requestOf(draft, planned?.format)),
     onSuccess: (made) => {
       void client.invalidateQueries({ queryKey: ["imports", "list"] });
-      setView({ id: made.id, step: undefined, into: undefined }, { push: true });
+      setView({ id: made.id, step: undefined, into: undefined, path: undefined, mode: undefined }, { push: true });
     },
   });
   // A reload loses what was entered; then there is nothing to look at.
@@ -49,7 +51,7 @@ export default function ImportPage() {
       </Stepper>
       {step === 0 && (
         <>
-          <SourceStep draft={draft} onChange={setDraft} onNext={() => plan.mutate(draft)} looking={plan.isPending} error={plan.error} />
+          <SourceStep draft={draft} abilities={abilities} onChange={setDraft} onNext={() => plan.mutate(draft)} looking={plan.isPending} error={plan.error} />
           <ImportList />
         </>
       )}
@@ -57,15 +59,30 @@ export default function ImportPage() {
         <PlanStep
           plan={planned}
           draft={draft}
+          abilities={abilities}
           onChange={setDraft}
-          onAgain={() => plan.mutate(draft)}
+          onAgain={(next = draft) => {
+            setDraft(next);
+            plan.mutate(next);
+          }}
           looking={plan.isPending}
           onStart={() => start.mutate()}
           starting={start.isPending}
           error={plan.error ?? start.error}
         />
       )}
-      {view.id && <RunStep key={view.id} id={view.id} />}
+      {view.id && (
+        <RunStep
+          key={view.id}
+          id={view.id}
+          onChange={(one) => {
+            // What was entered is still there unless the page was loaded anew.
+            const entered = planned !== null && draft.path.trim() === one.path;
+            if (!entered) setDraft(draftOf(one));
+            setView({ id: undefined, step: entered ? "plan" : undefined }, { push: true });
+          }}
+        />
+      )}
     </>
   );
 }

@@ -4,7 +4,7 @@ import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
 import { tableQueries } from "~/api/lakehouse";
 import { queries } from "~/api/queries";
-import { asOf } from "~/api/sql";
+import { asOf, ident, tableRef } from "~/api/sql";
 import type { QueryResult, TableDetail } from "~/api/types";
 import { AppLink } from "~/components/AppLink";
 import { Load } from "~/components/Load";
@@ -108,7 +108,7 @@ function LiveRows({ table }: { table: TableDetail }) {
       <Load query={rows}>
         {(data) =>
           data.rows.length === 0 ? (
-            <EmptyState title={t("sql.no_rows")} text={t("table.empty_hint")} code={table.topic ? undefined : `INSERT INTO ${table.name} (${table.schema.map((field) => field.name).join(", ")}) VALUES (…);`} />
+            <EmptyState title={t("sql.no_rows")} text={t("table.empty_hint")} code={table.topic ? undefined : `INSERT INTO ${tableRef(table)} (${table.schema.map((field) => ident(field.name)).join(", ")}) VALUES (…);`} />
           ) : (
             <Grid data={data} label={t("table.preview")} difference={difference} />
           )

@@ -20,6 +20,9 @@ import { SchemaHistory } from "./SchemaHistory";
 import { SourceChanges } from "./SourceChanges";
 import { type ColumnStatistics, statisticsOf, statisticsSql } from "./statistics";
 
+/** A type that is longer takes several lines. */
+const TYPE_CHARS = 22;
+
 /** Columns now with what the files know of them, how files are partitioned, and how the schema changed. */
 export function Schema({ table }: { table: TableDetail }) {
   const t = useT();
@@ -112,10 +115,10 @@ function useColumns(table: TableDetail, known: Map<number, ColumnStatistics> | u
         </span>
       ),
     },
-    { key: "type", header: t("col.type"), sort: (field) => field.type, cell: (field) => <span className="mono nowrap">{field.type}</span> },
+    { key: "type", header: t("col.type"), sort: (field) => field.type, cell: (field) => <span className={`mono ${field.type.length > TYPE_CHARS ? classes.type : "nowrap"}`}>{field.type}</span> },
     { key: "required", header: t("table.required"), cell: (field) => (field.required ? t("common.yes") : t("common.no")) },
     ...statistics,
-    { key: "change", header: "", cell: (field) => <ColumnMenu table={table} field={field} onChoose={onChange} /> },
+    { key: "change", header: "", pinned: true, cell: (field) => <ColumnMenu table={table} field={field} onChoose={onChange} /> },
   ];
 }
 

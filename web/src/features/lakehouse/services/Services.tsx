@@ -1,7 +1,7 @@
 import { Button, Stack } from "@mantine/core";
 import { IconChartHistogram, IconSparkles } from "@tabler/icons-react";
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { lazy, Suspense } from "react";
+import { lazy, Suspense, useMemo } from "react";
 import { ApiError } from "~/api/client";
 import { tableCommands, tableQueries } from "~/api/lakehouse";
 import { tableRef } from "~/api/sql";
@@ -14,6 +14,7 @@ import { useT } from "~/i18n";
 import { useFormat } from "~/i18n/format";
 import { Facts } from "~/ui/Facts";
 import { Panel } from "~/ui/Panel";
+import { lineOf } from "../snapshots/lineage";
 import { Runs } from "./Runs";
 import { isName, savingsOf, sizesOf } from "./savings";
 import { Switches } from "./Switches";
@@ -115,13 +116,14 @@ function Care({ table }: { table: TableDetail }) {
 /** How large the table was after each commit. */
 function Storage({ table }: { table: TableDetail }) {
   const t = useT();
-  const sizes = sizesOf(table.snapshot_list);
+  const format = useFormat();
+  const sizes = useMemo(() => sizesOf(lineOf(table.snapshot_list, table.snapshot_id)), [table.snapshot_list, table.snapshot_id]);
+  const series = useMemo(() => [{ name: t("col.size"), points: sizes }], [sizes, t]);
   if (sizes.length < 2) return null;
-  const points = sizes.map(([at, bytes]): [string, number] => [at, Math.round(bytes / 10_000) / 100]);
   return (
     <Panel title={t("service.storage")} note={t("service.storage_note")}>
       <Suspense fallback={<div style={{ height: 200 }} />}>
-        <EChart label={t("service.storage")} type="line" axis="time" xName="" series={[{ name: "MB", points }]} height={200} />
+        <EChart label={t("service.storage")} type="line" axis="time" xName="" series={series} height={200} format={format.bytes} />
       </Suspense>
     </Panel>
   );

@@ -35,7 +35,7 @@ export function sizesOf(snapshots: Snapshot[]): [string, number][] {
 }
 
 /** Services that can be switched off by a property of the table. */
-export const SWITCHES = ["compact", "expire", "orphans", "statistics"] as const;
+export const SWITCHES = ["compact", "expire", "orphans", "manifests", "statistics"] as const;
 export type Switch = (typeof SWITCHES)[number];
 
 export const propertyOf = (service: Switch | "all") => (service === "all" ? "tarn.services.enabled" : `tarn.services.${service}.enabled`);

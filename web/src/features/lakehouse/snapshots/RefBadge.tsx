@@ -1,17 +1,14 @@
 import { UnstyledButton } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
 import { IconGitBranch, IconGitMerge, IconTag, IconX } from "@tabler/icons-react";
-import { useQueryClient } from "@tanstack/react-query";
-import { publishSql, tableCommands } from "~/api/lakehouse";
 import { asOf } from "~/api/sql";
 import type { TableDetail } from "~/api/types";
-import { Confirm } from "~/components/Confirm";
 import { useMay } from "~/components/may";
 import { paths } from "~/components/paths";
 import { TextLink } from "~/components/TextLink";
 import { useT } from "~/i18n";
-import { CodeBlock } from "~/ui/CodeBlock";
-import { between, sumOf } from "./lineage";
+import { between } from "./lineage";
+import { DropRefDialog, PublishDialog } from "./RefCommands";
 import type { Ref } from "./refs";
 import classes from "./Snapshots.module.css";
 
@@ -19,7 +16,6 @@ import classes from "./Snapshots.module.css";
 export function RefBadge({ table, reference }: { table: TableDetail; reference: Ref }) {
   const t = useT();
   const may = useMay();
-  const client = useQueryClient();
   const [asking, modal] = useDisclosure();
   const [publish, publishing] = useDisclosure();
   // What the branch has and the table has not, if the table did not go on by itself since.
@@ -42,28 +38,8 @@ export function RefBadge({ table, reference }: { table: TableDetail; reference: 
           <IconX size={12} />
         </UnstyledButton>
       )}
-      <Confirm
-        opened={publish}
-        onClose={publishing.close}
-        title={t("snapshot.publish", { name: reference.name })}
-        text={
-          <>
-            {t("snapshot.publish_text", { name: table.name, count: ahead?.length ?? 0, added: sumOf(ahead ?? []).added_rows, deleted: sumOf(ahead ?? []).deleted_rows })}
-            <CodeBlock code={publishSql(table, reference.name)} label="SQL" />
-          </>
-        }
-        verb={t("snapshot.publish_verb")}
-        run={() => tableCommands.publish(table, reference.name).then(() => client.invalidateQueries({ queryKey: ["lakehouse"] }))}
-      />
-      <Confirm
-        opened={asking}
-        onClose={modal.close}
-        title={title}
-        text={t("snapshot.drop_ref_text")}
-        verb={t("common.delete")}
-        danger
-        run={() => tableCommands.dropRef(table, reference.kind, reference.name).then(() => client.invalidateQueries({ queryKey: ["lakehouse"] }))}
-      />
+      <PublishDialog table={table} reference={reference} ahead={ahead ?? []} opened={publish} onClose={publishing.close} />
+      <DropRefDialog table={table} reference={reference} opened={asking} onClose={modal.close} />
     </span>
   );
 }

@@ -4,22 +4,15 @@ import type { Snapshot, TableDetail } from "~/api/types";
 import { paths } from "~/components/paths";
 import { TextLink } from "~/components/TextLink";
 import { When } from "~/components/When";
-import { type MessageKey, useT } from "~/i18n";
+import { useT } from "~/i18n";
 import { useFormat } from "~/i18n/format";
 import { asOf } from "~/api/sql";
-import { figuresOf, writerOf } from "./figures";
+import { figuresOf, kindOf, writerOf } from "./figures";
 import type { Ref } from "./refs";
 import { RefBadge } from "./RefBadge";
 import { SnapshotDetails } from "./SnapshotDetails";
 import { SnapshotMenu } from "./SnapshotMenu";
 import classes from "./Snapshots.module.css";
-
-const OPERATIONS: Record<string, MessageKey> = {
-  append: "table.op.append",
-  overwrite: "table.op.overwrite",
-  replace: "table.op.replace",
-  delete: "table.op.delete",
-};
 
 interface Props {
   table: TableDetail;
@@ -29,34 +22,37 @@ interface Props {
   refs: Ref[];
   /** The table came from it, or is it. */
   isPast: boolean;
+  /** The branch that it is of, where the table did not come from it. */
+  branch: string | undefined;
   opened: boolean;
   chosen: boolean;
   onOpen: (id: string) => void;
   onChoose: (id: string) => void;
 }
 
-export function SnapshotItem({ table, snapshot, most, refs, isPast, opened, chosen, onOpen, onChoose }: Props) {
+export function SnapshotItem({ table, snapshot, most, refs, isPast, branch, opened, chosen, onOpen, onChoose }: Props) {
   const t = useT();
   const format = useFormat();
   const current = snapshot.id === table.snapshot_id;
   const figures = figuresOf(snapshot);
-  const word = OPERATIONS[snapshot.operation];
+  const kind = kindOf(snapshot);
   const names = refs.filter((ref) => ref.snapshot_id === snapshot.id);
   const writer = writerOf(snapshot);
   return (
-    <li id={`snapshot-${snapshot.id}`} className={classes.item} data-current={current || undefined} data-left={!isPast || undefined} data-opened={opened || undefined}>
+    <li id={`snapshot-${snapshot.id}`} className={classes.item} data-current={current || undefined} data-left={(!isPast && branch === undefined) || undefined} data-branch={branch !== undefined || undefined} data-opened={opened || undefined}>
       <div className={classes.head}>
         <Checkbox size="xs" checked={chosen} onChange={() => onChoose(snapshot.id)} aria-label={t("snapshot.choose", { id: snapshot.id })} title={t("snapshot.choose_hint")} />
         <UnstyledButton className={classes.title} aria-expanded={opened} onClick={() => onOpen(snapshot.id)}>
           {opened ? <IconChevronDown size={14} aria-hidden /> : <IconChevronRight size={14} aria-hidden />}
-          <strong>{word ? t(word) : snapshot.operation}</strong>
+          <strong>{kind ? t(`table.op.${kind}`) : snapshot.operation}</strong>
           <span className="mono">{snapshot.id}</span>
         </UnstyledButton>
         <span className="dim">
           <When at={snapshot.at} />
         </span>
         {current && <span className={classes.current}>{t("table.current")}</span>}
-        {!isPast && <span className={classes.left} title={t("snapshot.left_hint")}>{t("snapshot.left")}</span>}
+        {!isPast && branch === undefined && <span className={classes.left} title={t("snapshot.left_hint")}>{t("snapshot.left")}</span>}
+        {branch !== undefined && !names.some((ref) => ref.name === branch) && <span className={classes.onBranch}>{t("snapshot.on_branch", { name: branch })}</span>}
         {names.map((ref) => (
           <RefBadge key={ref.name} table={table} reference={ref} />
         ))}

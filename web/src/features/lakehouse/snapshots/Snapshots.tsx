@@ -1,6 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { tableQueries } from "~/api/lakehouse";
+import { tableRef } from "~/api/sql";
 import type { TableDetail } from "~/api/types";
 import { useView } from "~/components/view";
 import { useT } from "~/i18n";
@@ -9,7 +10,8 @@ import { Panel } from "~/ui/Panel";
 import { scaleMax } from "~/ui/scale";
 import { Compare } from "./Compare";
 import { figuresOf } from "./figures";
-import { lineOf, parsePair, togglePair } from "./lineage";
+import { branchesOf, lineOf, parsePair, togglePair } from "./lineage";
+import { Refs } from "./Refs";
 import { type Ref, refsOf } from "./refs";
 import { SnapshotItem } from "./SnapshotItem";
 import { SnapshotStrip } from "./SnapshotStrip";
@@ -25,11 +27,12 @@ export function Snapshots({ table }: { table: TableDetail }) {
   // A table without a snapshot has no names either, and the server would say that there is nothing to read.
   const refs = useQuery({ ...tableQueries.refs(table), enabled: all.length > 0, select: refsOf }).data ?? NO_REFS;
   const line = useMemo(() => new Set(lineOf(all, table.snapshot_id).map(({ id }) => id)), [all, table.snapshot_id]);
+  const branches = useMemo(() => branchesOf(all, line, refs), [all, line, refs]);
   const pair = parsePair(view.compare).filter((id) => all.some((snapshot) => snapshot.id === id));
   if (all.length === 0) {
     return (
       <Panel title={t("table.snapshots")}>
-        <EmptyState title={t("table.no_snapshots")} text={t(table.topic ? "table.no_snapshots_hint" : "table.no_snapshots_sql")} code={table.topic ? undefined : `INSERT INTO ${table.name} VALUES (…);`} />
+        <EmptyState title={t("table.no_snapshots")} text={t(table.topic ? "table.no_snapshots_hint" : "table.no_snapshots_sql")} code={table.topic ? undefined : `INSERT INTO ${tableRef(table)} VALUES (…);`} />
       </Panel>
     );
   }
@@ -52,6 +55,7 @@ export function Snapshots({ table }: { table: TableDetail }) {
           }}
         />
       </Panel>
+      <Refs table={table} refs={refs} />
       {pair.length > 0 && <Compare table={table} pair={pair} onClear={() => setView({ compare: undefined })} />}
       <Panel>
         <ol className={classes.line} aria-label={t("table.snapshots")}>
@@ -63,6 +67,7 @@ export function Snapshots({ table }: { table: TableDetail }) {
               most={most}
               refs={refs}
               isPast={line.has(snapshot.id)}
+              branch={branches.get(snapshot.id)}
               opened={view.open === snapshot.id}
               chosen={pair.includes(snapshot.id)}
               onOpen={open}

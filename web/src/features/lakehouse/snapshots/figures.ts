@@ -31,6 +31,16 @@ export function figuresOf(snapshot: Snapshot): Figures {
   };
 }
 
+/** What to call a commit. Writers call most of what SQL does `overwrite`, so the rows tell more than the name. */
+export function kindOf(snapshot: Snapshot): "append" | "delete" | "overwrite" | "replace" | undefined {
+  const { rewritten, added_rows, deleted_rows } = figuresOf(snapshot);
+  if (rewritten) return "replace";
+  if (added_rows > 0 && deleted_rows > 0) return "overwrite";
+  if (added_rows > 0) return "append";
+  if (deleted_rows > 0) return "delete";
+  return (["append", "delete", "overwrite"] as const).find((known) => known === snapshot.operation);
+}
+
 /** The program that wrote a commit, as it named itself. */
 export function writerOf({ summary }: Snapshot): string | undefined {
   const name = summary["engine-name"] ?? (summary["spark.app.id"] ? "spark" : undefined);

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import type { Snapshot } from "~/api/types";
-import { figuresOf, writerOf } from "./figures";
-import { between, lineOf, parsePair, sumOf, togglePair } from "./lineage";
+import { figuresOf, kindOf, writerOf } from "./figures";
+import { between, branchesOf, lineOf, parsePair, standingOf, sumOf, togglePair } from "./lineage";
 
 const snapshot = (id: string, parent_id: string | null, summary: Record<string, string> = {}, operation = "overwrite"): Snapshot => ({
   id, parent_id, operation, at: "2026-01-31T12:00:00Z", added_rows: Number(summary["added-records"] ?? 0), deleted_rows: Number(summary["added-position-deletes"] ?? 0), added_files: 0, total_rows: 0, summary,
@@ -45,4 +45,28 @@ it("keeps two chosen ones in the address, the older first", () => {
   expect(togglePair(["4"], "1", ALL)).toBe("1..4");
   expect(togglePair(["1", "4"], "2", ALL)).toBe("2..4");
   expect(togglePair(["1", "4"], "1", ALL)).toBe("4");
+});
+
+it("says of which branch a snapshot is that the table did not come from", () => {
+  const line = new Set(["4", "2", "1"]);
+  expect([...branchesOf(ALL, line, [{ name: "audit", kind: "branch", snapshot_id: "3" }, { name: "old", kind: "tag", snapshot_id: "3" }])]).toEqual([["3", "audit"]]);
+  expect(branchesOf(ALL, line, [{ name: "kept", kind: "tag", snapshot_id: "3" }]).size).toBe(0);
+});
+
+it("tells how a name stands to the table", () => {
+  const kinds = (current: string | null, named: string) => {
+    const { kind, ...more } = standingOf(ALL, current, named);
+    return [kind, ..."commits" in more ? [more.commits.map(({ id }) => id).join()] : [], ...("base" in more ? [more.base] : [])];
+  };
+  expect(kinds("4", "4")).toEqual(["same"]);
+  expect(kinds("2", "4")).toEqual(["ahead", "4"]);
+  expect(kinds("4", "1")).toEqual(["behind", "4,2"]);
+  expect(kinds("4", "3")).toEqual(["apart", "3", "2"]);
+});
+
+it("calls a commit by what became of rows, not by what its writer calls it", () => {
+  expect(kindOf(snapshot("5", "4", { "added-position-deletes": "3", "added-data-files": "0" }))).toBe("delete");
+  expect(kindOf(snapshot("5", "4", { "added-records": "3" }))).toBe("append");
+  expect(kindOf(snapshot("5", "4", { "added-records": "3", "added-position-deletes": "3", "added-data-files": "1" }))).toBe("overwrite");
+  expect(kindOf(snapshot("5", "4", {}, "fancy"))).toBeUndefined();
 });

@@ -1,5 +1,6 @@
 import type { Snapshot } from "~/api/types";
 import { figuresOf } from "./figures";
+import type { Ref } from "./refs";
 
 /** A snapshot and those that it came from, newest first; it ends where an expired one is missing. */
 export function lineOf(snapshots: Snapshot[], id: string | null): Snapshot[] {
@@ -14,6 +15,37 @@ export function between(snapshots: Snapshot[], from: string, to: string): Snapsh
   const line = lineOf(snapshots, to);
   const end = line.findIndex((snapshot) => snapshot.id === from);
   return end < 0 ? undefined : line.slice(0, end);
+}
+
+/** Which branch each snapshot is of that the table did not come from. */
+export function branchesOf(snapshots: Snapshot[], line: Set<string>, refs: Ref[]): Map<string, string> {
+  const found = new Map<string, string>();
+  for (const { name, kind, snapshot_id } of refs) {
+    if (kind !== "branch") continue;
+    for (const { id } of lineOf(snapshots, snapshot_id)) if (!line.has(id) && !found.has(id)) found.set(id, name);
+  }
+  return found;
+}
+
+export type Standing =
+  | { kind: "same" }
+  /** What the branch has and the table has not; it can be published. */
+  | { kind: "ahead"; commits: Snapshot[] }
+  | { kind: "behind"; commits: Snapshot[] }
+  /** Both went on since `base`. */
+  | { kind: "apart"; base: string | undefined; commits: Snapshot[] };
+
+/** How a named snapshot stands to the table. */
+export function standingOf(snapshots: Snapshot[], current: string | null, named: string): Standing {
+  if (current === named) return { kind: "same" };
+  const behind = current === null ? undefined : between(snapshots, named, current);
+  if (behind) return { kind: "behind", commits: behind };
+  const ahead = current === null ? lineOf(snapshots, named) : between(snapshots, current, named);
+  if (ahead) return { kind: "ahead", commits: ahead };
+  const main = new Set(lineOf(snapshots, current).map(({ id }) => id));
+  const line = lineOf(snapshots, named);
+  const fork = line.findIndex(({ id }) => main.has(id));
+  return { kind: "apart", base: line[fork]?.id, commits: fork < 0 ? line : line.slice(0, fork) };
 }
 
 export interface Sum {
