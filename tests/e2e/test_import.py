@@ -49,6 +49,26 @@ def ended(tarn: Tarn, name: str) -> dict:
     return state()
 
 
+def ended_over_kills(tarn: Tarn, name: str, total: int, *shares: float) -> None:
+    """Kills the server when these shares of an import's rows are read, and waits for its end: all rows are there, once."""
+    def reached(rows: int):
+        now = tarn.api("GET", f"/imports/{name}")
+        return now["progress"]["rows"] >= rows or now["state"] not in ("running", "verifying")
+
+    kills = 0
+    for share in shares:
+        wait_until("rows are read", lambda: reached(int(total * share)), 120)
+        if tarn.api("GET", f"/imports/{name}")["state"] != "running":
+            break
+        tarn.kill()
+        kills += 1
+        tarn.start()
+    assert kills >= 1, "the import was over before it could be killed"
+    done = ended(tarn, name)
+    assert done["state"] == "done" and done["report"]["verified"] is True, done
+    assert done["report"]["rows_added"] == total
+
+
 def test_the_first_ten_minutes(tarn: Tarn):
     """What is typed first, and what is said: shown, imported, compared, and read by everybody alike."""
     file = tarn.project / "sales.csv"
@@ -219,22 +239,7 @@ def test_each_record_comes_once_over_kills(make_tarn):
         total += rows
     begun = tarn.api("POST", "/imports", {"path": "many", "into": "shop.many"})["id"]
 
-    def reached(rows: int):
-        now = tarn.api("GET", f"/imports/{begun}")
-        return now["progress"]["rows"] >= rows or now["state"] not in ("running", "verifying")
-
-    kills = 0
-    for share in (0.15, 0.4, 0.7):
-        wait_until("rows are read", lambda: reached(int(total * share)), 120)
-        if tarn.api("GET", f"/imports/{begun}")["state"] != "running":
-            break
-        tarn.kill()
-        kills += 1
-        tarn.start()
-    assert kills >= 1, "the import was over before it could be killed"
-    done = ended(tarn, begun)
-    assert done["state"] == "done" and done["report"]["verified"] is True, done
-    assert done["report"]["rows_added"] == total
+    ended_over_kills(tarn, begun, total, 0.15, 0.4, 0.7)
     assert tarn.rows("SELECT count(*), count(DISTINCT n), sum(n) FROM shop.many") == [[total, total, total * (total - 1) // 2]]
     properties = tarn.api("GET", "/lakehouse/shop/many").get("properties", {})
     assert not [name for name in properties if name.startswith("tarn.import.")]

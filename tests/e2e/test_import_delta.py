@@ -15,10 +15,9 @@ from deltalake.schema import PrimitiveType
 
 from rig.bucket import KEY_ID, SECRET, BucketServer
 from rig.delta import DeltaLog, deltalake_table, duckdb_delta
-from rig.process import wait_until
 from rig.readers import readers
 from rig.tarn import ApiError, Tarn
-from test_import import SEED, ended, imported, plan_of, types
+from test_import import SEED, ended_over_kills, imported, plan_of, types
 
 UTC = datetime.UTC
 
@@ -310,22 +309,7 @@ def test_each_row_comes_once_over_kills(make_tarn):
     total = files * (count - len(gone))
     begun = tarn.api("POST", "/imports", {"path": "many", "into": "shop.many"})["id"]
 
-    def reached(rows: int):
-        now = tarn.api("GET", f"/imports/{begun}")
-        return now["progress"]["rows"] >= rows or now["state"] not in ("running", "verifying")
-
-    kills = 0
-    for share in (0.2, 0.7):
-        wait_until("rows are read", lambda: reached(int(total * share)), 120)
-        if tarn.api("GET", f"/imports/{begun}")["state"] != "running":
-            break
-        tarn.kill()
-        kills += 1
-        tarn.start()
-    assert kills >= 1, "the import was over before it could be killed"
-    done = ended(tarn, begun)
-    assert done["state"] == "done" and done["report"]["verified"] is True, done
-    assert done["report"]["rows_added"] == total
+    ended_over_kills(tarn, begun, total, 0.2, 0.7)
     assert tarn.rows("SELECT count(*), count(DISTINCT id) FROM shop.many") == [[total, total]]
 
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tarn_storage::Store;
 
 use crate::error::LakehouseError;
-use crate::outside::{Outside, Place};
+use crate::outside::{Outside, Place, is_outside};
 
 /// The folder or bucket that holds the tables, and the places beside it where their data files may lie.
 #[derive(Clone, Debug)]
@@ -75,7 +75,9 @@ impl Warehouse {
 
     /// Path of a location in the warehouse itself, where files are written and deleted. Errors: `BadLocation`.
     fn own_path(&self, location: &str) -> std::result::Result<Path, LakehouseError> {
-        self.store.path_of(location).map_err(|_| LakehouseError::BadLocation {
+        // A path that stands for a file beside the warehouse is none in it, whoever writes it so.
+        let path = self.store.path_of(location).ok().filter(|path| !is_outside(path));
+        path.ok_or_else(|| LakehouseError::BadLocation {
             location: location.into(),
             warehouse: self.url().to_string(),
         })
@@ -274,5 +276,31 @@ impl FileWrite for StreamWriter {
         let path = self.warehouse.own_path(&self.location).map_err(data_invalid)?;
         let synced = self.warehouse.store.sync(&path).await;
         synced.map_err(|e| data_invalid(e.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_in_the_warehouse_never_stands_for_a_file_beside_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = |name: &str| Store::open_folder(&folder.path().join(name)).expect("a store");
+        let old = open("old");
+        let (url, except) = (old.url().to_string(), vec![format!("{}/secret", old.url())]);
+        let warehouse = Warehouse::new(open("lake")).with_outside(vec![Place::new(old, except)]);
+        let own = |rest: &str| format!("{}/{rest}", warehouse.url());
+        assert!(
+            warehouse.path(&format!("{url}/a.parquet")).is_ok()
+                && warehouse.is_outside(&format!("{url}/a.parquet"))
+        );
+        assert!(warehouse.path(&own("t/a.parquet")).is_ok() && warehouse.contains(&own("t/a.parquet")));
+        for disguised in
+            [own("@outside/0/secret/a.parquet"), own("@outside/0/a.parquet"), format!("{url}/secret/a")]
+        {
+            assert!(warehouse.path(&disguised).is_err(), "{disguised}");
+            assert!(!warehouse.contains(&disguised) && !warehouse.is_outside(&disguised), "{disguised}");
+        }
     }
 }

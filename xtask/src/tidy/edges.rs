@@ -169,7 +169,9 @@ mod tests {
         assert_eq!(problems("tarn-meta", "anyhow", None), 1);
         assert_eq!(problems("tarn-meta", "anyhow", Some("dev")), 0);
         assert_eq!(problems("tarn-ingest", "parquet", None), 0);
-        assert_eq!(problems("tarn-ingest", "iceberg", None), 1);
+        assert_eq!(problems("tarn-ingest", "iceberg", None), 0);
+        assert_eq!(problems("tarn-eventlog", "iceberg", None), 1);
+        assert_eq!(problems("tarn-meta", "iceberg", Some("dev")), 1);
     }
 
     #[test]

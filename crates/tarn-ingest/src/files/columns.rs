@@ -3,20 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use tarn_core::change::META_COLUMNS;
 use tarn_core::files::{FilesFault, FoundColumn};
 
 use super::hive::repeated;
-use super::infer::cut;
+use super::samples::{SAMPLE_ROWS, found_column, shown_rows};
 
-/// Rows shown.
-const SAMPLE_ROWS: usize = 20;
-/// Distinct values shown of a column.
-const SAMPLES_MAX: usize = 5;
 const EXTENSION: &str = "ARROW:extension:name";
 const UUID: &str = "arrow.uuid";
 
@@ -68,7 +63,6 @@ pub(crate) struct Columns {
     pub(crate) sample_rows: Vec<Vec<Option<String>>>,
     pub(crate) rows: u64,
     pub(crate) warnings: Vec<String>,
-    sampled: Vec<(u64, u64, Vec<String>)>,
     reasons: HashMap<String, String>,
 }
 
@@ -115,21 +109,9 @@ impl Columns {
 
     /// Takes rows of the first file as samples.
     pub(crate) fn show(&mut self, batch: Option<&RecordBatch>) {
-        let rows = batch.map_or(0, RecordBatch::num_rows);
-        let mut columns: Vec<Vec<Option<String>>> = Vec::new();
-        for (field, _) in &self.fields {
-            let column = batch.and_then(|batch| batch.column_by_name(field.name()));
-            let options = FormatOptions::default();
-            let shown = column.and_then(|column| ArrayFormatter::try_new(column.as_ref(), &options).ok());
-            let text = |row| {
-                let is_null = column.is_none_or(|column| column.is_null(row));
-                shown.as_ref().filter(|_| !is_null).and_then(|shown| shown.value(row).try_to_string().ok())
-            };
-            columns.push((0..rows).map(text).map(|text| text.map(|text| cut(&text, 80))).collect());
-        }
-        let row = |row| columns.iter().map(|column| column.get(row).cloned().flatten()).collect();
-        self.sample_rows = (0..rows.min(SAMPLE_ROWS)).map(row).collect();
-        self.sampled = columns.iter().map(|column| sampled(column)).collect();
+        let column = |(field, _): &(FieldRef, String)| batch?.column_by_name(field.name());
+        let columns: Vec<Option<&ArrayRef>> = self.fields.iter().map(column).collect();
+        self.sample_rows = shown_rows(&columns, batch.map_or(0, RecordBatch::num_rows));
     }
 
     /// The schema with what people want to know of it.
@@ -140,33 +122,14 @@ impl Columns {
                 self.warnings.push(format!("column `{name}` has nanoseconds; a table keeps microseconds"));
             }
         }
-        let found = |(at, (field, _)): (usize, &(FieldRef, String))| {
-            let (values, nulls, samples) = self.sampled.get(at).cloned().unwrap_or_default();
-            FoundColumn {
-                name: field.name().clone(),
-                type_name: field.data_type().to_string(),
-                values,
-                nulls,
-                samples,
-                reason: self.reasons.get(field.name()).cloned(),
-                ..FoundColumn::default()
-            }
+        let found = |(at, (field, _)): (usize, &(FieldRef, String))| FoundColumn {
+            reason: self.reasons.get(field.name()).cloned(),
+            ..found_column(field.name(), field.data_type().to_string(), &self.sample_rows, at)
         };
         self.found = self.fields.iter().enumerate().map(found).collect();
+        self.sample_rows.truncate(SAMPLE_ROWS);
         Arc::new(Schema::new(self.fields.iter().map(|(field, _)| Arc::clone(field)).collect::<Vec<_>>()))
     }
-}
-
-/// Values, nulls, and the first distinct values.
-fn sampled(column: &[Option<String>]) -> (u64, u64, Vec<String>) {
-    let mut samples: Vec<String> = Vec::new();
-    let values = column.iter().flatten().inspect(|value| {
-        if samples.len() < SAMPLES_MAX && !samples.contains(value) {
-            samples.push((*value).clone());
-        }
-    });
-    let values = values.count();
-    (values as u64, (column.len() - values) as u64, samples)
 }
 
 /// Rows of a file with the columns of its folders, which take the place of its own ones of the same name.

@@ -19,6 +19,7 @@ mod orc;
 mod parquet;
 mod plan;
 mod reader;
+mod samples;
 mod shape;
 mod text;
 mod values;

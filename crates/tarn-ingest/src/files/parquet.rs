@@ -13,11 +13,11 @@ use tarn_storage::Store;
 
 use super::OpenFile;
 use super::columns::{Columns, with_constants};
+use super::samples::SAMPLE_ROWS;
 use super::text::broken;
 use crate::sources::file::listing::FileInfo;
 
 const BATCH_ROWS: usize = 8_192;
-const SAMPLE_ROWS: usize = 20;
 
 type Builder = ParquetRecordBatchStreamBuilder<ParquetObjectReader>;
 

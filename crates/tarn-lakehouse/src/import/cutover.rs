@@ -7,21 +7,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tarn_core::files::FilesFault;
-use tarn_core::{FaultKind, FaultReport, RequestContext, TableName};
+use tarn_core::{RequestContext, TableName};
 use tokio_util::sync::CancellationToken;
 
+use super::Imports;
 use super::run::Stop;
-use super::state::{
-    Import, ImportMode, ImportOptions, ImportProgress, ImportReport, ImportState, OnError, Stored,
-};
-use super::sums::{Summer, Sums, shown};
-use super::verify::{add_file, fill};
-use super::{Imports, with_references};
+use super::state::{Import, ImportMode, ImportOptions, ImportProgress, ImportReport, ImportState, Stored};
 use crate::error::LakehouseError;
-use crate::layout::Layout;
 use crate::service::Trigger;
 use crate::sink::Optimize;
-use crate::types::arrow_schema;
 use crate::view::TableView;
 
 /// Bytes of registered files that are copied in one commit.
@@ -31,8 +25,22 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Path of files that were sent to the server; they are gone.
 const UPLOADED: &str = "upload://";
 
+/// Not a conflict, which would be tried again by itself.
 fn refused(what: impl Into<String>, hint: impl Into<String>) -> FilesFault {
     FilesFault::invalid(what, hint)
+}
+
+/// A further import of files that were imported before.
+fn request_of(source: &Stored, mode: ImportMode, only_new: bool) -> Value {
+    let mut request = source.files.clone();
+    if let Some(fields) = request.as_object_mut() {
+        fields.insert("into".to_string(), json!(source.options.into));
+        fields.insert("mode".to_string(), json!(mode));
+        fields.insert("on_error".to_string(), json!(source.options.on_error));
+        fields.insert("errors_max".to_string(), json!(source.options.errors_max));
+        fields.insert("only_new".to_string(), json!(only_new));
+    }
+    request
 }
 
 impl Imports {
@@ -84,7 +92,7 @@ impl Imports {
             table_id,
         };
         self.put(ctx, &stored).await?;
-        self.spawn(ctx, import.id.clone());
+        self.spawn(ctx, import.id.clone(), ImportMode::Cutover);
         Ok(import)
     }
 
@@ -117,7 +125,7 @@ impl Imports {
         if metadata.uuid().to_string() != stored.table_id {
             let what =
                 format!("table `{table}` is not the one that cut-over `{}` began with", stored.import.id);
-            return Err(LakehouseError::from(refused(what, "start again")).into());
+            return Err(refused(what, "start again").into());
         }
         self.wait_for_others(ctx, stored, cancel).await?;
         let sources = self.sources(ctx, &stored.table_id).await?;
@@ -126,15 +134,17 @@ impl Imports {
         }
         stored.import.state = ImportState::Verifying;
         self.put(ctx, stored).await?;
-        let report = Box::pin(self.compare_all(ctx, &table, &sources, cancel)).await?;
+        let mut places = Vec::with_capacity(sources.len());
+        for source in &sources {
+            places.push(Box::pin(self.prepared(ctx, &request_of(source, ImportMode::Append, false))).await?);
+        }
+        let report = Box::pin(self.compare_with(ctx, &table, places, cancel)).await?;
         if report.verified != Some(true) {
             let what = format!("the old place and table `{table}` differ: {}", report.detail);
             stored.import.report = Some(report);
             let hint = "nothing was cut over; see `tarn import show`, mend it, for example by an import with `--replace`, and \
                         start again";
-            let kind = FaultKind::Conflict;
-            let fault = FaultReport { kind, message: what, hint: Some(hint.to_string()) };
-            return Err(LakehouseError::from(FilesFault(fault)).into());
+            return Err(refused(what, hint).into());
         }
         stored.import.state = ImportState::Running;
         self.put(ctx, stored).await?;
@@ -151,42 +161,32 @@ impl Imports {
         Ok(())
     }
 
-    /// Waits until no other import into the table is under way.
+    /// Waits until no other import into the table is under way. Imports never wait for a cut-over. Errors: an older cut-over.
     async fn wait_for_others(
         &self,
         ctx: &RequestContext,
         stored: &Stored,
         cancel: &CancellationToken,
     ) -> Result<(), Stop> {
+        let age = |stored: &Stored| (stored.import.created_ms, stored.import.id.clone());
         loop {
             self.check_going(cancel)?;
             let all = self.of_table(ctx, &stored.table_id).await?;
-            let other = all
-                .iter()
-                .find(|other| other.import.state.is_active() && other.import.id != stored.import.id);
-            match other {
-                None => return Ok(()),
-                Some(other) if other.options.mode == ImportMode::Cutover => {
-                    let what = format!("cut-over `{}` of the table is under way", other.import.id);
-                    return Err(LakehouseError::from(refused(what, "wait for it to end")).into());
-                }
-                Some(_) => self.env.clock.sleep(LOOK).await,
+            let under_way: Vec<&Stored> = all.iter().filter(|other| other.import.state.is_active()).collect();
+            let is_cutover = |other: &&&Stored| other.options.mode == ImportMode::Cutover;
+            if let Some(older) = under_way.iter().filter(is_cutover).find(|other| age(other) < age(stored)) {
+                let what = format!("cut-over `{}` of the table is under way", older.import.id);
+                return Err(refused(what, "wait for it to end").into());
             }
+            if under_way.iter().all(|other| is_cutover(&other)) {
+                return Ok(());
+            }
+            self.env.clock.sleep(LOOK).await;
         }
     }
 
-    pub(super) fn check_going(&self, cancel: &CancellationToken) -> Result<(), Stop> {
-        if cancel.is_cancelled() {
-            return Err(if self.env.spawner.stopping().is_cancelled() {
-                Stop::Stopping
-            } else {
-                Stop::Cancelled
-            });
-        }
-        Ok(())
-    }
-
-    /// Takes files that came to the old place since the last import.
+    /// Takes files that came to the old place since the last import: by an import as any other, which goes on by itself after
+    /// a crash, takes back what may not stay, and is not begun twice.
     async fn take_last(
         self: &Arc<Self>,
         ctx: &RequestContext,
@@ -194,91 +194,40 @@ impl Imports {
         cancel: &CancellationToken,
     ) -> Result<(), Stop> {
         self.check_going(cancel)?;
-        let mut request = source.files.clone();
         let mode = match source.options.mode {
             ImportMode::Register => ImportMode::Register,
             _ => ImportMode::Append,
         };
-        if let Some(fields) = request.as_object_mut() {
-            fields.insert("into".to_string(), json!(source.options.into));
-            fields.insert("mode".to_string(), json!(mode));
-            fields.insert("on_error".to_string(), json!(source.options.on_error));
-            fields.insert("errors_max".to_string(), json!(source.options.errors_max));
-            fields.insert("only_new".to_string(), json!(true));
-        }
+        let request = request_of(source, mode, true);
         let prepared = Box::pin(self.prepared(ctx, &request)).await?;
         if prepared.files.files.is_empty() {
             return Ok(());
         }
-        let mut last = Box::pin(self.begin(ctx, &request, prepared)).await?;
-        let outcome = Box::pin(self.take(ctx, &mut last, cancel)).await;
-        last.import.state = if outcome.is_ok() { ImportState::Done } else { ImportState::Failed };
-        last.import.ended_ms = Some(self.env.clock.now_ms());
-        if let Err(Stop::Record(fault)) = &outcome {
-            last.import.error = Some(fault.0.clone());
+        let last = Box::pin(self.begin(ctx, &request, prepared)).await?.import;
+        self.spawn(ctx, last.id.clone(), mode);
+        loop {
+            if let Err(stop) = self.check_going(cancel) {
+                if matches!(stop, Stop::Cancelled) {
+                    // It may be over by now.
+                    drop(self.cancel(ctx, &last.id).await);
+                }
+                return Err(stop);
+            }
+            let now = self.get(ctx, &last.id).await?;
+            let why = match now.state {
+                ImportState::Done => return Ok(()),
+                ImportState::Running | ImportState::Verifying => {
+                    self.env.clock.sleep(LOOK).await;
+                    continue;
+                }
+                ImportState::Cancelled => "it was cancelled".to_string(),
+                ImportState::Failed => now.error.map(|error| error.message).unwrap_or_default(),
+            };
+            let message = format!("the last files were not taken: import `{}`: {why}", last.id);
+            let hint =
+                format!("`tarn import resume {}` goes on with it; then start the cut-over again", last.id);
+            return Err(refused(message, hint).into());
         }
-        self.put(ctx, &last).await?;
-        outcome
-    }
-
-    /// Compares all rows of some places with all rows of a table.
-    async fn compare_all(
-        &self,
-        ctx: &RequestContext,
-        table: &TableName,
-        sources: &[Stored],
-        cancel: &CancellationToken,
-    ) -> Result<ImportReport, Stop> {
-        let name = table.to_string();
-        let view = self.newest_view(ctx, table).await?;
-        let arrow = |source| LakehouseError::Arrow { table: name.clone(), source };
-        let schema = arrow_schema(&name, view.metadata.current_schema())?;
-        let Some(mut summer) = Summer::new(&schema).map_err(arrow)? else {
-            let what = format!("table `{name}` has a column whose values cannot be compared");
-            return Err(LakehouseError::Invalid { what }.into());
-        };
-        let mut read = Sums::default();
-        let mut problems = 0;
-        for source in sources {
-            self.check_going(cancel)?;
-            let resolved = self.secrets.resolve(ctx, &source.files).await.map_err(LakehouseError::from)?;
-            let resolved = resolved.into_exposed();
-            let plan = self.files.plan(ctx, &resolved).await.map_err(LakehouseError::from)?;
-            let config = with_references(&plan.settled, &resolved);
-            let options = &source.options;
-            let (sums, left_out) =
-                self.sum_files(ctx, (table, options), (&config, &plan), &mut summer).await?;
-            problems += if options.on_error == OnError::Fail { 0 } else { left_out };
-            read.add(&sums);
-        }
-        let mut sums = Sums { columns: vec![0; schema.fields().len()], ..Sums::default() };
-        let layout = Layout::of(&view);
-        for file in view.files.iter() {
-            self.check_going(cancel)?;
-            add_file(self, (&name, &schema), (file, &layout), &mut summer, (&mut sums, false)).await?;
-        }
-        let mut report = ImportReport {
-            rows_read: read.rows,
-            problems,
-            snapshot_id: view.snapshot_id.map(|id| id.to_string()),
-            hash_read: shown(read.all),
-            ..ImportReport::default()
-        };
-        match view.equality_deletes.is_empty() {
-            true => fill(&mut report, &read, &sums, &schema),
-            false => report.detail = "not compared: another engine deletes rows by value".to_string(),
-        }
-        Ok(report)
-    }
-
-    async fn newest_view(
-        &self,
-        ctx: &RequestContext,
-        table: &TableName,
-    ) -> Result<TableView, LakehouseError> {
-        let loaded = self.lakehouse.catalog().load_table(ctx, table).await?;
-        let location = loaded.metadata_location.unwrap_or_default();
-        self.lakehouse.loader().load(table, loaded.metadata, &location, None).await
     }
 
     /// Copies the rows of registered files into files of the table's own. Returns how many files there were.
@@ -297,20 +246,26 @@ impl Imports {
                 .map(|file| (file.file.file_path().to_string(), file.file.file_size_in_bytes()));
             files.filter(|(location, _)| warehouse.is_outside(location)).collect()
         };
-        let all = outside(&self.newest_view(ctx, table).await?);
-        let bytes_total = all.iter().map(|(_, bytes)| bytes).sum();
-        let mut progress =
-            ImportProgress { files_total: all.len() as u64, bytes_total, rows, ..ImportProgress::default() };
+        let mut progress = ImportProgress { rows, ..ImportProgress::default() };
+        let mut before = usize::MAX;
         loop {
             self.check_going(cancel)?;
             let left = outside(&self.newest_view(ctx, table).await?);
+            let bytes: u64 = left.iter().map(|(_, bytes)| bytes).sum();
+            if before == usize::MAX {
+                (progress.files_total, progress.bytes_total) = (left.len() as u64, bytes);
+            }
             progress.files_done = progress.files_total.saturating_sub(left.len() as u64);
-            progress.bytes_done = bytes_total.saturating_sub(left.iter().map(|(_, bytes)| bytes).sum());
+            progress.bytes_done = progress.bytes_total.saturating_sub(bytes);
             self.show(&stored.import.id, progress);
             if left.is_empty() {
                 return Ok(progress.files_total);
             }
-            let before = left.len();
+            if left.len() >= before {
+                let what = format!("the files that table `{table}` only registered could not be copied");
+                return Err(LakehouseError::Invalid { what }.into());
+            }
+            before = left.len();
             let mut bytes = 0;
             let fits = |(_, size): &(String, u64)| {
                 let fits = bytes < COPIED_AT_ONCE;
@@ -321,10 +276,6 @@ impl Imports {
                 left.into_iter().take_while(fits).map(|(location, _)| location).collect();
             let optimize = Optimize { order: None, only: Some(Arc::new(only)), adopts: true };
             self.lakehouse.optimize(ctx, table, optimize, Trigger::Api).await?;
-            if outside(&self.newest_view(ctx, table).await?).len() >= before {
-                let what = format!("the files that table `{table}` only registered could not be copied");
-                return Err(LakehouseError::Invalid { what }.into());
-            }
         }
     }
 }

@@ -1,20 +1,23 @@
 //! A source that goes on changing until the cut-over: only its new files are taken, and both sides are compared as wholes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use serde_json::Value;
 use tarn_core::files::{FilesFault, FilesPlan, FoundTable, ListedFile};
 use tarn_core::{RequestContext, TableName};
+use tokio_util::sync::CancellationToken;
 
-use super::Imports;
+use super::run::Stop;
 use super::state::{ImportMode, ImportOptions, ImportReport, ImportState, Stored};
 use super::sums::{Summer, Sums, shown};
 use super::table::check_fit;
 use super::verify::{add_file, fill};
+use super::{Imports, Prepared};
 use crate::error::LakehouseError;
 use crate::layout::Layout;
 use crate::types::{Conformer, arrow_schema};
+use crate::view::TableView;
 
 /// Whether an import took rows of this table of another lake.
 fn is_of(stored: &Stored, table: &FoundTable) -> bool {
@@ -110,24 +113,52 @@ impl Imports {
             request.insert("only_new".to_string(), Value::Bool(false));
         }
         let prepared = Box::pin(self.prepared(ctx, &request)).await?;
-        let (options, table) = (&prepared.options, &prepared.table);
-        let config = self.secrets.resolve(ctx, &prepared.config).await?.into_exposed();
-        let loaded = self.lakehouse.catalog().load_table(ctx, table).await?;
-        let location = loaded.metadata_location.unwrap_or_default();
-        let view = self.lakehouse.loader().load(table, loaded.metadata, &location, None).await?;
+        let version = prepared.files.found.version.clone();
+        let table = prepared.table.clone();
+        let report =
+            Box::pin(self.compare_with(ctx, &table, vec![prepared], &CancellationToken::new())).await;
+        let report = report.map_err(|stop| match stop {
+            Stop::Fault(error) => error,
+            Stop::Record(fault) => fault.into(),
+            Stop::Cancelled | Stop::Stopping => {
+                LakehouseError::Invalid { what: "the comparison was interrupted; ask again".to_string() }
+            }
+        })?;
+        Ok(ImportReport { version: version.filter(|_| report.verified.is_some()), ..report })
+    }
+
+    /// Compares all rows of some places, a file that stands in several of them once, with all rows of a table. Errors: those of
+    /// [`Imports::compare`].
+    pub(super) async fn compare_with(
+        &self,
+        ctx: &RequestContext,
+        table: &TableName,
+        places: Vec<Prepared>,
+        cancel: &CancellationToken,
+    ) -> Result<ImportReport, Stop> {
         let name = table.to_string();
+        let view = self.newest_view(ctx, table).await?;
         let arrow = |source| LakehouseError::Arrow { table: name.clone(), source };
         let schema = arrow_schema(&name, view.metadata.current_schema())?;
-        check_fit(&name, &view.metadata, &prepared.files.schema)?;
         let Some(mut summer) = Summer::new(&schema).map_err(arrow)? else {
             let what = format!("table `{name}` has a column whose values cannot be compared");
-            return Err(LakehouseError::Invalid { what });
+            return Err(LakehouseError::Invalid { what }.into());
         };
-        let (read, problems) =
-            self.sum_files(ctx, (table, options), (&config, &prepared.files), &mut summer).await?;
+        let (mut read, mut problems, mut known) = (Sums::default(), 0, HashSet::new());
+        for mut place in places {
+            self.check_going(cancel)?;
+            check_fit(&name, &view.metadata, &place.files.schema)?;
+            place.files.files.retain(|file| known.insert(file.location.clone()));
+            let config = self.secrets.resolve(ctx, &place.config).await.map_err(LakehouseError::from)?;
+            let files = (&config.into_exposed(), &place.files);
+            let (sums, left_out) = self.sum_files(ctx, (table, &place.options), files, &mut summer).await?;
+            problems += left_out;
+            read.add(&sums);
+        }
         let mut sums = Sums { columns: vec![0; schema.fields().len()], ..Sums::default() };
         let layout = Layout::of(&view);
         for file in view.files.iter() {
+            self.check_going(cancel)?;
             add_file(self, (&name, &schema), (file, &layout), &mut summer, (&mut sums, false)).await?;
         }
         let mut report = ImportReport {
@@ -137,16 +168,25 @@ impl Imports {
             hash_read: shown(read.all),
             ..ImportReport::default()
         };
-        if view.equality_deletes.is_empty() {
-            fill(&mut report, &read, &sums, &schema);
-            report.version = prepared.files.found.version.clone();
-        } else {
-            report.detail = "not compared: another engine deletes rows by value".to_string();
+        match view.equality_deletes.is_empty() {
+            true => fill(&mut report, &read, &sums, &schema),
+            false => report.detail = "not compared: another engine deletes rows by value".to_string(),
         }
         Ok(report)
     }
 
-    pub(super) async fn sum_files(
+    /// The table at its newest commit.
+    pub(super) async fn newest_view(
+        &self,
+        ctx: &RequestContext,
+        table: &TableName,
+    ) -> Result<TableView, LakehouseError> {
+        let loaded = self.lakehouse.catalog().load_table(ctx, table).await?;
+        let location = loaded.metadata_location.unwrap_or_default();
+        self.lakehouse.loader().load(table, loaded.metadata, &location, None).await
+    }
+
+    async fn sum_files(
         &self,
         ctx: &RequestContext,
         (table, options): (&TableName, &ImportOptions),

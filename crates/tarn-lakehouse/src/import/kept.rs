@@ -6,11 +6,30 @@ use tarn_core::files::{FileProblem, ListedFile};
 use tarn_core::{RequestContext, TableName, chain_text};
 use tarn_meta::Expected;
 
-use super::state::ImportProgress;
-use super::{FILES_SPACE, Imports, PROBLEMS_SPACE, mark_property};
+use super::state::{ImportProgress, Stored};
+use super::{FILES_SPACE, Imports, PROBLEMS_SPACE, SPACE, mark_property};
 use crate::error::LakehouseError;
 
 impl Imports {
+    pub(super) async fn all(&self, ctx: &RequestContext) -> Result<Vec<Stored>, LakehouseError> {
+        let documents = self.meta.documents(ctx, SPACE, "").await?;
+        Ok(documents.into_iter().filter_map(|document| serde_json::from_value(document.value).ok()).collect())
+    }
+
+    pub(super) async fn stored(&self, ctx: &RequestContext, id: &str) -> Result<Stored, LakehouseError> {
+        let document = self.meta.document(ctx, SPACE, id).await?;
+        let stored = document.and_then(|document| serde_json::from_value(document.value).ok());
+        stored.ok_or_else(|| LakehouseError::ImportNotFound { id: id.to_string() })
+    }
+
+    pub(super) async fn put(&self, ctx: &RequestContext, stored: &Stored) -> Result<(), LakehouseError> {
+        let value = serde_json::to_value(stored).map_err(|error| LakehouseError::Invalid {
+            what: format!("an import cannot be kept: {error}"),
+        })?;
+        self.meta.put_document(ctx, SPACE, &stored.import.id, &value, Expected::Any).await?;
+        Ok(())
+    }
+
     pub(super) async fn listed(
         &self,
         ctx: &RequestContext,

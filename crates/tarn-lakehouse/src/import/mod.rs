@@ -68,6 +68,8 @@ pub struct Imports {
     env: Env,
     active: Mutex<HashMap<String, Active>>,
     at_work: Arc<Semaphore>,
+    /// Cut-overs wait for imports, so they have a place of their own.
+    cutting: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -109,8 +111,8 @@ impl Imports {
         files: Arc<dyn Files>,
         env: Env,
     ) -> Arc<Self> {
-        let at_work = Arc::new(Semaphore::new(AT_WORK_MAX));
-        Arc::new(Self { lakehouse, meta, secrets, files, env, active: Mutex::default(), at_work })
+        let (at_work, cutting) = (Arc::new(Semaphore::new(AT_WORK_MAX)), Arc::new(Semaphore::new(1)));
+        Arc::new(Self { lakehouse, meta, secrets, files, env, active: Mutex::default(), at_work, cutting })
     }
 
     /// Who reads files.
@@ -125,6 +127,10 @@ impl Imports {
 
     async fn prepared(&self, ctx: &RequestContext, request: &Value) -> Result<Prepared, LakehouseError> {
         let (options, config) = ImportOptions::split(request)?;
+        if options.mode == ImportMode::Cutover {
+            let hint = "`tarn import cutover`, over HTTP `POST /api/v1/imports/cutover`";
+            return Err(FilesFault::invalid("a cut-over is no import", hint).into());
+        }
         let table = options.table()?;
         let resolved = self.secrets.resolve(ctx, &config).await?.into_exposed();
         let mut files = self.files.plan(ctx, &resolved).await?;
@@ -175,7 +181,7 @@ impl Imports {
             return Err(FilesFault::invalid("all files were imported before", hint).into());
         }
         let stored = Box::pin(self.begin(ctx, request, prepared)).await?;
-        self.spawn(ctx, stored.import.id.clone());
+        self.spawn(ctx, stored.import.id.clone(), stored.options.mode);
         Ok(stored.import)
     }
 
@@ -195,7 +201,7 @@ impl Imports {
         let id = self.new_id();
         let existed = plan.table.exists;
         if !existed {
-            let terms = register::terms_of(&options, &files);
+            let terms = table::terms(&options, &files);
             let mark = (mark_property(&id), Mark::default().text());
             self.make_table(ctx, (&table, &files), (&options, &terms), mark).await?;
         }
@@ -244,28 +250,9 @@ impl Imports {
         for stored in self.all(ctx).await? {
             if stored.import.state.is_active() {
                 tracing::info!(import = stored.import.id, table = stored.import.into, "import goes on");
-                self.spawn(ctx, stored.import.id);
+                self.spawn(ctx, stored.import.id, stored.options.mode);
             }
         }
-        Ok(())
-    }
-
-    async fn all(&self, ctx: &RequestContext) -> Result<Vec<Stored>, LakehouseError> {
-        let documents = self.meta.documents(ctx, SPACE, "").await?;
-        Ok(documents.into_iter().filter_map(|document| serde_json::from_value(document.value).ok()).collect())
-    }
-
-    async fn stored(&self, ctx: &RequestContext, id: &str) -> Result<Stored, LakehouseError> {
-        let document = self.meta.document(ctx, SPACE, id).await?;
-        let stored = document.and_then(|document| serde_json::from_value(document.value).ok());
-        stored.ok_or_else(|| LakehouseError::ImportNotFound { id: id.to_string() })
-    }
-
-    async fn put(&self, ctx: &RequestContext, stored: &Stored) -> Result<(), LakehouseError> {
-        let value = serde_json::to_value(stored).map_err(|error| LakehouseError::Invalid {
-            what: format!("an import cannot be kept: {error}"),
-        })?;
-        self.meta.put_document(ctx, SPACE, &stored.import.id, &value, Expected::Any).await?;
         Ok(())
     }
 
@@ -334,11 +321,11 @@ impl Imports {
         (stored.import.state, stored.import.error, stored.import.ended_ms) =
             (ImportState::Running, None, None);
         self.put(ctx, &stored).await?;
-        self.spawn(ctx, id.to_string());
+        self.spawn(ctx, id.to_string(), stored.options.mode);
         Ok(stored.import)
     }
 
-    fn spawn(self: &Arc<Self>, ctx: &RequestContext, id: String) {
+    fn spawn(self: &Arc<Self>, ctx: &RequestContext, id: String, mode: ImportMode) {
         let cancel = self.env.spawner.stopping().child_token();
         let run = Arc::new(());
         let active = Active { run: Arc::clone(&run), cancel: cancel.clone(), progress: None };
@@ -353,7 +340,8 @@ impl Imports {
         // What becomes of an import that is cancelled is still written down.
         (ctx.deadline, ctx.cancel) = (None, self.env.spawner.stopping().child_token());
         drop(self.env.spawner.spawn(async move {
-            let permit = Arc::clone(&imports.at_work).acquire_owned().await;
+            let gate = if mode == ImportMode::Cutover { &imports.cutting } else { &imports.at_work };
+            let permit = Arc::clone(gate).acquire_owned().await;
             if let Err(error) = Box::pin(imports.work(&ctx, &id, cancel, &run)).await {
                 tracing::error!(
                     import = id,

@@ -2,19 +2,20 @@
 //! writes itself.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
 use iceberg::TableUpdate;
 use iceberg::spec::{DEFAULT_SCHEMA_NAME_MAPPING, DataFile, TableMetadata};
+use parquet::errors::ParquetError;
 use tarn_core::files::{FilesFault, FilesPlan, ListedFile};
 use tarn_core::{RequestContext, TableName};
 
 use super::in_place::{Target, obstacle};
 use super::run::{Job, Mark, Stop};
-use super::state::{ImportMode, ImportOptions, ImportReport};
-use super::table::terms;
+use super::state::{ImportOptions, ImportReport};
 use super::{Imports, SUMMARY, mark_property};
 use crate::catalog::LoadedTable;
 use crate::error::LakehouseError;
@@ -95,13 +96,12 @@ impl Imports {
         let warehouse = self.lakehouse.catalog().warehouse();
         let elsewhere = files.files.iter().find(|file| !warehouse.is_outside(&file.location));
         let Some(file) = elsewhere else { return Ok(()) };
-        let known: Vec<&str> = warehouse.outside().collect();
+        let known = warehouse.outside().collect::<Vec<_>>().join(", ");
         let what = format!("`{}` lies in no place where files of tables may lie", file.location);
         let folder = folder_of(&files.files);
-        let known = if known.is_empty() { "there is none yet".to_string() } else { known.join(", ") };
         let hint = format!(
             "name the place in tarn.toml and start the server again: `[[lakehouse.outside]]` with `url = \"{folder}\"` \
-             ({known}); or import the files, which copies them"
+             (now: {known}); or import the files, which copies them"
         );
         Err(invalid(what, hint))
     }
@@ -139,7 +139,7 @@ impl Imports {
         existing: &LoadedTable,
     ) -> Result<HashSet<String>, LakehouseError> {
         let location = existing.metadata_location.clone().unwrap_or_default();
-        let metadata = std::sync::Arc::clone(&existing.metadata);
+        let metadata = Arc::clone(&existing.metadata);
         let uuid = metadata.uuid().to_string();
         let view = self.lakehouse.loader().load(table, metadata, &location, None).await?;
         let mut known: HashSet<String> =
@@ -195,7 +195,7 @@ impl Job<'_> {
             let end = self.files.len().min(mark.file + FILES_AT_ONCE);
             let Some(batch) = self.files.get(mark.file..end) else { break };
             let mut writer = self.imports.lakehouse.write(self.ctx, &self.table).await?;
-            let view = std::sync::Arc::clone(writer.view());
+            let view = Arc::clone(writer.view());
             let known: HashSet<&str> = view.files.iter().map(|file| file.file.file_path()).collect();
             if let Some(file) = batch.iter().find(|file| known.contains(file.location.as_str())) {
                 let what = format!("table `{}` has `{}` already", self.table, file.location);
@@ -232,18 +232,18 @@ impl Job<'_> {
                 Ok(entry) if entry.record_count() == 0 => {}
                 Ok(entry) => made.push(entry),
                 Err(LakehouseError::Files(fault)) => return Err(Stop::Record(fault)),
+                // As with a column that does not fit, nothing of the import stays; a store that is away may come back.
+                Err(LakehouseError::Parquet { path, source })
+                    if !matches!(source, ParquetError::External(_)) =>
+                {
+                    let what = format!("`{path}` cannot be read as Parquet: {source}");
+                    let hint = "mend the file, or take it out of the folder";
+                    return Err(Stop::Record(FilesFault::invalid(what, hint)));
+                }
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(made)
-    }
-}
-
-/// How a new table of registered files is partitioned.
-pub(super) fn terms_of(options: &ImportOptions, files: &FilesPlan) -> Vec<String> {
-    match options.mode {
-        ImportMode::Register => files.path_columns.clone(),
-        _ => terms(options, files),
     }
 }
 

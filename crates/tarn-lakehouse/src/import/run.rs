@@ -81,6 +81,17 @@ struct Window {
     bytes: usize,
 }
 
+impl Imports {
+    /// Errors: it was cancelled, or the server ends.
+    pub(super) fn check_going(&self, cancel: &CancellationToken) -> Result<(), Stop> {
+        match (cancel.is_cancelled(), self.env.spawner.stopping().is_cancelled()) {
+            (_, true) => Err(Stop::Stopping),
+            (true, false) => Err(Stop::Cancelled),
+            (false, false) => Ok(()),
+        }
+    }
+}
+
 impl Job<'_> {
     fn id(&self) -> &str {
         &self.stored.import.id
@@ -149,13 +160,7 @@ impl Job<'_> {
     }
 
     pub(super) fn check_going(&self) -> Result<(), Stop> {
-        if self.cancel.is_cancelled() {
-            return Err(Stop::Cancelled);
-        }
-        match self.imports.env.spawner.stopping().is_cancelled() {
-            true => Err(Stop::Stopping),
-            false => Ok(()),
-        }
+        self.imports.check_going(&self.cancel)
     }
 
     pub(super) fn show(&self, mark: &Mark, bytes_done: u64) {

@@ -245,7 +245,7 @@ pub(super) fn planned(
     let name = table.to_string();
     let Some(metadata) = existing else {
         let schema = schema_of(&name, options, plan)?.schema;
-        let terms = super::register::terms_of(options, plan);
+        let terms = terms(options, plan);
         partition_spec(&schema, &terms)?;
         return Ok(PlannedTable { name, exists: false, partition_by: terms, key: key(options, plan) });
     };

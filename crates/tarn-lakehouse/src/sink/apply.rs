@@ -13,6 +13,7 @@ use super::index::{FileRow, KeyHash, Location};
 use super::state::TableState;
 use crate::error::LakehouseError;
 use crate::io::Warehouse;
+use crate::layout::Layout;
 use crate::types::Conformer;
 
 /// What applying a batch came to.
@@ -273,11 +274,12 @@ impl TableState {
                 }
             }
         }
+        let layout = Layout::of(&self.base);
         for (file, mut wanted) in by_file {
             wanted.sort_unstable();
             wanted.dedup();
             let mut wanted = wanted.as_slice();
-            for batch in self.rows_of_file(warehouse, file, wanted, &columns).await? {
+            for batch in self.rows_of_file((warehouse, &layout), file, wanted, &columns).await? {
                 let (here, rest) = wanted.split_at(batch.num_rows().min(wanted.len()));
                 for (n, row) in here.iter().enumerate() {
                     places.insert(Location::File(FileRow { file, row: *row }), (sources.len(), n));

@@ -144,6 +144,7 @@ pub struct Compact {
     older: Vec<ShapeFile>,
     is_partial: bool,
     pub(super) schema: SchemaRef,
+    pub(super) layout: Layout,
     fold: bool,
     pub(super) report: Compaction,
     give_way: Option<CancellationToken>,
@@ -206,7 +207,20 @@ impl Compact {
         }
         let order = asked.and_then(|asked| asked.order.clone()).or_else(|| declared(base.metadata()));
         let fold = asked.is_some() || shape.has_many_deletes();
-        Self { base, files, older, is_partial, schema, fold, report, give_way: None, order, tracks: true }
+        let layout = Layout::of(&base.view);
+        Self {
+            base,
+            files,
+            older,
+            is_partial,
+            schema,
+            layout,
+            fold,
+            report,
+            give_way: None,
+            order,
+            tracks: true,
+        }
     }
 
     /// Rows cannot be deleted meanwhile, so nobody will ask where they went.
@@ -371,8 +385,7 @@ impl Compact {
         let arrow = |source| LakehouseError::Arrow { table: table.clone(), source };
         let columns: Vec<usize> = (0..self.schema.fields().len()).collect();
         let warehouse = committer.catalog.warehouse();
-        let layout = Layout::of(&self.base.view);
-        let mut batches = read_rows(warehouse, &self.schema, &columns, (file, &layout), None).await?;
+        let mut batches = read_rows(warehouse, &self.schema, &columns, (file, &self.layout), None).await?;
         let mut first = 0_u32;
         while let Some(batch) = batches.try_next().await.map_err(|error| damaged(file, error))? {
             self.check_way()?;
@@ -420,8 +433,8 @@ fn worth(base: &Base, shape: &Shape) -> Vec<ShapeFile> {
     let order = declared(base.metadata()).and_then(|order| order_id(base.metadata(), &order));
     let Some(order) = order else { return chosen };
     let numbers: HashSet<u32> = chosen.iter().map(|file| file.number).collect();
-    let is_worth =
-        |file: &ShapeFile| numbers.contains(&file.number) || file.file.sort_order_id() != Some(order);
+    let is_unsorted = |file: &ShapeFile| !file.is_outside && file.file.sort_order_id() != Some(order);
+    let is_worth = |file: &ShapeFile| numbers.contains(&file.number) || is_unsorted(file);
     shape.all().into_iter().filter(is_worth).collect()
 }
 

@@ -17,7 +17,6 @@ use super::read::{conform, read_rows};
 use super::state::{TableState, damaged, row_number};
 use crate::data_file::DataFileWriter;
 use crate::error::LakehouseError;
-use crate::layout::Layout;
 use crate::sort::{KeyMaker, MovedRows, RowOrder, Sampler, SortedRows, Sorter, order_id};
 
 /// What became of the rows of sorted files.
@@ -112,10 +111,10 @@ impl Compact {
         let unique = committer.env.entropy.uuid().to_string();
         let mut sorter = Sorter::new(&table, &self.schema, committer.scratch.clone(), unique);
         let columns: Vec<usize> = (0..self.schema.fields().len()).collect();
-        let layout = Layout::of(&self.base.view);
         for (number, file, deleted) in files {
             let warehouse = committer.catalog.warehouse();
-            let mut batches = read_rows(warehouse, &self.schema, &columns, (file, &layout), None).await?;
+            let mut batches =
+                read_rows(warehouse, &self.schema, &columns, (file, &self.layout), None).await?;
             let mut first = 0_u32;
             while let Some(batch) = batches.try_next().await.map_err(|error| damaged(file, error))? {
                 self.check_way()?;
@@ -159,10 +158,10 @@ impl Compact {
     ) -> Result<KeyMaker, LakehouseError> {
         let mut sampler = Sampler::new(table, &self.schema, names)?;
         let columns = sampler.columns().to_vec();
-        let layout = Layout::of(&self.base.view);
         for (_, file, _) in files {
             let warehouse = committer.catalog.warehouse();
-            let mut batches = read_rows(warehouse, &self.schema, &columns, (file, &layout), None).await?;
+            let mut batches =
+                read_rows(warehouse, &self.schema, &columns, (file, &self.layout), None).await?;
             while let Some(batch) = batches.try_next().await.map_err(|error| damaged(file, error))? {
                 self.check_way()?;
                 let batch = conform(table, &self.schema, &columns, &batch)?;

@@ -155,8 +155,9 @@ impl TableState {
             runs,
         };
         state.runs.sweep(&base.files.iter().filter_map(|file| state.runs.path(&file.file)).collect());
+        let layout = Layout::of(&base);
         for (position, file) in base.files.iter().enumerate() {
-            let run = state.run_of(&file.file, loader.manifests().warehouse()).await?;
+            let run = state.run_of((&file.file, &layout), loader.manifests().warehouse()).await?;
             let committed = file.deletes.clone().unwrap_or_default();
             state.add(FileState {
                 file: Arc::clone(&file.file),
@@ -171,16 +172,16 @@ impl TableState {
 
     async fn run_of(
         &self,
-        file: &DataFile,
+        (file, layout): (&DataFile, &Layout),
         warehouse: &Warehouse,
     ) -> Result<Option<Arc<Run>>, LakehouseError> {
         let Some(hasher) = &self.hasher else { return Ok(None) };
         if let Some(run) = self.runs.open(file, hasher.fingerprint()) {
             return Ok(Some(Arc::new(run)));
         }
-        let (table, columns, layout) = (self.name.to_string(), hasher.columns(), Layout::of(&self.base));
+        let (table, columns) = (self.name.to_string(), hasher.columns());
         let mut keys = Vec::with_capacity(usize::try_from(file.record_count()).unwrap_or_default());
-        let mut batches = read_rows(warehouse, &self.schema, columns, (file, &layout), None).await?;
+        let mut batches = read_rows(warehouse, &self.schema, columns, (file, layout), None).await?;
         while let Some(batch) = batches.try_next().await.map_err(|e| damaged(file, e))? {
             let batch = conform(&table, &self.schema, columns, &batch)?;
             let first = row_number(keys.len())?;
@@ -199,9 +200,10 @@ impl TableState {
         let left_out: Vec<usize> = (0..ids.len()).filter(|at| dropped.contains(&ids[*at])).collect();
         let hasher = Arc::new(KeyHasher::of_rows(&table, &self.schema, &left_out)?);
         self.hasher = Some(Arc::clone(&hasher));
+        let layout = Layout::of(&self.base);
         for number in self.live.clone() {
             let Some(file) = self.file(number).map(|file| Arc::clone(&file.file)) else { continue };
-            let run = self.run_of(&file, warehouse).await?;
+            let run = self.run_of((&file, &layout), warehouse).await?;
             if let Some(Some(file)) = self.files.get_mut(number as usize) {
                 file.run = run;
             }
@@ -403,7 +405,7 @@ impl TableState {
     /// Values of some rows (ascending) of one file, in the table's columns. Errors: the file is gone or damaged.
     pub async fn rows_of_file(
         &self,
-        warehouse: &Warehouse,
+        (warehouse, layout): (&Warehouse, &Layout),
         number: u32,
         rows: &[u32],
         columns: &[usize],
@@ -412,7 +414,7 @@ impl TableState {
             what: format!("a row of table `{}` lies in a file that is gone", self.name),
         })?;
         let selection = selection_of(rows, state.file.record_count());
-        let of = (state.file.as_ref(), &Layout::of(&self.base));
+        let of = (state.file.as_ref(), layout);
         let mut stream = read_rows(warehouse, &self.schema, columns, of, Some(selection)).await?;
         let mut batches = Vec::new();
         while let Some(batch) = stream.try_next().await.map_err(|e| damaged(&state.file, e))? {

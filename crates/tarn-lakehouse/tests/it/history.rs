@@ -254,12 +254,12 @@ fn random_optimize(rng: &mut StdRng) -> Optimize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_random_history_with_crashes_equals_the_model() {
-    run(false).await;
+    Box::pin(run(false)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_random_history_of_a_table_whose_partitioning_changes_equals_the_model() {
-    run(true).await;
+    Box::pin(run(true)).await;
 }
 
 async fn run(partitioned: bool) {

@@ -13,7 +13,7 @@ use crate::sql::text::position;
 
 const MARK: &str = "@files:";
 /// The functions with the format that they read; `None`: by the ending of the files.
-const FUNCTIONS: [(&str, Option<&str>); 6] = [
+const FUNCTIONS: [(&str, Option<&str>); 8] = [
     ("read_csv", Some("csv")),
     ("read_json", Some("json")),
     ("read_parquet", Some("parquet")),

@@ -390,8 +390,7 @@ fn no_text(name: &str, arguments: Vec<DataType>) -> ScalarUDF {
     create_udf(name, arguments, DataType::Utf8, Volatility::Stable, Arc::new(move |_| Ok(none.clone())))
 }
 
-/// A function that has no number for anything: sizes of tables are not known by their numbers, and no type has a name that
-/// others do not have.
+/// A function that has no number for anything: sizes of tables are not known here, and no type is found by its name.
 fn no_number(name: &str, argument: DataType, none: ScalarValue) -> ScalarUDF {
     let result = none.data_type();
     let none = ColumnarValue::Scalar(none);

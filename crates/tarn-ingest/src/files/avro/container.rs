@@ -7,7 +7,7 @@ use tarn_core::files::FilesFault;
 
 use super::super::OpenFile;
 use super::super::text::{broken, fault};
-use super::decode::Input;
+use super::input::{EMPTY_MAX, Input};
 use crate::sources::file::bytes::FileBytes;
 
 const MAGIC: &[u8] = b"Obj\x01";
@@ -295,6 +295,10 @@ impl Container {
             .codec
             .decompress(data)
             .map_err(|what| self.broken(&format!("block {} at byte {}: {what}", head.number, head.offset)))?;
+        if head.records > data.len().saturating_add(EMPTY_MAX) as u64 {
+            let what = format!("it says {} records, its {} bytes cannot hold them", head.records, data.len());
+            return Err(self.broken(&format!("block {} at byte {}: {what}", head.number, head.offset)));
+        }
         Ok(Block { head, data })
     }
 }

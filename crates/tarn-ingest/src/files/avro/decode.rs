@@ -13,110 +13,13 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
 use super::super::columns::uuid;
+use super::input::Input;
 use super::json;
 use super::schema::{Layout, Shape, Unit, Width};
 
-/// Elements that take no bytes, in a block.
-const EMPTY_MAX: usize = 1 << 20;
+/// A fixed that is longer becomes bytes of any length: each null of a column of fixed length takes all its room.
+const FIXED_MAX: usize = 256;
 const DAY_MICROS: i64 = 86_400_000_000;
-
-/// Bytes with a place in them. What it gives back as an error is for people.
-pub(super) struct Input<'a> {
-    data: &'a [u8],
-    at: usize,
-    /// Elements that may still come: no more than bytes, and some that take none.
-    elements: usize,
-}
-
-impl<'a> Input<'a> {
-    pub(super) fn new(data: &'a [u8], at: usize) -> Self {
-        Self { data, at, elements: data.len().saturating_add(EMPTY_MAX) }
-    }
-
-    pub(super) fn at(&self) -> usize {
-        self.at
-    }
-
-    pub(super) fn take(&mut self, bytes: usize) -> Result<&'a [u8], String> {
-        let end = self.at.checked_add(bytes);
-        let taken = end.and_then(|end| self.data.get(self.at..end));
-        let taken = taken.ok_or("the data ends within a value")?;
-        self.at += bytes;
-        Ok(taken)
-    }
-
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
-        let bytes = self.take(N)?;
-        bytes.try_into().map_err(|_| "the data ends within a value".to_string())
-    }
-
-    /// A number of variable length, with the sign in its last bit.
-    pub(super) fn long(&mut self) -> Result<i64, String> {
-        let mut value: u64 = 0;
-        for shift in (0..70).step_by(7) {
-            let [byte] = self.array::<1>()?;
-            let part = u64::from(byte & 0x7f);
-            if shift == 63 && part > 1 {
-                break;
-            }
-            value |= part << shift;
-            if byte < 0x80 {
-                return Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
-            }
-        }
-        Err("a number is longer than 64 bits".to_string())
-    }
-
-    pub(super) fn int(&mut self) -> Result<i32, String> {
-        let value = self.long()?;
-        i32::try_from(value).map_err(|_| format!("{value} is no 32-bit number"))
-    }
-
-    /// Bytes behind their length.
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], String> {
-        let length = self.long()?;
-        let length = usize::try_from(length).map_err(|_| format!("a length is {length}"))?;
-        self.take(length)
-    }
-
-    pub(super) fn wide(&mut self, width: Width) -> Result<&'a [u8], String> {
-        match width {
-            Width::Counted => self.bytes(),
-            Width::Fixed(bytes) => self.take(bytes),
-        }
-    }
-
-    pub(super) fn boolean(&mut self) -> Result<bool, String> {
-        match self.array::<1>()? {
-            [0] => Ok(false),
-            [1] => Ok(true),
-            [other] => Err(format!("{other} is no boolean")),
-        }
-    }
-
-    /// One of some choices.
-    pub(super) fn choice<'c, T>(&mut self, choices: &'c [T], what: &str) -> Result<&'c T, String> {
-        let at = self.long()?;
-        let choice = usize::try_from(at).ok().and_then(|at| choices.get(at));
-        choice.ok_or_else(|| format!("{what} {at} is not one of {}", choices.len()))
-    }
-
-    /// Counts an element. Errors: more than the data can hold.
-    pub(super) fn element(&mut self) -> Result<(), String> {
-        self.elements = self.elements.checked_sub(1).ok_or("it holds more elements than its bytes can")?;
-        Ok(())
-    }
-
-    /// How many elements of an array or a map come next; 0 at its end.
-    pub(super) fn run(&mut self) -> Result<u64, String> {
-        let count = self.long()?;
-        if count < 0 {
-            // The bytes of the run, for those that pass it over.
-            self.long()?;
-        }
-        Ok(count.unsigned_abs())
-    }
-}
 
 /// A value that its column cannot hold; a null stands in its place.
 pub(super) type Problem = Option<String>;
@@ -165,10 +68,12 @@ impl Column {
             Shape::Double => Self::Double(Float64Builder::new()),
             Shape::Bytes => Self::Bytes(BinaryBuilder::new()),
             Shape::String | Shape::Enum(_) | Shape::Duration => Self::Text(StringBuilder::new()),
+            Shape::Fixed(size) if size > FIXED_MAX => Self::Bytes(BinaryBuilder::new()),
             Shape::Fixed(size) => {
-                Self::Fixed(FixedSizeBinaryBuilder::new(i32::try_from(size).unwrap_or(i32::MAX)))
+                let size = i32::try_from(size).unwrap_or(i32::MAX);
+                Self::Fixed(FixedSizeBinaryBuilder::with_capacity(0, size))
             }
-            Shape::Uuid(_) => Self::Fixed(FixedSizeBinaryBuilder::new(16)),
+            Shape::Uuid(_) => Self::Fixed(FixedSizeBinaryBuilder::with_capacity(0, 16)),
             Shape::Decimal { precision, scale, .. } => {
                 // The scale is at most 38, so it fits.
                 let data_type = DataType::Decimal128(precision, scale as i8);
@@ -225,6 +130,29 @@ impl Column {
             }
             Self::Array(element, ..) => DataType::List(Arc::clone(element)),
             Self::Map(entries, ..) => DataType::Map(Arc::clone(entries), false),
+        }
+    }
+
+    /// Bytes that a null takes, about; a value takes as many beside its own bytes.
+    fn null_bytes(&self) -> usize {
+        match self {
+            Self::Null(_) | Self::Boolean(_) => 1,
+            Self::Int(_)
+            | Self::Float(_)
+            | Self::Date(_)
+            | Self::Bytes(_)
+            | Self::Text(_)
+            | Self::Json(_) => 4,
+            Self::Long(_) | Self::Double(_) | Self::Time(_) | Self::Micros(_) | Self::Nanos(_) => 8,
+            Self::Decimal(..) => 16,
+            Self::Fixed(builder) => match builder.finish_cloned().data_type_of() {
+                DataType::FixedSizeBinary(bytes) => usize::try_from(bytes).unwrap_or(0),
+                _ => 0,
+            },
+            Self::Record(fields, _) => {
+                1 + fields.iter().map(|(_, column)| column.null_bytes()).sum::<usize>()
+            }
+            Self::Array(..) | Self::Map(..) => 4,
         }
     }
 
@@ -386,6 +314,7 @@ impl Column {
         if let Shape::Union(branches) = shape {
             return match input.choice(branches, "branch")? {
                 Shape::Null => {
+                    input.weigh(self.null_bytes())?;
                     self.null();
                     Ok(())
                 }
@@ -403,6 +332,7 @@ impl Column {
                 builder.append_value(f64::from(f32::from_le_bytes(input.array()?)));
             }
             (Self::Double(builder), _) => builder.append_value(f64::from_le_bytes(input.array()?)),
+            (Self::Bytes(builder), Shape::Fixed(size)) => builder.append_value(input.take(*size)?),
             (Self::Bytes(builder), _) => builder.append_value(input.bytes()?),
             (Self::Text(builder), Shape::Enum(symbols)) => {
                 builder.append_value(input.choice(symbols, "symbol")?);
@@ -455,11 +385,11 @@ impl Column {
                 valid.append_non_null();
             }
             (Self::Array(_, items, offsets, valid), Shape::Array(element)) => {
-                let mut added = 0;
+                let (mut added, bytes) = (0, items.null_bytes());
                 loop {
                     let run = input.run()?;
                     for _ in 0..run {
-                        input.element()?;
+                        input.element(bytes)?;
                         items.read(element, layout, input, problem)?;
                         added += 1;
                     }
@@ -472,11 +402,11 @@ impl Column {
             }
             (Self::Map(_, columns, offsets, valid), Shape::Map(element)) => {
                 let (keys, values) = columns.as_mut();
-                let mut added = 0;
+                let (mut added, bytes) = (0, 4 + values.null_bytes());
                 loop {
                     let run = input.run()?;
                     for _ in 0..run {
-                        input.element()?;
+                        input.element(bytes)?;
                         let key = std::str::from_utf8(input.bytes()?);
                         let key = key.map_err(|_| "a key of a map is not UTF-8".to_string());
                         keys.append_value(keep(key, problem).unwrap_or_default());
@@ -500,6 +430,8 @@ impl Column {
 pub(super) struct Rows {
     columns: Vec<(FieldRef, Column)>,
     rows: usize,
+    /// Bytes that a row takes beside those of its values.
+    row_bytes: usize,
 }
 
 impl Rows {
@@ -508,7 +440,9 @@ impl Rows {
             let column = Column::new(shape);
             (field(name, shape, &column), column)
         };
-        Self { columns: layout.columns.iter().map(column).collect(), rows: 0 }
+        let columns: Vec<(FieldRef, Column)> = layout.columns.iter().map(column).collect();
+        let row_bytes = columns.iter().map(|(_, column)| column.null_bytes()).sum();
+        Self { columns, rows: 0, row_bytes }
     }
 
     pub(super) fn schema(&self) -> SchemaRef {
@@ -518,7 +452,7 @@ impl Rows {
     /// Reads a record. Returns why it is no row, if so; nulls stand in the place of what does not fit then. Errors: the
     /// data cannot be a record; nothing can be read behind it.
     pub(super) fn read(&mut self, layout: &Layout, input: &mut Input<'_>) -> Result<Problem, String> {
-        input.element()?;
+        input.element(self.row_bytes)?;
         let mut found = None;
         for ((_, column), (name, shape)) in self.columns.iter_mut().zip(&layout.columns) {
             let mut problem = None;

@@ -5,11 +5,14 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta};
 use serde_json::{Map, Value, json};
 
-use super::decode::{Input, decimal, duration, micros_of_day};
+use super::decode::{decimal, duration, micros_of_day};
+use super::input::Input;
 use super::schema::{Layout, Shape, Unit, Width};
 
 /// Values within each other; each takes some of the stack.
 const DEPTH_MAX: usize = 100;
+/// Memory that an element takes, about.
+const ELEMENT_BYTES: usize = 96;
 
 /// A record, for people.
 pub(super) fn record(layout: &Layout, input: &mut Input<'_>) -> Result<String, String> {
@@ -66,7 +69,7 @@ fn elements(
     loop {
         let run = input.run()?;
         for _ in 0..run {
-            input.element()?;
+            input.element(ELEMENT_BYTES)?;
             take(input)?;
         }
         if run == 0 {

@@ -1,10 +1,12 @@
 //! Avro object container files: read block by block, straight into columns.
 //!
-//! `schema` reads the file's schema, `container` gives its blocks, `decode` makes columns of them, `json` makes text of what no
+//! `schema` reads the file's schema, `container` gives its blocks, `decode` makes columns of them (`input` reads their
+//! numbers), `json` makes text of what no
 //! column can hold. Source: Apache Avro specification 1.12.
 
 mod container;
 mod decode;
+mod input;
 mod json;
 mod schema;
 
@@ -23,12 +25,13 @@ use super::columns::{Columns, with_constants};
 use super::infer::cut;
 use super::text::broken;
 use container::{Block, Container};
-use decode::{Input, Rows};
+use decode::Rows;
+use input::Input;
 use schema::Layout;
 
 /// Rows of a chunk, and bytes after which it is given earlier.
 const CHUNK_ROWS: usize = 8_192;
-const CHUNK_BYTES: usize = 16 << 20;
+const CHUNK_BYTES: usize = 32 << 20;
 /// Rows looked at in the first file.
 const SAMPLE_ROWS: usize = 1_000;
 /// Characters of a record kept with its problem.
@@ -112,7 +115,8 @@ impl AvroReader {
     fn decode(&mut self, rows: &mut Taken) -> Result<(), FilesFault> {
         let Some((block, at, done)) = &mut self.block else { return Ok(()) };
         let mut input = Input::new(&block.data, *at);
-        while *done < block.head.records && !rows.is_full(self.chunk_rows, input.at() - *at) {
+        while *done < block.head.records && !rows.is_full(self.chunk_rows, input.at() - *at + input.weight())
+        {
             let begin = input.at();
             let problem = rows.rows.read(&self.layout, &mut input).map_err(|what| {
                 let place = format!("block {} at byte {}", block.head.number, block.head.offset);
@@ -138,7 +142,7 @@ impl AvroReader {
                 });
             }
         }
-        rows.bytes += input.at() - *at;
+        rows.bytes += input.at() - *at + input.weight();
         *at = input.at();
         if *done < block.head.records {
             return Ok(());

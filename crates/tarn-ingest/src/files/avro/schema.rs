@@ -110,6 +110,7 @@ impl Layout {
 fn reason(shape: &Shape) -> Option<String> {
     Some(match shape {
         Shape::Enum(symbols) => format!("an enum of {} symbols, as text", symbols.len()),
+        Shape::Fixed(size) if *size > 256 => format!("a fixed of {size} bytes, as binary"),
         Shape::Duration => "a duration, as text such as `P1M2DT3.004S`".to_string(),
         Shape::Named(name) => format!("`{name}` stands within itself, so it becomes JSON text"),
         Shape::Record(fields) if fields.is_empty() => {

@@ -12,8 +12,7 @@ mod reader;
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, RecordBatch};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::array::{ArrayRef, RecordBatch};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tarn_core::files::{FileReader, FilesFault, FilesPlan, FoundColumn, FoundFiles, FoundTable, ListedFile};
@@ -22,6 +21,7 @@ use tarn_core::{FaultKind, FaultReport, RequestContext};
 use super::FileReaders;
 use super::config::{FilesConfig, FilesFormat};
 use super::plan::{FILES_MAX, kept};
+use super::samples::{SAMPLE_ROWS, found_column, shown_rows};
 use crate::sources::file::config::BucketConfig;
 pub(crate) use bitmap::z85;
 pub(crate) use column::{FoundBy, LakeColumn, LakeType, primitive};
@@ -29,11 +29,6 @@ use deletes::Deletes;
 pub(crate) use deletes::{DeleteCache, DeleteFile, Vector};
 pub(crate) use place::{METADATA_BYTES_MAX, Place, Roots, normal, read_at};
 use reader::{LakeReader, Wanted, schema_of};
-
-/// Rows shown of a table.
-const SAMPLE_ROWS: usize = 20;
-/// Values shown of a column.
-const SAMPLES: usize = 5;
 
 /// How the data files of a table are read. Kept with an import, so that going on finds the same.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -211,28 +206,15 @@ async fn finish(
         }
         None => None,
     };
-    let sample_rows = shown_rows(first.as_ref());
+    let own: Vec<Option<&ArrayRef>> = first.iter().flat_map(|rows| rows.columns()).map(Some).collect();
+    let sample_rows = shown_rows(&own, first.as_ref().map_or(0, RecordBatch::num_rows));
     let partitions = &lake.table.partition_by;
     let visible = plan.columns.iter().filter(|column| !column.hidden);
-    let columns = visible.enumerate().map(|(at, column)| {
-        let values: Vec<&String> =
-            sample_rows.iter().filter_map(|row| row.get(at).and_then(Option::as_ref)).collect();
-        let mut samples: Vec<String> = Vec::new();
-        for value in &values {
-            if samples.len() < SAMPLES && !samples.contains(value) {
-                samples.push((*value).clone());
-            }
-        }
-        FoundColumn {
-            name: column.name.clone(),
-            type_name: column.shown(),
-            from_path: false,
-            values: values.len() as u64,
-            nulls: (sample_rows.len() - values.len()) as u64,
-            samples,
-            reason: partitions.contains(&column.name).then(|| "the table is partitioned by it".to_string()),
-        }
+    let columns = visible.enumerate().map(|(at, column)| FoundColumn {
+        reason: partitions.contains(&column.name).then(|| "the table is partitioned by it".to_string()),
+        ..found_column(&column.name, column.shown(), &sample_rows, at)
     });
+    let columns: Vec<FoundColumn> = columns.collect();
     let found = FoundFiles {
         format: lake.format.name().to_string(),
         compression: "none".to_string(),
@@ -241,7 +223,7 @@ async fn finish(
         files: lake.files.len() as u64,
         bytes: lake.files.iter().map(|file| file.bytes).sum(),
         rows_seen: sample_rows.len() as u64,
-        columns: columns.collect(),
+        columns,
         sample_rows,
         warnings: lake.warnings,
     };
@@ -249,21 +231,6 @@ async fn finish(
         .map_err(|error| FilesFault::invalid(format!("the plan cannot be kept: {error}"), "report this"))?;
     let (table, files) = (Some(lake.table), lake.files);
     Ok(FilesPlan { settled: kept(value), schema, path_columns: Vec::new(), files, table, found })
-}
-
-fn shown_rows(batch: Option<&RecordBatch>) -> Vec<Vec<Option<String>>> {
-    let Some(batch) = batch else { return Vec::new() };
-    let options = FormatOptions::default();
-    let shown: Vec<_> = batch
-        .columns()
-        .iter()
-        .map(|column| (column, ArrayFormatter::try_new(column.as_ref(), &options).ok()))
-        .collect();
-    let cell = |row: usize, (column, shown): &(&arrow::array::ArrayRef, Option<ArrayFormatter<'_>>)| {
-        let shown = shown.as_ref().filter(|_| !column.is_null(row))?;
-        Some(super::infer::cut(&shown.value(row).to_string(), 80))
-    };
-    (0..batch.num_rows()).map(|row| shown.iter().map(|column| cell(row, column)).collect()).collect()
 }
 
 /// Opens a data file behind its first `skip` rows that are not deleted.
