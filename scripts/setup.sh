@@ -34,6 +34,8 @@ need() { # need PACKAGE WHY CHECK...
 
 has_cjk_font() { fc-list ':lang=zh' 2>/dev/null | grep -q . || [[ -d /usr/share/fonts/opentype/noto ]]; }
 has_browser() { [[ -x ${CHROMIUM:-/usr/bin/chromium} ]]; }
+# Draws pages in two thirds of the time; Debian alone has it, elsewhere the whole browser does its work.
+has_headless_shell() { [[ -x /usr/bin/chromium-headless-shell ]] || ! grep -qx 'ID=debian' /etc/os-release; }
 has_venv() { [[ -x $TARN_VENV/bin/python ]] || python3 -c 'import ensurepip, venv'; }
 has_postgres() { ls "${TARN_TEST_POSTGRES_BIN:-/usr/lib/postgresql/15/bin}/initdb"; }
 
@@ -85,6 +87,7 @@ run) ;;
 test | spark)
     need postgresql-15 "the database that the tests read from, and psql" has_postgres
     need chromium "the browser of the console's tests" has_browser
+    need chromium-headless-shell "the same without a window, for the many pages" has_headless_shell
     need fonts-noto-cjk "Chinese letters in that browser" has_cjk_font
     need python3-venv "a place for the Python packages of the tests" has_venv
     [[ $purpose != spark ]] || need openjdk-17-jre-headless "the Java that Spark runs on" command -v java

@@ -32,7 +32,11 @@ build_binary() { cargo build --workspace --locked; }
 reference() { TARN_BIN=$BINARY cargo xtask generate --check; }
 # Each page in both languages and themes on made-up data, which has every state; the life of a table on the binary; then
 # each page on the binary with real data.
-console_e2e_mock() { (cd web && npm run e2e); }
+console_e2e_mock() {
+    local shell=/usr/bin/chromium-headless-shell
+    [[ ! -x $shell ]] || export CHROMIUM=${CHROMIUM:-$shell}
+    (cd web && npm run e2e)
+}
 console_e2e_real() { TARN_BIN=$BINARY scripts/with_server.sh empty node --test web/e2e/real.test.js; }
 console_e2e_demo() { TARN_BIN=$BINARY scripts/with_server.sh demo npm --prefix web run e2e; }
 # Tests wait for servers and for time to pass more than they compute.

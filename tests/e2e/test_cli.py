@@ -26,7 +26,8 @@ def test_from_an_empty_folder_to_a_query_as_the_readme_says(make_tarn, folder):
     assert again.returncode == 4 and "not empty" in again.stderr
     tarn.project = home / "shop"
     tarn.start()
-    assert "Iceberg REST" in tarn.said() and "psql" in tarn.said()
+    # Where to go from here is written once the server is ready, which this test may see first.
+    wait_until("it says where to go", lambda: "Iceberg REST" in tarn.said() and "psql" in tarn.said(), say=tarn.said)
     wait_until("the source of the template takes rows", lambda: tarn.takes_rows("inbox"), say=tarn.state)
     tarn.push("inbox", {"id": 1, "note": "hello"})
     tarn.wait_for_rows("SELECT count(*) FROM inbox.inbox", 1)
