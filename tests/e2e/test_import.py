@@ -360,15 +360,15 @@ def test_only_listed_s3_servers_are_asked(make_tarn, bucket: BucketServer):
     config.write_text('[server.http]\nhosts = ["tarn.example.com"]\n')
     tarn.start()
     status, text = asked()
-    assert status == 403 and "s3_endpoints" in text and bucket.endpoint in text, text
+    assert status == 403 and "endpoints" in text and bucket.endpoint in text, text
     assert asked(endpoint="https://s3.eu-central-1.amazonaws.com.evil.example")[0] == 403
     assert asked(region="evil.example/#", endpoint=None)[0] == 400
     tarn.kill()
-    config.write_text(f'[server.http]\nhosts = ["tarn.example.com"]\n[ingest]\ns3_endpoints = ["{bucket.endpoint}"]\n')
+    config.write_text(f'[server.http]\nhosts = ["tarn.example.com"]\n[ingest]\nendpoints = ["{bucket.endpoint}"]\n')
     tarn.start()
     assert asked()[0] == 200
     tarn.kill()
-    config.write_text('[ingest]\ns3_endpoints = ["ftp://a"]\n')
+    config.write_text('[ingest]\nendpoints = ["ftp://a"]\n')
     with pytest.raises(AssertionError) as refused:
         tarn.start()
-    assert "ingest.s3_endpoints" in str(refused.value) and "ftp://a" in str(refused.value), str(refused.value)
+    assert "ingest.endpoints" in str(refused.value) and "ftp://a" in str(refused.value), str(refused.value)

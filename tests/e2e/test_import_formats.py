@@ -1,14 +1,18 @@
-"""Avro and ORC files that become tables: each value as other readers of the same files see it."""
+"""Avro, ORC and Excel files that become tables: each value as other readers of the same files see it."""
 
 import datetime
 import decimal
+import io
 import json
 import math
 import os
 import random
+import re
 import uuid
+import zipfile
 
 import fastavro
+import openpyxl
 import pyarrow as pa
 import pyarrow.orc as orc
 import pytest
@@ -346,3 +350,259 @@ def test_orc_and_avro_of_a_bucket_in_parts(tarn: Tarn, bucket: BucketServer):
         assert done["report"]["verified"] is True, done
         assert tarn.rows(f"SELECT count(DISTINCT n), sum(n), min(year), count(t) FROM shop.{ending}") == [
             [2 * rows, rows * (2 * rows - 1), 2024, 2 * rows]]
+
+
+def workbook(path, sheets: dict[str, list[list]], change=None) -> None:
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    if change:
+        change(book)
+    book.save(path)
+
+
+def changed(book: bytes, parts: dict[str, bytes]) -> bytes:
+    """A workbook with other or more parts."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(book)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in {*old.namelist(), *parts}:
+            new.writestr(name, parts.get(name, old.read(name) if name in old.namelist() else b""))
+    return out.getvalue()
+
+
+SHEET, TEXTS, RELATIONS = "xl/worksheets/sheet1.xml", "xl/sharedStrings.xml", "xl/_rels/workbook.xml.rels"
+
+
+def with_shared_texts(book: bytes, texts: bytes | None = None) -> bytes:
+    """As Excel writes it: each text once, some in runs of several fonts or with how it is pronounced."""
+    with zipfile.ZipFile(io.BytesIO(book)) as parts:
+        sheet, relations = parts.read(SHEET).decode(), parts.read(RELATIONS).decode()
+    known: dict[str, int] = {}
+
+    def shared(cell: re.Match) -> str:
+        return f'<c r="{cell[1]}" t="s"><v>{known.setdefault(cell[2], len(known))}</v></c>'
+
+    sheet = re.sub(r'<c r="(\w+)" t="inlineStr"><is>(.*?)</is></c>', shared, sheet, flags=re.S)
+    assert known, "openpyxl writes texts in another way"
+
+    def entry(text: str) -> str:
+        first, rest = re.fullmatch(r"(<t[^>]*>[^&]?)(.*)</t>|<t[^>]*/>", text, flags=re.S).groups() if "</t>" in text else (None, None)
+        if first is None:
+            return f"<si>{text}</si>"
+        runs = f'<r><rPr><b/></rPr>{first}</t></r><r><t xml:space="preserve">{rest}</t></r>'
+        return f'<si>{runs}<rPh sb="0" eb="1"><t>sound</t></rPh></si>'
+
+    texts = texts or ("<sst>" + "".join(map(entry, known)) + "</sst>").encode()
+    more = '<Relationship Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/sharedStrings" Target="sharedStrings.xml" Id="rId99" /></Relationships>'
+    return changed(book, {SHEET: sheet.encode(), TEXTS: texts, RELATIONS: relations.replace("</Relationships>", more).encode()})
+
+
+def test_a_workbook_becomes_a_table(tarn: Tarn):
+    """Each value as openpyxl wrote it; the plan tells sheets and cells, and rows come as from the file by SQL."""
+    print(f"seed {SEED}")
+    chance = random.Random(SEED)
+    maybe = lambda value: None if chance.random() < 0.2 else value
+    rows = [
+        [
+            number,
+            maybe(chance.randrange(-2**50, 2**50)),
+            maybe(chance.uniform(-1e12, 1e12)),
+            maybe(chance.choice(["a", "数据平台", 'say "hi"', "line\nbreak", " padded ", "007", "<&>", "_x00"])),
+            maybe(chance.random() < 0.5),
+            maybe(datetime.date(1900, 1, 1) + datetime.timedelta(chance.choice([0, 58, 60]) + chance.randrange(100_000))),
+            maybe(datetime.datetime(1950, 1, 1) + datetime.timedelta(seconds=chance.randrange(4_000_000_000))),
+            maybe(datetime.time(chance.randrange(24), chance.randrange(60), 5)),
+        ]
+        for number in range(3_000)
+    ]
+    header = ["id", "whole", "ratio", "text", "flag", "day", "at", "clock"]
+    # A date for each row that has one, so that the types do not hang on the first rows.
+    workbook(tarn.project / "every.xlsx", {"Data": [header, *rows], "Other": [["x"], [1]]})
+    seen = [row for row in openpyxl.load_workbook(tarn.project / "every.xlsx", data_only=True)["Data"].iter_rows(min_row=2, values_only=True)]
+    done = imported(tarn, "every.xlsx", "shop.every")
+    assert done["report"]["verified"] is True and done["report"]["rows_read"] == len(rows), done
+    assert done["plan"]["format"] == "excel"
+    assert done["plan"]["excel"] == {"sheet": "Data", "range": "A1:H", "header": True, "sheets": ["Data", "Other"]}, done["plan"]["excel"]
+    found = types(done["plan"])
+    assert found == {"id": "int64", "whole": "int64", "ratio": "float64", "text": "string", "flag": "boolean", "day": "date", "at": "timestamp", "clock": "string"}, found
+    ours = tarn.arrow("SELECT * FROM shop.every ORDER BY id").to_pylist()
+    for mine, other in zip(ours, seen, strict=True):
+        theirs = dict(zip(header, other))
+        theirs["day"] = theirs["day"] and theirs["day"].date()
+        theirs["clock"] = theirs["clock"] and theirs["clock"].isoformat()
+        # openpyxl reads a moment from a float; both are of whole seconds.
+        theirs["at"] = theirs["at"] and (theirs["at"] + datetime.timedelta(milliseconds=500)).replace(microsecond=0)
+        assert mine == theirs, {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
+    assert tarn.rows("SELECT count(*), sum(id) FROM read_excel('every.xlsx')") == [[len(rows), sum(range(len(rows)))]]
+    (tarn.project / "shared.xlsx").write_bytes(with_shared_texts((tarn.project / "every.xlsx").read_bytes()))
+    assert tarn.arrow("SELECT * FROM read_excel('shared.xlsx') ORDER BY id").to_pylist() == ours
+    assert tarn.rows("SELECT x FROM read_excel('every.xlsx', sheet => 'Other')") == [[1]]
+    said = tarn.ok("import", "every.xlsx", "--into", "shop.other", "--sheet", "Other", "--dry-run")
+    assert "sheet Other, cells A1:A, header" in said and "Data" in said, said
+
+
+def test_parts_of_sheets_and_cells_that_are_no_values(tarn: Tarn):
+    def change(book):
+        sheet = book["Report"]
+        sheet["A1"] = "Sales 2026"
+        sheet.merge_cells("A1:C1")
+        for row in [["item", "qty", "price"], ["a", 1, 1.5], [None, None, None], ["b", None, "#N/A"], ["c", 3, "#DIV/0!"]]:
+            sheet.append(row)
+        sheet["A8"], sheet["F9"] = "sum", "a note"
+        sheet["B8"] = "=SUM(B3:B7)"
+        book["Hidden"].sheet_state = "hidden"
+        book["Hidden"]["A1"] = "never"
+
+    workbook(tarn.project / "report.xlsx", {"Hidden": [], "Report": []}, change)
+    plan = plan_of(tarn, "report.xlsx")
+    assert plan["excel"]["sheet"] == "Report" and plan["excel"]["sheets"] == ["Hidden", "Report"], plan["excel"]
+    assert "stands beside the columns" in str(plan["warnings"]), plan["warnings"]
+    # The part that is a table: an empty row is none, `#N/A` is null, another error is a problem with its cell's row.
+    chosen = {"sheet": "Report", "range": "A2:C6"}
+    plan = plan_of(tarn, "report.xlsx", excel=chosen)
+    assert types(plan) == {"item": "string", "qty": "int64", "price": "float64"} and plan["excel"]["range"] == "A2:C6", plan
+    failed = imported(tarn, "report.xlsx", "shop.report", excel=chosen)
+    assert failed["state"] == "failed" and "#DIV/0!" in str(failed), failed
+    kept = imported(tarn, "report.xlsx", "shop.report", excel=chosen, on_error="quarantine")
+    assert kept["report"]["rows_read"] == 2 and kept["report"]["problems"] == 1 and kept["report"]["verified"] is True, kept
+    assert tarn.rows("SELECT item, qty, price FROM shop.report ORDER BY item") == [["a", 1, 1.5], ["b", None, None]]
+    problem = tarn.api("GET", f"/imports/{kept['id']}/problems")["items"][0]
+    assert problem["line"] == 6 and "`price`" in problem["reason"] and "#DIV/0!" in problem["record"], problem
+    assert tarn.rows("SELECT * FROM read_excel('report.xlsx', range => 'A3:B3', header => false)") == [["a", 1]]
+    # Without names, columns are numbered, also those that the first row lacks.
+    workbook(tarn.project / "bare.xlsx", {"S": [[1, "a"], [2, "b", 2.5]]})
+    assert tarn.rows("SELECT column_1, column_2, column_3 FROM read_excel('bare.xlsx') ORDER BY 1") == [[1, "a", None], [2, "b", 2.5]]
+    for request, words in [
+        ({"excel": {"sheet": "Nope"}}, "it has Hidden, Report"),
+        ({"excel": {"range": "C9:A1"}}, "no range of cells"),
+        ({"excel": {"sheet": "Report", "range": "M50"}}, "holds nothing"),
+        ({"excel": {"page": 1}}, "page"),
+    ]:
+        with pytest.raises(ApiError) as refused:
+            plan_of(tarn, "report.xlsx", **request)
+        assert words in str(refused.value), str(refused.value)
+
+
+def test_workbooks_of_a_folder_come_by_the_names_of_their_columns(tarn: Tarn):
+    folder = tarn.project / "months"
+    for month, header in [(1, ["id", "amount"]), (2, ["amount", "id"])]:
+        (folder / f"month={month}").mkdir(parents=True)
+        rows = [[n, n / 4] if month == 1 else [n / 4, n] for n in range(month * 100, month * 100 + 50)]
+        workbook(folder / f"month={month}" / "a.xlsx", {f"S{month}": [header, *rows]})
+    done = imported(tarn, "months", "shop.month")
+    assert done["report"]["verified"] is True and done["plan"]["excel"]["sheet"] == "S1", done
+    assert tarn.rows("SELECT month, count(*), sum(id), sum(amount) FROM shop.month GROUP BY month ORDER BY month") == [
+        [1, 50, 6225, 1556.25], [2, 50, 11225, 2806.25]]
+    # Types of a table that is there count more than those found.
+    tarn.query("CREATE TABLE shop.typed (id int, amount decimal(10, 2), month int)")
+    again = imported(tarn, "months", "shop.typed", mode="append")
+    assert again["report"]["verified"] is True and tarn.value("SELECT sum(amount) FROM shop.typed") in ("4362.50", 4362.5), again
+
+
+def refusal(tarn: Tarn, name: str) -> tuple[int, str]:
+    try:
+        return 200, str(plan_of(tarn, name))
+    except ApiError as error:
+        return error.status, str(error)
+
+
+def test_workbooks_that_cannot_be_read_say_why(make_tarn):
+    tarn = make_tarn()
+    (tarn.project / "tarn.toml").write_text('[ingest]\nworkbook_max = "200kB"\n')
+    tarn.start()
+    print(f"seed {SEED}")
+    chance = random.Random(SEED)
+    workbook(tarn.project / "a.xlsx", {"S": [["n", "t"], *[[n, f"text {n % 7}"] for n in range(200)]]})
+    whole = (tarn.project / "a.xlsx").read_bytes()
+
+    head = b'<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
+    for name, content, words in [
+        ("old.xls", bytes.fromhex("d0cf11e0a1b11ae1") + bytes(600), "save it as `.xlsx`"),
+        ("cut.xlsx", whole[: len(whole) // 2], "is it cut?"),
+        ("text.xlsx", b"id,name\n1,a\n", "no Excel workbook"),
+        ("large.xlsx", os.urandom(300_000), "workbook_max"),
+        # Little that becomes much: texts, one text without an end, and cells far away.
+        ("texts.xlsx", with_shared_texts(whole, b"<sst>" + b"<si/>" * 2_000_000 + b"</sst>"), "of memory; save the sheet"),
+        ("endless.xlsx", changed(whole, {SHEET: head + b'<row r="1"><c r="A1" t="inlineStr"><is><t>' + b"x" * 50_000_000}), "longer than it may be"),
+        ("far.xlsx", changed(whole, {SHEET: head + b'<row r="1"><c r="XFD1"><v>1</v></c></row><row r="1048577"></row></sheetData></worksheet>'}), "no right number"),
+        ("order.xlsx", changed(whole, {SHEET: head + b'<row r="2"><c r="B2"><v>1</v></c><c r="A2"><v>1</v></c></row>'}), "row 2 has no right name"),
+        ("word.xlsx", changed(whole, {SHEET: head + b'<row r="1"><c r="A1"><v>x</v></c></row></sheetData></worksheet>'}), "cell A1: `x` is no number"),
+        ("shared.xlsx", changed(whole, {SHEET: head + b'<row r="1"><c r="A1" t="s"><v>99999</v></c></row></sheetData></worksheet>'}), "text 99999 is missing"),
+    ]:
+        (tarn.project / name).write_bytes(content)
+        status, said = refusal(tarn, name)
+        assert status == 400 and words in said and name in said, (name, said)
+    read, shared = 0, with_shared_texts(whole)
+    for _ in range(150):
+        damaged, is_read = bytearray(shared), False
+        for _ in range(chance.randrange(1, 5)):
+            damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        (tarn.project / "b.xlsx").write_bytes(damaged)
+        try:
+            tarn.rows("SELECT count(*), sum(n) FROM read_excel('b.xlsx', header => true)")
+            is_read = True
+        except ApiError as error:
+            assert error.status == 400, str(error)
+        # Each part has a checksum, so that what is read is right.
+        if is_read:
+            read += 1
+            assert tarn.rows("SELECT count(*), sum(n), min(t) FROM read_excel('b.xlsx', header => true)") == [[200, 19900, "text 0"]]
+    print(f"{read} of 150 damaged workbooks were read")
+    assert tarn.rows("SELECT count(*), sum(n) FROM read_excel('a.xlsx')") == [[200, 19900]]
+    assert tarn.panics() == [], tarn.panics()
+
+
+def test_a_workbook_comes_once_over_kills(make_tarn):
+    tarn = make_tarn().start()
+    total = 150_000
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet("S")
+    sheet.append(["n"])
+    for n in range(total):
+        sheet.append([n])
+    book.save(tarn.project / "big.xlsx")
+    begun = tarn.api("POST", "/imports", {"path": "big.xlsx", "into": "shop.big"})["id"]
+    tarn.kill()
+    tarn.start()
+    done = ended(tarn, begun)
+    assert done["state"] == "done" and done["report"]["verified"] is True, done
+    assert tarn.rows("SELECT count(*), count(DISTINCT n), sum(n) FROM shop.big") == [[total, total, total * (total - 1) // 2]]
+
+
+def test_avro_that_asks_for_much_memory_is_refused(tarn: Tarn):
+    """Lengths and counts of a file are looked at before any memory is taken for them."""
+    def number(value: int) -> bytes:
+        out, value = b"", (value << 1) ^ (value >> 63)
+        while value > 0x7f:
+            out, value = out + bytes([value & 0x7f | 0x80]), value >> 7
+        return out + bytes([value])
+
+    record = lambda kind: json.dumps({"type": "record", "name": "R", "fields": [{"name": "a", "type": kind}]}).encode()
+    many = {"type": "array", "items": "null"}
+    wide = {"type": "array", "items": ["null", {"type": "record", "name": "W", "fields": [{"name": f"f{n}", "type": "long"} for n in range(2_000)]}]}
+    fixed = ["null", {"type": "fixed", "name": "F", "size": 2**31 - 1}]
+    for name, schema, records, words in [
+        ("long.avro", record("bytes"), [number(2**62)], "the data ends within a value"),
+        ("negative.avro", record("string"), [number(-5)], "a length is -5"),
+        ("many.avro", record(many), [number(2**60)], "more elements"),
+        ("wide.avro", record(wide), [number(60_000) + b"\x00" * 60_000 + b"\x00"], "MiB of memory"),
+        ("deep.avro", record(many).replace(b'"null"', b'{"type":"array","items":' * 99 + b'"long"' + b"}" * 99), [b"\x00"], "deep within each other"),
+    ]:
+        (tarn.project / name).write_bytes(avro_file(schema, records))
+        with pytest.raises(ApiError) as refused:
+            tarn.rows(f"SELECT count(a) FROM read_avro('{name}')")
+        assert refused.value.status == 400 and words in str(refused.value) and name in str(refused.value), str(refused.value)
+    # A fixed of 2 GiB that is null is a null.
+    (tarn.project / "fixed.avro").write_bytes(avro_file(record(fixed), [b"\x00"] * 1000))
+    assert tarn.rows("SELECT count(*), count(a) FROM read_avro('fixed.avro')") == [[1000, 0]]
+    # 2^50 records that take no bytes.
+    empty = avro_file(record("null"), [])
+    sync = empty[-16:]
+    (tarn.project / "records.avro").write_bytes(empty[: empty.rindex(b"\x00\x00" + sync)] + number(2**50) + b"\x00" + sync)
+    with pytest.raises(ApiError) as refused:
+        tarn.rows("SELECT count(*) FROM read_avro('records.avro')")
+    assert "cannot hold them" in str(refused.value), str(refused.value)
+    assert tarn.panics() == [], tarn.panics()

@@ -77,6 +77,19 @@ pub struct CsvShape {
     pub encoding: String,
 }
 
+/// Which cells of a workbook are read, found out or given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExcelShape {
+    /// The sheet; of several workbooks that of the first one.
+    pub sheet: String,
+    /// Its cells, such as `A1:F`: all rows from the first one on.
+    pub range: String,
+    /// Whether the first row names the columns.
+    pub header: bool,
+    /// All sheets of the workbook.
+    pub sheets: Vec<String>,
+}
+
 /// A column and why it has its type.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundColumn {
@@ -109,6 +122,9 @@ pub struct FoundFiles {
     pub version: Option<String>,
     /// Of CSV files.
     pub csv: Option<CsvShape>,
+    /// Of Excel workbooks.
+    #[serde(default)]
+    pub excel: Option<ExcelShape>,
     /// How many files.
     pub files: u64,
     /// Their bytes.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tarn_core::files::FilesFault;
 
 use super::delta::DeltaOptions;
+use super::excel::ExcelOptions;
 use super::iceberg::IcebergOptions;
 use super::lake::LakePlan;
 use crate::error::IngestError;
@@ -28,6 +29,8 @@ pub(crate) struct FilesConfig {
     pub compression: Option<Compression>,
     #[serde(default)]
     pub csv: CsvOptions,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub excel: ExcelOptions,
     /// Types of single columns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ColumnConfig>,
@@ -67,6 +70,8 @@ pub(crate) enum FilesFormat {
     Parquet,
     Avro,
     Orc,
+    #[serde(alias = "xlsx")]
+    Excel,
     Delta,
     Iceberg,
 }
@@ -84,6 +89,7 @@ impl FilesFormat {
             Self::Parquet => "parquet",
             Self::Avro => "avro",
             Self::Orc => "orc",
+            Self::Excel => "excel",
             Self::Delta => "delta",
             Self::Iceberg => "iceberg",
         }
@@ -136,6 +142,8 @@ fn by_ending(path: &str) -> (Option<FilesFormat>, Option<Compression>) {
         Some("parquet" | "parq" | "pq") => Some(FilesFormat::Parquet),
         Some("avro") => Some(FilesFormat::Avro),
         Some("orc") => Some(FilesFormat::Orc),
+        // Those that are not read say what to do.
+        Some("xlsx" | "xlsm" | "xls" | "xlsb") => Some(FilesFormat::Excel),
         _ => None,
     };
     (format, compression)
@@ -163,6 +171,9 @@ impl FilesConfig {
         if let Some(name) = repeated_name(self.columns.iter().map(|column| column.name.as_str())) {
             return wrong("columns", format!("column `{name}` stands twice"), "name each column once");
         }
+        if let Err(what) = self.excel.check() {
+            return wrong("excel.range", what, "or leave it out");
+        }
         if let Some(encoding) = &self.csv.encoding {
             super::decode::encoding_of(encoding)?;
         }
@@ -180,7 +191,7 @@ impl FilesConfig {
         let format = self.format.or(by_name).ok_or_else(|| {
             FilesFault::invalid(
                 format!("the name of `{path}` does not tell its format"),
-                "say it: `format` is csv, json, parquet, avro or orc",
+                "say it: `format` is csv, json, parquet, avro, orc or excel",
             )
         })?;
         let compression = self.compression.or(compression).unwrap_or(Compression::None);

@@ -1,22 +1,30 @@
-//! Which S3 servers imports may ask. Whoever may import could otherwise let this server call any address of its network.
+//! Which servers imports may ask: S3 servers and catalogs. Whoever may import could otherwise let this server call any address of its network.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tarn_core::files::FilesFault;
-use tarn_core::{FaultKind, FaultReport};
+use tarn_core::{ByteSize, FaultKind, FaultReport};
 use url::{Host, Url};
 
 use super::config::FilesConfig;
 
-/// What imports and sources may reach.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+/// What imports may reach and hold.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct IngestConfig {
-    /// S3-compatible servers that an import or `read_csv(...)` may name, beside Amazon's own and those of
-    /// `lakehouse.storage` and `query.exports`: `"https://minio.example.com:9000"`, `"http://10.0.0.5:9000"`, a host
-    /// (`https` is meant), `"*.aliyuncs.com"` for all hosts of a domain, or `"*"`. While all protocols listen on loopback
-    /// only, every server may be named. Link-local addresses, where clouds keep credentials of machines, never may.
-    pub s3_endpoints: Vec<String>,
+    /// S3-compatible servers and Iceberg REST catalogs that an import or `read_csv(...)` may name, beside Amazon's own and
+    /// those of `lakehouse.storage` and `query.exports`: `"https://minio.example.com:9000"`, `"http://10.0.0.5:9000"`, a
+    /// host (`https` is meant), `"*.aliyuncs.com"` for all hosts of a domain, or `"*"`. While all protocols listen on
+    /// loopback only, every server may be named. Link-local addresses, where clouds keep credentials of machines, never may.
+    pub endpoints: Vec<String>,
+    /// Largest Excel workbook that is read, such as `"256MiB"`. It is held in memory, and its texts may take twice as much.
+    pub workbook_max: ByteSize,
+}
+
+impl Default for IngestConfig {
+    fn default() -> Self {
+        Self { endpoints: Vec::new(), workbook_max: ByteSize(256 << 20) }
+    }
 }
 
 /// Amazon's own servers.
@@ -31,7 +39,7 @@ struct Allowed {
     port: u16,
 }
 
-/// The S3 servers that may be asked.
+/// The servers that may be asked.
 #[derive(Clone, Debug, Default)]
 pub struct EndpointRules {
     allowed: Vec<Allowed>,
@@ -96,13 +104,13 @@ impl EndpointRules {
         let denied = |hint: String| {
             Err(FilesFault(FaultReport {
                 kind: FaultKind::Denied,
-                message: format!("`{endpoint}` is no S3 server that imports may use"),
+                message: format!("`{endpoint}` is no server that imports may ask"),
                 hint: Some(hint),
             }))
         };
         let Ok(url) = Url::parse(endpoint) else {
             let hint = "write it as `https://host:port`";
-            return Err(FilesFault::invalid(format!("`{endpoint}` is no address of an S3 server"), hint));
+            return Err(FilesFault::invalid(format!("`{endpoint}` is no address of a server"), hint));
         };
         if is_link_local(&url) {
             return denied("addresses of the link itself are never asked".to_string());
@@ -115,13 +123,15 @@ impl EndpointRules {
             return Ok(());
         }
         let origin = url.origin().ascii_serialization();
-        denied(format!(
-            "an administrator can allow it in tarn.toml: `[ingest]` `s3_endpoints = [\"{origin}\"]`"
-        ))
+        denied(format!("an administrator can allow it in tarn.toml: `[ingest]` `endpoints = [\"{origin}\"]`"))
     }
 
-    /// Whether the buckets of a configuration may be read. Errors: `Denied`; a region that is none.
+    /// Whether the buckets and the catalog of a configuration may be read. Errors: `Denied`; a region that is none.
     pub(crate) fn check_config(&self, config: &FilesConfig) -> Result<(), FilesFault> {
+        if let Some(catalog) = &config.iceberg.catalog {
+            self.check(catalog.url.trim())?;
+            catalog.oauth_url.as_deref().map_or(Ok(()), |url| self.check(url.trim()))?;
+        }
         if let Some(endpoint) = &config.s3.endpoint {
             self.check(endpoint)?;
         }
@@ -206,6 +216,27 @@ mod tests {
         for entry in ["https://a/b", "ftp://a", "https://u@a", "a*b.com", ""] {
             let error = EndpointRules::new(&[entry.to_string()], &[], false).expect_err(entry);
             assert!(error.contains("no address"), "{error}");
+        }
+    }
+
+    #[test]
+    fn catalogs_are_checked_like_buckets() {
+        let config = |catalog: serde_json::Value| {
+            let config =
+                serde_json::json!({ "path": "a.b", "format": "iceberg", "iceberg": { "catalog": catalog } });
+            FilesConfig::parse(&config).expect("parsed")
+        };
+        let listed = ["https://catalog.example.com".to_string()];
+        let rules = EndpointRules::new(&listed, &[], false).expect("valid");
+        let known = "https://catalog.example.com/api/catalog";
+        assert!(rules.check_config(&config(serde_json::json!({ "url": known }))).is_ok());
+        for denied in [
+            serde_json::json!({ "url": "http://10.0.0.5:8181" }),
+            serde_json::json!({ "url": "http://catalog.example.com/api" }),
+            serde_json::json!({ "url": known, "oauth_url": "https://evil.example/token" }),
+        ] {
+            let fault = rules.check_config(&config(denied.clone())).expect_err("denied");
+            assert_eq!(fault.0.kind, FaultKind::Denied, "{denied}");
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! `config` is what is said, `shape` and `infer` find out the rest, `hive` reads folders, `text` gives records, `reader` makes
 //! rows of them; `parquet`, `avro` and `orc` read files that bring their types, which `columns` brings together.
-//! `lake` reads tables of other lakes, which `delta` and `iceberg` find.
+//! `excel` reads sheets of workbooks, `lake` tables of other lakes, which `delta` and `iceberg` find.
 
 mod avro;
 mod bytes;
@@ -11,6 +11,7 @@ mod config;
 mod decode;
 mod delta;
 mod endpoints;
+mod excel;
 mod hive;
 mod iceberg;
 mod infer;
@@ -63,6 +64,8 @@ pub struct FileReaders {
     /// The server's own folder.
     data: PathBuf,
     endpoints: EndpointRules,
+    /// Of an Excel workbook that is read.
+    workbook_bytes_max: u64,
     /// Deletes of Iceberg tables that were read lately.
     deletes: Arc<DeleteCache>,
     /// Keys that catalogs gave out lately.
@@ -90,10 +93,17 @@ impl FileReaders {
     /// `project`: where relative paths begin; `data`: the server's own folder, of which nothing is read but uploads.
     pub fn new(project: PathBuf, data: PathBuf) -> Self {
         let (deletes, vended) = (Arc::default(), Arc::default());
-        Self { project, data, endpoints: EndpointRules::default(), deletes, vended }
+        let workbook_bytes_max = IngestConfig::default().workbook_max.0;
+        Self { project, data, endpoints: EndpointRules::default(), workbook_bytes_max, deletes, vended }
     }
 
-    /// With S3 servers beside Amazon's that may be asked.
+    /// With workbooks up to so many bytes.
+    pub fn with_workbook_max(mut self, bytes: u64) -> Self {
+        self.workbook_bytes_max = bytes;
+        self
+    }
+
+    /// With servers beside Amazon's that may be asked.
     pub fn with_endpoints(mut self, endpoints: EndpointRules) -> Self {
         self.endpoints = endpoints;
         self
@@ -228,17 +238,16 @@ impl Files for FileReaders {
         let constants = config.path_columns.iter().map(|column| hive::constant(file, column));
         let constants = constants.collect::<Result<Vec<_>, _>>()?;
         let path_schema = schema_of_columns(&config.path_columns);
-        if !kind.0.is_text() {
+        if !kind.0.is_text() && kind.0 != FilesFormat::Excel {
             let constants = path_schema.fields().iter().cloned().zip(constants).collect();
             return typed(kind.0, open, constants, skip).await;
         }
         let own = |column: &&ColumnConfig| config.path_columns.iter().all(|path| path.name != column.name);
         let columns: Vec<ColumnConfig> = config.schema.iter().filter(own).cloned().collect();
         let all: Vec<ColumnConfig> = columns.iter().chain(&config.path_columns).cloned().collect();
-        let records = records_of(&open, &config, kind)?;
         let csv = config.csv.filled();
         let plan = TextPlan {
-            file: open.shown,
+            file: open.shown.clone(),
             columns,
             constants,
             schema: schema_of_columns(&all),
@@ -246,6 +255,11 @@ impl Files for FileReaders {
             nulls: csv.null,
             shadowed: config.path_columns.iter().map(|column| column.name.clone()).collect(),
         };
+        if kind.0 == FilesFormat::Excel {
+            let max = self.workbook_bytes_max;
+            return Ok(Box::new(excel::ExcelReader::open(open, &config.excel, max, plan, skip).await?));
+        }
+        let records = records_of(&open, &config, kind)?;
         Ok(Box::new(TextReader::new(records, plan, skip)))
     }
 

@@ -14,7 +14,7 @@ use super::config::{CsvOptions, FilesConfig, FilesFormat};
 use super::decode::{TextDecoder, detect};
 use super::infer::{COLUMNS_MAX, Place, Scan, shown};
 use super::text::{Raw, bytes_of, fault};
-use super::{FileReaders, OpenFile, avro, hive, lake, orc, parquet, records_of, shape};
+use super::{FileReaders, OpenFile, avro, excel, hive, lake, orc, parquet, records_of, shape};
 use crate::records::{ColumnConfig, schema_of_columns};
 use crate::sources::file::config::Compression;
 use crate::sources::file::csv::CsvRecord;
@@ -78,6 +78,7 @@ pub(crate) async fn plan(
         FilesFormat::Parquet | FilesFormat::Avro | FilesFormat::Orc => {
             typed(files, ctx, &config, &listed, &mut found).await?
         }
+        FilesFormat::Excel => excel::plan(files, ctx, &mut config, &listed, &mut found).await?,
         FilesFormat::Delta | FilesFormat::Iceberg => return Err(nothing(&config.path)),
         FilesFormat::Csv | FilesFormat::Json => text(files, ctx, &mut config, &listed, &mut found).await?,
     };
@@ -147,7 +148,7 @@ pub(crate) async fn list_all(
 }
 
 /// Files that stand for all, from the first to the last.
-fn spread(files: &[ListedFile], most: usize) -> impl Iterator<Item = &ListedFile> {
+pub(crate) fn spread(files: &[ListedFile], most: usize) -> impl Iterator<Item = &ListedFile> {
     let step = files.len().div_ceil(most).max(1);
     files.iter().step_by(step)
 }

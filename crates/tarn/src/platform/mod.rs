@@ -67,7 +67,7 @@ fn query_config(config: &Config, data: &DataFolder, project: &Path) -> Result<Qu
     Ok(query)
 }
 
-/// S3 servers that imports may ask: those that are listed, and those of the installation itself. All of them while only
+/// Servers that imports may ask: those that are listed, and those of the installation itself. All of them while only
 /// this machine reaches the server.
 fn endpoints(config: &Config) -> Result<EndpointRules, Failure> {
     let own = config.lakehouse.storage.iter().chain(&config.query.exports);
@@ -78,8 +78,8 @@ fn endpoints(config: &Config) -> Result<EndpointRules, Failure> {
         .all(|listen| listen.is_loopback())
         // With names of its own it is reached through a proxy.
         && server.http.hosts.is_empty();
-    EndpointRules::new(&config.ingest.s3_endpoints, &known, is_local)
-        .map_err(|what| Failure::invalid("`ingest.s3_endpoints` cannot be used", what))
+    EndpointRules::new(&config.ingest.endpoints, &known, is_local)
+        .map_err(|what| Failure::invalid("`ingest.endpoints` cannot be used", what))
 }
 
 /// The places beside the warehouse where files of tables may lie: those of the configuration, and the project folder.
@@ -136,7 +136,9 @@ impl Platform {
         rates.start(&env);
         let query = query_config(config, data, project)?;
         let readers = FileReaders::new(project.to_path_buf(), data.path().to_path_buf());
-        let files: Arc<dyn Files> = Arc::new(readers.with_endpoints(endpoints(config)?));
+        let files: Arc<dyn Files> = Arc::new(
+            readers.with_endpoints(endpoints(config)?).with_workbook_max(config.ingest.workbook_max.0),
+        );
         let tables: Arc<dyn tarn_query::Tables> =
             Arc::new(tarn_query::LakeTables::new(Arc::clone(&lakehouse)).with_files(Arc::clone(&files)));
         let engine = QueryEngine::new(env.clone(), Arc::clone(&tables), query)?;

@@ -75,7 +75,7 @@ impl Connection {
                 None => error,
             });
         }
-        let (copied, skipped) = self.finish_rows().await?;
+        let (copied, skipped) = Box::pin(self.finish_rows()).await?;
         if let Some(notice) = skipped_notice(skipped) {
             client.feed(notice).await?;
         }
