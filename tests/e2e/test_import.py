@@ -363,6 +363,10 @@ def test_only_listed_s3_servers_are_asked(make_tarn, bucket: BucketServer):
     assert status == 403 and "endpoints" in text and bucket.endpoint in text, text
     assert asked(endpoint="https://s3.eu-central-1.amazonaws.com.evil.example")[0] == 403
     assert asked(region="evil.example/#", endpoint=None)[0] == 400
+    # A catalog is such a server too, and the one that gives out its tokens.
+    for catalog in ({"url": "http://127.0.0.1:9"}, {"url": "https://glue.eu-central-1.amazonaws.com/iceberg", "oauth_url": "http://127.0.0.1:9"}):
+        refused = tarn.request("POST", "/api/v1/imports", json={"path": "a.b", "format": "iceberg", "into": "s.t", "dry_run": True, "iceberg": {"catalog": catalog}})
+        assert refused.status_code == 403 and "127.0.0.1:9" in refused.text, refused.text
     tarn.kill()
     config.write_text(f'[server.http]\nhosts = ["tarn.example.com"]\n[ingest]\nendpoints = ["{bucket.endpoint}"]\n')
     tarn.start()

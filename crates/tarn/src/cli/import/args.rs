@@ -208,6 +208,11 @@ pub(super) enum OnError {
     Quarantine,
 }
 
+fn excel(args: &RunArgs) -> Map<String, Value> {
+    let given = [("sheet", &args.sheet), ("range", &args.range)];
+    given.into_iter().filter_map(|(name, text)| Some((name.to_string(), json!(text.as_ref()?)))).collect()
+}
+
 /// What the options ask for, without the path.
 pub(super) fn request(args: &RunArgs, into: &str) -> Result<Map<String, Value>, Failure> {
     let mut body = Map::new();
@@ -239,9 +244,7 @@ pub(super) fn request(args: &RunArgs, into: &str) -> Result<Map<String, Value>, 
     if !csv.is_empty() {
         body.insert("csv".into(), Value::Object(csv));
     }
-    let excel = [("sheet", &args.sheet), ("range", &args.range)];
-    let excel = excel.into_iter().filter_map(|(name, text)| Some((name.to_string(), json!(text.as_ref()?))));
-    let excel: Map<String, Value> = excel.collect();
+    let excel = excel(args);
     if !excel.is_empty() {
         body.insert("excel".into(), Value::Object(excel));
     }
