@@ -113,7 +113,7 @@ impl EndpointRules {
             return Err(FilesFault::invalid(format!("`{endpoint}` is no address of a server"), hint));
         };
         if is_link_local(&url) {
-            return denied("addresses of the link itself are never asked".to_string());
+            return denied("a cloud's own metadata lies at such addresses; they are never asked".to_string());
         }
         let host = url.host_str().unwrap_or_default();
         let is_amazon = url.scheme() == "https"
