@@ -356,6 +356,13 @@ def test_explain_analyze_says_what_was_read(tarn):
 
 
 def test_information_schema_over_http(tarn):
+    # The same as over the protocol of PostgreSQL.
+    with connect(tarn) as connection:
+        for columns, table in [("table_schema, table_name, table_type", "tables"), ("column_name, data_type, is_nullable, udt_name", "columns"),
+                               ("schema_name", "schemata"), ("table_name, column_name, ordinal_position", "key_column_usage")]:
+            sql = f"SELECT {columns} FROM information_schema.{table} ORDER BY {columns}"
+            rows = tarn.rows(sql)
+            assert (rows or table == "key_column_usage") and rows == [list(row) for row in connection.execute(sql).fetchall()], table
     assert tarn.rows("SELECT column_name FROM information_schema.columns WHERE table_schema = 'shop' AND table_name = 'orders' ORDER BY ordinal_position") == [["id"], ["customer"]]
     completion = tarn.api("GET", "/query/completion")
     orders = next(table for table in completion["tables"] if table["name"] == "shop.orders")

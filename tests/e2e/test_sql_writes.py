@@ -322,7 +322,7 @@ def test_statements_that_fail_say_why_and_change_nothing(tarn: Tarn):
             "ALTER TABLE shop.item RENAME COLUMN qty TO name": ("42000", "a column `name` already", ""),
             "DROP SCHEMA shop": ("2BP01", "not empty", "drop its tables"),
             "DROP TABLE shop.nope": ("42P01", "`shop.nope` not found", ""),
-            "BEGIN; DELETE FROM shop.item": ("25001", "cannot run in a transaction", "autocommit"),
+            "BEGIN; DROP TABLE shop.item": ("25001", "cannot run in a transaction", "autocommit"),
         }
         otherwise = []
         for statement, (code, message, hint) in wrong.items():

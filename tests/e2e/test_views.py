@@ -240,6 +240,19 @@ def test_a_view_of_the_past(lake, ns):
     assert lake.rows(f"SELECT * FROM {ns}.v") == [[1]]
 
 
+def test_a_view_is_made_again_from_its_statement(lake, ns):
+    lake.query(f"CREATE VIEW {ns}.v (\"Number\", price) AS SELECT id, price FROM shop.item WHERE price > 1")
+    lake.query(f"COMMENT ON VIEW {ns}.v IS 'it''s dear'")
+    assert lake.rows(f"DESCRIBE {ns}.v") == [["Number", "bigint", "NO"], ["price", "decimal(10, 2)", "YES"]]
+    rows = lake.rows(f"SELECT * FROM {ns}.v ORDER BY 1")
+    statements = lake.rows(f"SHOW CREATE VIEW {ns}.v")[0][1]
+    lake.query(f"DROP VIEW {ns}.v")
+    with connect(lake) as connection:
+        connection.execute(statements)
+    assert rows and lake.rows(f"SELECT * FROM {ns}.v ORDER BY 1") == rows
+    assert lake.rows(f"SHOW CREATE VIEW {ns}.v")[0][1] == statements
+
+
 def test_postgresql_clients_see_views(lake, ns):
     lake.query(f"CREATE VIEW {ns}.v AS SELECT id, price FROM shop.item")
     with connect(lake) as connection:

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat};
-use iceberg::spec::{Operation, Schema, Snapshot, TableMetadata};
+use iceberg::spec::{Operation, Schema, Snapshot, TableMetadata, Type};
 use serde::Serialize;
 use tarn_core::{RequestContext, TableName};
 
@@ -187,13 +187,33 @@ fn number(summary: &std::collections::HashMap<String, String>, key: &str) -> u64
     summary.get(key).and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
+/// A type as people write it, such as `list<string>` or `struct<street: string, zip: string>`.
+fn type_text(field_type: &Type) -> String {
+    match field_type {
+        Type::Primitive(primitive) => primitive.to_string(),
+        Type::List(list) => format!("list<{}>", type_text(&list.element_field.field_type)),
+        Type::Map(map) => {
+            format!(
+                "map<{}, {}>",
+                type_text(&map.key_field.field_type),
+                type_text(&map.value_field.field_type)
+            )
+        }
+        Type::Struct(fields) => {
+            let fields = fields.fields().iter();
+            let texts = fields.map(|field| format!("{}: {}", field.name, type_text(&field.field_type)));
+            format!("struct<{}>", texts.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
 fn columns(schema: &Schema, key: &[String]) -> Vec<ColumnDetail> {
     let fields = schema.as_struct().fields().iter();
     fields
         .map(|field| ColumnDetail {
             id: field.id,
             name: field.name.clone(),
-            column_type: field.field_type.to_string(),
+            column_type: type_text(&field.field_type),
             required: field.required,
             key: key.contains(&field.name),
             doc: field.doc.clone(),

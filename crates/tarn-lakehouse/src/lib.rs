@@ -25,6 +25,7 @@ mod snapshot;
 mod sort;
 mod statistics;
 mod tidy;
+mod transaction;
 pub mod types;
 mod view;
 mod write;
@@ -51,5 +52,6 @@ pub use sink::{Compaction, Optimize, SinkConfig, SinkSpec, SinkStatus, WithoutKe
 pub use snapshot::{Produced, RowDelta};
 pub use sort::{OrderColumn, RowOrder};
 pub use statistics::distinct_values;
+pub use transaction::TRANSACTION_PREFIX;
 pub use view::{DataFileView, DeadRows, EqualityDeleteView, HotBatch, TableView};
 pub use write::{Appended, TableWriter, Written};

@@ -8,6 +8,7 @@ use tarn_core::{RequestContext, TableName};
 
 use crate::error::LakehouseError;
 use crate::lakehouse::Lakehouse;
+use crate::transaction::retention_of_new;
 use crate::write::{TableWriter, base_of};
 
 /// What a name of a snapshot is.
@@ -60,6 +61,11 @@ pub fn refs(metadata: &TableMetadata) -> Vec<TableRef> {
     all
 }
 
+/// Whether a branch or tag of a name is there.
+pub(crate) fn has_ref(metadata: &TableMetadata, name: &str) -> bool {
+    refs(metadata).iter().any(|known| known.name == name)
+}
+
 /// The snapshot of a name. Errors: `SnapshotNotFound`.
 pub(crate) fn snapshot_of(
     table: &TableName,
@@ -73,11 +79,11 @@ pub(crate) fn snapshot_of(
     })
 }
 
-/// How long the snapshots of a branch stay, as it was set; nothing is set for a branch that is new.
+/// How long the snapshots of a branch stay, as it was set; for a branch that is new, as all of its kind.
 pub(crate) fn retention_of(metadata: &TableMetadata, branch: &str) -> SnapshotRetention {
     let known = refs(metadata).into_iter().find(|known| known.name == branch);
     let known = known.filter(|known| known.kind == RefKind::Branch);
-    known.map_or(SnapshotRetention::branch(None, None, None), |known| SnapshotRetention::Branch {
+    known.map_or(retention_of_new(branch), |known| SnapshotRetention::Branch {
         min_snapshots_to_keep: known.min_snapshots_to_keep.and_then(|number| i32::try_from(number).ok()),
         max_snapshot_age_ms: known.max_snapshot_age_ms,
         max_ref_age_ms: known.max_ref_age_ms,
@@ -109,7 +115,7 @@ pub(crate) fn ancestors(metadata: &TableMetadata) -> HashSet<i64> {
 }
 
 /// Snapshots from which a snapshot came, itself included.
-fn ancestors_of(metadata: &TableMetadata, snapshot: Option<i64>) -> HashSet<i64> {
+pub(crate) fn ancestors_of(metadata: &TableMetadata, snapshot: Option<i64>) -> HashSet<i64> {
     let mut next = snapshot;
     let mut found = HashSet::new();
     while let Some(id) = next.filter(|id| found.insert(*id)) {

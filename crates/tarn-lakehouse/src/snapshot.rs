@@ -15,7 +15,7 @@ use tarn_core::Env;
 
 use crate::error::LakehouseError;
 use crate::manifest::ManifestCache;
-use crate::refs::retention_of;
+use crate::refs::{has_ref, retention_of};
 use crate::service::policy::{number, switch};
 
 /// Manifests with fewer entries than this are merged once there are many.
@@ -67,8 +67,10 @@ impl Produced {
     /// ([`crate::refs::on_branch`]). `before`: the metadata as it is.
     pub fn on_branch(mut self, branch: &str, before: &TableMetadata) -> Self {
         for requirement in &mut self.requirements {
-            if let TableRequirement::RefSnapshotIdMatch { r#ref, .. } = requirement {
+            if let TableRequirement::RefSnapshotIdMatch { r#ref, snapshot_id } = requirement {
                 *r#ref = branch.to_string();
+                // A branch that the commit makes must not be there.
+                *snapshot_id = snapshot_id.filter(|_| has_ref(before, branch));
             }
         }
         for update in &mut self.updates {

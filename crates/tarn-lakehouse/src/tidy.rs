@@ -17,6 +17,7 @@ use crate::sink::{
     expiry_need, orphans_need,
 };
 use crate::statistics::{Analyzed, statistics_need};
+use crate::transaction::is_changed_by_a_transaction;
 use crate::types::arrow_schema;
 use crate::write::base_of;
 
@@ -93,6 +94,8 @@ impl Upkeep {
         }
         let now_ms = self.committer.env.clock.now_ms();
         Ok(match service {
+            // Files put together now would let the transaction fail.
+            Service::Compact | Service::Manifests if is_changed_by_a_transaction(metadata) => None,
             Service::Compact => Shape::of_base(base).need(),
             Service::Expire => expiry_need(metadata, now_ms),
             Service::Orphans if may_delete_files(metadata) => {

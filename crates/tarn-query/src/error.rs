@@ -276,7 +276,11 @@ impl Fault for QueryError {
                 Some("it may have ended; `GET /api/v1/query` lists the queries".into())
             }
             Self::InTransaction { .. } => {
-                Some("leave BEGIN out, or turn on autocommit (psycopg: `autocommit=True`)".into())
+                Some(
+                    "within a transaction rows are changed and tables, views and schemas made; COMMIT first, or turn on \
+                     autocommit (psycopg: `autocommit=True`)"
+                        .into(),
+                )
             }
             Self::ReadOnly { .. } => Some(
                 "leave `read_only` out of the request, or set `default_transaction_read_only` to off".into(),

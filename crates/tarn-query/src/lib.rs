@@ -17,7 +17,8 @@ mod write;
 pub use engine::{
     Changes, Command, Completion, CompletionColumn, CompletionFunction, CompletionTable, CopyIn,
     LatencySummary, Prepared, QueryConfig, QueryEngine, QueryObserver, QueryOptions, QueryOutcome,
-    QueryRecord, QueryState, QueryStats, QueryStream, Session, StatsHandle, parameter_types,
+    QueryRecord, QueryState, QueryStats, QueryStream, Session, StatsHandle, information_schema,
+    parameter_types,
 };
 pub use error::{QueryError, SqlPosition};
 pub use scan::{LakeTable, ScanStats};
@@ -25,5 +26,5 @@ pub use sql::{
     ClientCopy, CopyColumns, CopyFormat, CopyHeader, CopyOption, CopyPlace, CopyStatement, CopySubject,
     CopyValue, parse_copy,
 };
-pub use tables::{AsOf, LakeTables, TableChange, Tables, WriteBranch};
+pub use tables::{AsOf, LakeTables, MissingBranch, TableChange, Tables, WriteBranch};
 pub use views::{NewView, SqlView};

@@ -87,6 +87,22 @@ pub enum TableChange {
         /// The branch or tag that came from it.
         to: String,
     },
+    /// A transaction ends: all its tables go on to its branch, or none does.
+    CommitTransaction {
+        /// Its branch.
+        branch: String,
+        /// Its tables.
+        tables: Vec<TableName>,
+    },
+    /// A transaction goes back to where it was with a table.
+    TakeBack {
+        /// Its branch.
+        branch: String,
+        /// The table.
+        table: TableName,
+        /// Its snapshot then; none where it had changed nothing.
+        head: Option<i64>,
+    },
     /// A table goes back to a state of before.
     RollBack {
         /// The table.

@@ -32,8 +32,19 @@ pub enum AsOf {
 pub struct WriteBranch {
     /// Its name.
     pub name: Arc<str>,
-    /// It is made from the table's newest state where it is not there.
-    pub creates: bool,
+    /// What becomes of it where it is not there.
+    pub missing: MissingBranch,
+}
+
+/// What becomes of a branch that a statement writes to and that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MissingBranch {
+    /// The statement is refused.
+    Refused,
+    /// It is made from the table's newest state.
+    Made,
+    /// It is that of a transaction, and made by the first commit.
+    OfTransaction,
 }
 
 /// Finds tables. Every call names the caller, so that an implementation shows only what the tenant owns.
@@ -110,6 +121,16 @@ pub trait Tables: Send + Sync + Debug {
         _branch: Option<&WriteBranch>,
     ) -> Result<Option<TableWriter>, QueryError> {
         Err(only_read(&name.to_string()))
+    }
+
+    /// How far a transaction is with a table; `None` where it changed nothing.
+    async fn transaction_head(
+        &self,
+        _ctx: &RequestContext,
+        _branch: &str,
+        _table: &TableName,
+    ) -> Result<Option<i64>, QueryError> {
+        Ok(None)
     }
 
     /// Makes a writer of [`Tables::append`] ready for its commit.
@@ -240,8 +261,12 @@ impl Tables for LakeTables {
     ) -> Result<Option<TableWriter>, QueryError> {
         let writer = match branch {
             None => self.lakehouse.write(ctx, name).await,
+            Some(branch) if branch.missing == MissingBranch::OfTransaction => {
+                Box::pin(self.lakehouse.write_in_transaction(ctx, name, &branch.name)).await
+            }
             Some(branch) => {
-                Box::pin(self.lakehouse.write_branch(ctx, name, &branch.name, branch.creates)).await
+                let makes = branch.missing == MissingBranch::Made;
+                Box::pin(self.lakehouse.write_branch(ctx, name, &branch.name, makes)).await
             }
         };
         match writer {
@@ -271,6 +296,16 @@ impl Tables for LakeTables {
         }
     }
 
+    async fn transaction_head(
+        &self,
+        ctx: &RequestContext,
+        branch: &str,
+        table: &TableName,
+    ) -> Result<Option<i64>, QueryError> {
+        let head = self.lakehouse.transaction_head(ctx, branch, table).await;
+        head.map_err(|error| QueryError::from_fault(&error))
+    }
+
     async fn settle(&self, writer: &mut TableWriter) {
         self.lakehouse.settle(writer).await;
     }
@@ -291,11 +326,7 @@ impl LakeTables {
                 (catalog.drop_namespace(ctx, &name).await, if_exists)
             }
             TableChange::CreateTable { table, if_not_exists } => {
-                if table.name.namespace() == DEFAULT_NAMESPACE {
-                    // A new project has none, but names without one mean it.
-                    let made = catalog.ensure_namespace(ctx, DEFAULT_NAMESPACE).await;
-                    made.map_err(|error| QueryError::from_fault(&error))?;
-                }
+                self.ensure_default(ctx, &table.name).await?;
                 (catalog.create_table(ctx, *table).await.map(drop), if_not_exists)
             }
             TableChange::DropTable { name, if_exists, purge } => {
@@ -310,10 +341,7 @@ impl LakeTables {
                 (lakehouse.alter(ctx, &name, &changes).await, if_exists)
             }
             TableChange::CreateView { view, or_replace, if_not_exists } => {
-                if view.name.namespace() == DEFAULT_NAMESPACE {
-                    let made = catalog.ensure_namespace(ctx, DEFAULT_NAMESPACE).await;
-                    made.map_err(|error| QueryError::from_fault(&error))?;
-                }
+                self.ensure_default(ctx, &view.name).await?;
                 (view.store(catalog, ctx, or_replace).await, if_not_exists)
             }
             TableChange::DropView { name, if_exists } => (catalog.drop_view(ctx, &name).await, if_exists),
@@ -333,6 +361,12 @@ impl LakeTables {
             TableChange::FastForward { table, branch, to } => {
                 (lakehouse.fast_forward(ctx, &table, &branch, &to).await, false)
             }
+            TableChange::CommitTransaction { branch, tables } => {
+                (lakehouse.commit_transaction(ctx, &branch, &tables).await, false)
+            }
+            TableChange::TakeBack { branch, table, head } => {
+                (lakehouse.take_back(ctx, &branch, &table, head).await, false)
+            }
             TableChange::RollBack { table, to } => (self.rolled_back(ctx, &table, to).await, false),
             TableChange::Analyze { name } => (lakehouse.analyze(ctx, &name, Trigger::Statement).await, false),
             TableChange::Optimize { name, optimize } => {
@@ -349,6 +383,15 @@ impl LakeTables {
             ) if forgives => Ok(false),
             Err(error) => Err(QueryError::from_fault(&error)),
         }
+    }
+
+    /// A new project has no namespace, but names without one mean the default.
+    async fn ensure_default(&self, ctx: &RequestContext, name: &TableName) -> Result<(), QueryError> {
+        if name.namespace() != DEFAULT_NAMESPACE {
+            return Ok(());
+        }
+        let made = self.lakehouse.catalog().ensure_namespace(ctx, DEFAULT_NAMESPACE).await;
+        made.map_err(|error| QueryError::from_fault(&error))
     }
 
     async fn rolled_back(

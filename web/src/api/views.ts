@@ -94,7 +94,7 @@ export const viewQueries = {
   list: queryOptions({
     queryKey: ["lakehouse", "views"] as const,
     queryFn: async ({ signal }): Promise<ViewSummary[]> => {
-      const { rows } = await read("SELECT table_schema, table_name FROM information_schema.views WHERE definition IS NOT NULL AND table_schema <> 'information_schema' ORDER BY 1, 2", signal);
+      const { rows } = await read("SELECT table_schema, table_name FROM information_schema.views ORDER BY 1, 2", signal);
       return rows.map(([namespace, view]) => ({ name: `${namespace}.${view}`, namespace: String(namespace), view: String(view) }));
     },
     refetchInterval: 15_000,

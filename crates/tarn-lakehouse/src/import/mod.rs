@@ -317,6 +317,7 @@ impl Imports {
             let what = format!("import `{id}` cannot go on: it is not failed or cancelled");
             return Err(FilesFault::invalid(what, "`tarn import show` tells its state").into());
         }
+        self.check_table(ctx, &stored).await?;
         self.check_room()?;
         (stored.import.state, stored.import.error, stored.import.ended_ms) =
             (ImportState::Running, None, None);

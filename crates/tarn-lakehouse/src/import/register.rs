@@ -126,7 +126,7 @@ impl Imports {
             None => Ok(()),
             Some(file) => Err(invalid(
                 format!("table `{table}` has `{}` already", file.location),
-                "take the new ones only: `--only-new`, over HTTP `only_new`",
+                "take the new ones only (`only_new`: `--only-new`)",
             )),
         }
     }
@@ -199,7 +199,9 @@ impl Job<'_> {
             let known: HashSet<&str> = view.files.iter().map(|file| file.file.file_path()).collect();
             if let Some(file) = batch.iter().find(|file| known.contains(file.location.as_str())) {
                 let what = format!("table `{}` has `{}` already", self.table, file.location);
-                return Err(invalid(what, "start again with `--only-new`").into());
+                return Err(
+                    invalid(what, "start again with the new ones only (`only_new`: `--only-new`)").into()
+                );
             }
             let before =
                 view.metadata.properties().get(&mark_property(self.stored.import.id.as_str())).cloned();

@@ -214,8 +214,8 @@ impl Job<'_> {
         let options = &self.stored.options;
         if let (Some(first), OnError::Fail) = (problems.first(), options.on_error) {
             let what = format!("{}:{}: {}", first.file, first.line, first.reason);
-            let hint = "mend the file, give the column another type (`--column name=string`), or leave such records \
-                        out (`--on-error skip` or `quarantine`)";
+            let hint = "mend the file, give the column another type (`columns`: `--column name=string`), or leave such \
+                        records out (`on_error`: `skip` or `quarantine`)";
             return Err(Stop::Record(FilesFault::invalid(what, hint)));
         }
         for problem in problems {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tarn_core::files::{FilesFault, FilesPlan};
 use tarn_core::{RequestContext, TableName};
 
-use super::state::{ImportMode, ImportOptions, PlannedTable};
+use super::state::{Import, ImportMode, ImportOptions, PlannedTable, Stored};
 use super::{Imports, SUMMARY};
 use crate::catalog::CreateTable;
 use crate::error::LakehouseError;
@@ -334,6 +334,26 @@ impl Imports {
             }
             _ => Ok("nothing of it was committed"),
         }
+    }
+
+    /// Errors: the table into which an import went is gone, or another one has its name.
+    pub(super) async fn check_table(
+        &self,
+        ctx: &RequestContext,
+        stored: &Stored,
+    ) -> Result<(), LakehouseError> {
+        let Stored { import: Import { id, into, .. }, options, table_id, .. } = stored;
+        let what = match self.lakehouse.catalog().load_table(ctx, &options.table()?).await {
+            Ok(table) if table_id.is_empty() || table.metadata.uuid().to_string() == *table_id => {
+                return Ok(());
+            }
+            Ok(_) => format!("import `{id}` cannot go on: another table is called `{into}` now"),
+            Err(LakehouseError::TableNotFound { .. }) => {
+                format!("import `{id}` cannot go on: its table `{into}` is gone")
+            }
+            Err(error) => return Err(error),
+        };
+        Err(FilesFault::invalid(what, "start a new import of the same files").into())
     }
 }
 

@@ -23,7 +23,7 @@ use crate::catalog::{Catalog, LoadedTable};
 use crate::data_file::FileFactory;
 use crate::error::LakehouseError;
 use crate::load::{DeleteFileState, ViewLoader};
-use crate::refs::on_branch;
+use crate::refs::{has_ref, on_branch};
 use crate::snapshot::{Produced, RowDelta};
 use crate::view::{DataFileView, TableView};
 
@@ -51,6 +51,8 @@ pub struct Committer {
     /// The branch that is written; `None` for the table itself. The metadata of a [`Base`] has it in the place of the table
     /// itself.
     pub branch: Option<Arc<str>>,
+    /// The branch is made by the first commit, from the table as it is then.
+    pub makes_branch: bool,
 }
 
 /// A table at a commit of ours, and its name: what a commit goes on from.
@@ -401,6 +403,7 @@ impl Committer {
     ) -> Result<Arc<TableMetadata>, LakehouseError> {
         match &self.branch {
             None => Ok(metadata),
+            Some(branch) if self.makes_branch && !has_ref(&metadata, branch) => Ok(metadata),
             Some(branch) => on_branch(name, &metadata, branch).map(Arc::new),
         }
     }

@@ -154,6 +154,7 @@ impl Sink {
             status: Arc::clone(&status),
             scratch: scratch(context.runs.as_deref()),
             branch: None,
+            makes_branch: false,
         };
         Self {
             context,

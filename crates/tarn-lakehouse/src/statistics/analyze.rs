@@ -53,10 +53,9 @@ pub(crate) fn statistics_need(metadata: &TableMetadata) -> Option<Need> {
     let then = rows_at(metadata, last.snapshot_id())?;
     let changed = now.abs_diff(then);
     (changed * CHANGED_ONE_IN > then.max(1)).then(|| {
-        let percent = changed.saturating_mul(100) / then.max(1);
-        let limit = 100 / CHANGED_ONE_IN;
+        let limit = then / CHANGED_ONE_IN;
         need(
-            format!("{percent} % more or fewer rows than at the last statistics (limit {limit} %)"),
+            format!("{changed} rows came or went since the statistics of {then} rows (limit {limit})"),
             changed as f64 * CHANGED_ONE_IN as f64 / then.max(1) as f64,
         )
     })

@@ -60,6 +60,7 @@ impl Lakehouse {
             status: Arc::new(parking_lot::Mutex::new(SinkStatus::default())),
             scratch: self.scratch(),
             branch: None,
+            makes_branch: false,
         };
         let services = self.services().clone();
         Upkeep { committer, services, ctx: ctx.clone(), name: name.clone(), turn: self.turn(ctx, name) }

@@ -14,7 +14,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 
 pub use json::{columns_json, rows_json};
-pub use types::type_name;
+pub use types::{field_type_name, is_uuid, type_name};
 
 use crate::{QueryError, QueryStream, StatsHandle};
 use json::JsonEncoder;

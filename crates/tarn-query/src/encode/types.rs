@@ -1,6 +1,16 @@
 //! Names of types in results, as people write them.
 
-use arrow::datatypes::{DataType, IntervalUnit};
+use arrow::datatypes::{DataType, Field, IntervalUnit};
+
+/// Whether a column holds UUIDs and not just sixteen bytes.
+pub fn is_uuid(field: &Field) -> bool {
+    *field.data_type() == DataType::FixedSizeBinary(16) && field.extension_type_name() == Some("arrow.uuid")
+}
+
+/// The name of a column's type as [`type_name`] has it, and `uuid`, which is known by the column alone.
+pub fn field_type_name(field: &Field) -> String {
+    if is_uuid(field) { "uuid".into() } else { type_name(field.data_type()) }
+}
 
 /// The name of a column's type, such as `bigint`, `decimal(12, 2)`, `timestamp with time zone` or `list<text>`.
 pub fn type_name(data_type: &DataType) -> String {

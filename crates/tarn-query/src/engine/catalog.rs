@@ -1,10 +1,11 @@
 //! Tables as the planner sees them: one catalog, a schema per namespace, and for each table one view that stays the
 //! same for the whole query.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
+use datafusion::catalog::information_schema::{INFORMATION_SCHEMA, InformationSchemaProvider};
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemTable, SchemaProvider, TableProvider};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::SessionState;
@@ -15,7 +16,7 @@ use tarn_core::{RequestContext, Role, Sealed, TableName};
 use tarn_lakehouse::{METADATA_KINDS, MetadataKind};
 use tokio::sync::Mutex;
 
-use crate::engine::EngineCore;
+use crate::engine::{EngineCore, information_schema};
 use crate::scan::{
     ChangesTable, ForeignTable, LakeTable, PlacedTable, ScanCounters, States, snapshot_before,
 };
@@ -35,6 +36,26 @@ pub(crate) struct Names {
     views: Vec<String>,
 }
 
+/// The branch that tables are read at which have it.
+#[derive(Clone, Debug)]
+pub(crate) struct ReadBranch {
+    name: Arc<str>,
+    /// None of the others has it.
+    tables: Option<Arc<BTreeSet<TableName>>>,
+}
+
+impl ReadBranch {
+    /// Any table may have it.
+    pub(crate) fn of_all(name: Arc<str>) -> Self {
+        Self { name, tables: None }
+    }
+
+    /// Only some tables may have it.
+    pub(crate) fn of(name: Arc<str>, tables: Arc<BTreeSet<TableName>>) -> Self {
+        Self { name, tables: Some(tables) }
+    }
+}
+
 type Pins = HashMap<(TableName, Option<AsOf>), Arc<LakeTable>>;
 
 /// The tables that one query can see.
@@ -45,8 +66,8 @@ pub(crate) struct QueryCatalog {
     names: OnceLock<Vec<Names>>,
     /// `None` looks tables up anew each time.
     pins: Option<Arc<Mutex<Pins>>>,
-    /// The branch that tables are read at which have it.
-    branch: Option<Arc<str>>,
+    /// Where tables are read.
+    branch: Option<ReadBranch>,
     /// The table that the statement changes.
     target: Option<(TableName, Arc<PlacedTable>)>,
     /// The rows of the target that the statement changed.
@@ -68,7 +89,7 @@ impl QueryCatalog {
         core: &Sealed<EngineCore>,
         ctx: &RequestContext,
         counters: Arc<ScanCounters>,
-        branch: Option<Arc<str>>,
+        branch: Option<ReadBranch>,
     ) -> Arc<Self> {
         Arc::new(Self::new(core, ctx, counters, Some(Arc::default()), branch))
     }
@@ -78,7 +99,7 @@ impl QueryCatalog {
         core: &Sealed<EngineCore>,
         ctx: &RequestContext,
         counters: Arc<ScanCounters>,
-        branch: Option<Arc<str>>,
+        branch: Option<ReadBranch>,
         target: (TableName, Arc<PlacedTable>),
     ) -> Arc<Self> {
         let catalog = Self::new(core, ctx, counters, Some(Arc::default()), branch);
@@ -100,7 +121,7 @@ impl QueryCatalog {
         ctx: &RequestContext,
         counters: Arc<ScanCounters>,
         pins: Option<Arc<Mutex<Pins>>>,
-        branch: Option<Arc<str>>,
+        branch: Option<ReadBranch>,
     ) -> Self {
         Self {
             core: core.clone(),
@@ -121,6 +142,11 @@ impl QueryCatalog {
         let catalog = Self::new(core, ctx, Arc::default(), Some(Arc::default()), None);
         let views = catalog.views.within(name);
         Arc::new(Self { views, ..catalog })
+    }
+
+    fn branch_of(&self, table: &TableName) -> Option<Arc<str>> {
+        let branch = self.branch.as_ref()?;
+        branch.tables.as_ref().is_none_or(|tables| tables.contains(table)).then(|| Arc::clone(&branch.name))
     }
 
     /// Views are planned under these settings, but for the namespace, which each has of its own.
@@ -238,7 +264,7 @@ impl QueryCatalog {
         let end = asked
             .to
             .clone()
-            .unwrap_or_else(|| AsOf::Branch(self.branch.clone().unwrap_or_else(|| MAIN_BRANCH.into())));
+            .unwrap_or_else(|| AsOf::Branch(self.branch_of(&name).unwrap_or_else(|| MAIN_BRANCH.into())));
         let tables = &self.core.tables;
         let Some(view) = tables.view_at(&self.ctx, &name, end).await? else { return Ok(None) };
         let start = match &asked.from {
@@ -358,8 +384,37 @@ impl CatalogProvider for LakeCatalog {
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        if name.eq_ignore_ascii_case(INFORMATION_SCHEMA) {
+            return Some(Arc::new(Information(Arc::clone(&self.0))));
+        }
         // Any name is a schema: whether it exists is found out when a table of it is looked up.
         Some(Arc::new(LakeSchema { catalog: Arc::clone(&self.0), namespace: name.to_string() }))
+    }
+}
+
+/// What is told of tables, and what the engine tells of itself.
+#[derive(Debug)]
+struct Information(Arc<QueryCatalog>);
+
+/// Tables of the information schema that no standard has: settings and functions for SHOW.
+const OF_ENGINE: [&str; 3] = ["df_settings", "routines", "parameters"];
+
+#[async_trait]
+impl SchemaProvider for Information {
+    fn table_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        if OF_ENGINE.contains(&name) {
+            let catalogs = Arc::new(LakeCatalogs(Arc::clone(&self.0)));
+            return InformationSchemaProvider::new(catalogs).table(name).await;
+        }
+        information_schema(Arc::clone(&self.0.core.tables), self.0.ctx.clone()).table(name).await
+    }
+
+    fn table_exist(&self, _: &str) -> bool {
+        false
     }
 }
 
@@ -406,8 +461,8 @@ impl SchemaProvider for LakeSchema {
         }
         let (name, as_of) = split_version(name);
         let is_now = as_of.is_none();
-        let as_of = as_of.or_else(|| self.catalog.branch.clone().map(AsOf::Branch));
         let Ok(name) = TableName::new(&self.namespace, name) else { return Ok(None) };
+        let as_of = as_of.or_else(|| self.catalog.branch_of(&name).map(AsOf::Branch));
         let found = self.catalog.table(name.clone(), as_of).await?;
         match found {
             Some(table) => Ok(Some(table)),

@@ -63,6 +63,7 @@ impl Session {
         let statement = || "COPY".to_string();
         match options.changes {
             Changes::Allowed => {}
+            Changes::InTransaction if self.takes_changes() => {}
             Changes::ReadOnly => return Err(QueryError::ReadOnly { statement: statement() }),
             Changes::InTransaction => return Err(QueryError::InTransaction { statement: statement() }),
         }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::Schema;
+use datafusion::logical_expr::DescribeTable;
 
 use super::explain::explain_schema;
 use super::output::OutputTypes;
@@ -11,6 +13,7 @@ use super::session::{Prepared, Session};
 use super::upkeep::show_create_schema;
 use super::write::rows_schema;
 use crate::QueryError;
+use crate::encode::field_type_name;
 use crate::sql::{Action, Diagnosis, Parsed, WriteStatement, parse};
 
 impl Session {
@@ -76,4 +79,16 @@ impl Session {
         let schema = OutputTypes::of(returning.schema().as_arrow(), zone.as_deref(), &names).schema();
         Ok(Prepared { schema, parameters, is_command: false })
     }
+}
+
+/// The rows of `DESCRIBE t`: the columns, their types as people write them, and whether they may be null.
+pub(super) fn columns_of(described: &DescribeTable) -> Result<RecordBatch, QueryError> {
+    let fields = described.schema.fields();
+    let names: StringArray = fields.iter().map(|field| Some(field.name())).collect();
+    let types: StringArray = fields.iter().map(|field| Some(field_type_name(field))).collect();
+    let nullable: StringArray =
+        fields.iter().map(|field| Some(if field.is_nullable() { "YES" } else { "NO" })).collect();
+    let columns: Vec<ArrayRef> = vec![Arc::new(names), Arc::new(types), Arc::new(nullable)];
+    RecordBatch::try_new(Arc::clone(described.output_schema.inner()), columns)
+        .map_err(|error| QueryError::Internal { message: error.to_string() })
 }

@@ -58,7 +58,8 @@ pub(super) fn cannot_start(error: &dyn std::fmt::Display) -> QueryError {
 
 fn session_config(config: &QueryConfig) -> SessionConfig {
     let mut session = SessionConfig::new()
-        .with_information_schema(true)
+        // It has one of its own.
+        .with_information_schema(false)
         .with_default_catalog_and_schema(CATALOG, &config.default_namespace)
         .with_create_default_catalog_and_schema(false);
     if config.parallelism > 0 {

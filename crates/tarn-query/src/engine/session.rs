@@ -23,11 +23,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::QueryError;
 use crate::engine::EngineCore;
-use crate::engine::catalog::{LakeCatalogs, QueryCatalog};
+use crate::engine::catalog::{LakeCatalogs, QueryCatalog, ReadBranch};
+use crate::engine::describe::columns_of;
 use crate::engine::output::OutputTypes;
 use crate::engine::registry::QueryTicket;
 use crate::engine::settings::Settings;
 use crate::engine::stream::{Command, Execution, QueryStream, StatsHandle};
+use crate::engine::transaction::Transaction;
 use crate::engine::write::{Change, Done, held, result_of};
 use crate::scan::{PlacedTable, ScanCounters};
 use crate::sql::{Action, Diagnosis, Parsed, ShownNames, complete, parse, tell_apart};
@@ -57,7 +59,7 @@ pub enum Changes {
     /// It may.
     #[default]
     Allowed,
-    /// The caller has begun a transaction, which could not be rolled back.
+    /// The caller has begun a transaction: what a ROLLBACK could not undo is refused.
     InTransaction,
     /// The caller asked that nothing is changed.
     ReadOnly,
@@ -80,6 +82,7 @@ pub struct Session {
     core: Sealed<EngineCore>,
     ctx: RequestContext,
     pub(super) settings: Arc<RwLock<Settings>>,
+    pub(super) transaction: Arc<parking_lot::Mutex<Option<Transaction>>>,
 }
 
 /// A time limit as it was given and when it ends.
@@ -99,7 +102,7 @@ struct Guard<'a> {
 
 impl Session {
     pub(crate) fn new(core: Sealed<EngineCore>, ctx: RequestContext, settings: Settings) -> Self {
-        Self { core, ctx, settings: Arc::new(RwLock::new(settings)) }
+        Self { core, ctx, settings: Arc::new(RwLock::new(settings)), transaction: Arc::default() }
     }
 
     /// Whose session it is.
@@ -166,9 +169,10 @@ impl Session {
         QueryCatalog::changing(&self.core, &self.ctx, counters, self.branch(), target)
     }
 
-    /// The branch that this session reads and writes.
-    pub(super) fn branch(&self) -> Option<Arc<str>> {
-        self.settings.read().branch.clone()
+    /// The branch that this session reads.
+    fn branch(&self) -> Option<ReadBranch> {
+        let own = self.transaction.lock().as_ref().and_then(Transaction::read_branch);
+        own.or_else(|| self.settings.read().branch.clone().map(ReadBranch::of_all))
     }
 
     pub(super) fn core(&self) -> &Sealed<EngineCore> {
@@ -222,7 +226,7 @@ impl Session {
         guard: &Guard<'_>,
     ) -> Result<Planned, QueryError> {
         let parsed = parse(sql)?;
-        check_allowed(&parsed, options.changes)?;
+        check_allowed(&parsed, options.changes, self.takes_changes())?;
         let counters = Arc::new(ScanCounters::default());
         let diagnosis = Diagnosis::new(parsed.text.clone(), guard.query_id);
         let statement = match parsed.action.clone() {
@@ -280,6 +284,10 @@ impl Session {
         let catalog = self.catalog(Arc::clone(&counters));
         let state = self.state(&catalog);
         let (logical, names) = self.logical_plan(&state, &catalog, statement, &parsed, &diagnosis).await?;
+        if let LogicalPlan::DescribeTable(described) = &logical {
+            let rows = columns_of(described)?;
+            return Ok(self.told(held(&rows.schema(), vec![rows])?, &counters, &diagnosis));
+        }
         let explain = |error| diagnosis.explain(error);
         let logical = with_params(logical, options).map_err(explain)?;
         let limited = match (&parsed.action, options.rows_max) {
@@ -364,10 +372,11 @@ impl Session {
 }
 
 /// Errors: the statement changes something, which its caller did not want or could not undo.
-fn check_allowed(parsed: &Parsed, changes: Changes) -> Result<(), QueryError> {
+fn check_allowed(parsed: &Parsed, changes: Changes, in_transaction: bool) -> Result<(), QueryError> {
     let statement = parsed.text.leading_words(1);
     match (&parsed.action, changes) {
         (_, Changes::Allowed) => Ok(()),
+        (Action::Write(_) | Action::ExplainWrite { .. }, Changes::InTransaction) if in_transaction => Ok(()),
         (
             Action::Write(_)
             | Action::Load(_)

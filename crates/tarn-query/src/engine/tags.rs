@@ -27,6 +27,8 @@ pub(super) fn tag_of(change: &TableChange) -> &'static str {
         | TableChange::FastForward { .. }
         | TableChange::RollBack { .. }
         | TableChange::AcceptSchemaChange { .. } => "CALL",
+        TableChange::CommitTransaction { .. } => "COMMIT",
+        TableChange::TakeBack { .. } => "ROLLBACK",
         TableChange::CreateView { .. } => "CREATE VIEW",
         TableChange::DropView { .. } => "DROP VIEW",
         TableChange::RenameView { .. } => "ALTER VIEW",

@@ -1,4 +1,4 @@
-//! `VACUUM`, `ANALYZE` and `SHOW CREATE TABLE`.
+//! `VACUUM`, `ANALYZE`, `SHOW CREATE TABLE` and `SHOW CREATE VIEW`.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use super::stream::Command;
 use crate::QueryError;
 use crate::sql::{Diagnosis, Parsed, Upkeep};
 use crate::tables::TableChange;
-use crate::write::{create_statement, table_name, table_of_parts};
+use crate::write::{create_statement, create_view_statement, table_name, table_of_parts};
 
-/// The columns of `SHOW CREATE TABLE`.
+/// The columns of `SHOW CREATE TABLE` and `SHOW CREATE VIEW`.
 pub(super) fn show_create_schema() -> SchemaRef {
     let column = |name: &str| Field::new(name, DataType::Utf8, false);
     Arc::new(Schema::new(vec![column("table_name"), column("statement")]))
@@ -56,18 +56,22 @@ impl Session {
         Ok(Command { tag, rows: None, returns: false })
     }
 
-    /// The statement that would make a table. Errors: there is no such table.
+    /// The statement that would make a table or a view. Errors: there is neither.
     pub(super) async fn show_create(
         &self,
         name: &ObjectName,
         diagnosis: &Diagnosis,
     ) -> Result<RecordBatch, QueryError> {
         let name = table_name(name, &self.namespace())?;
-        let Some(view) = self.tables().view(self.context(), &name).await? else {
-            return Err(self.no_such(&name, diagnosis).await?);
+        let statement = match self.tables().view(self.context(), &name).await? {
+            Some(table) => create_statement(&table),
+            None => match self.tables().sql_view(self.context(), &name).await? {
+                Some(view) => create_view_statement(&view),
+                None => return Err(self.no_such(&name, diagnosis).await?),
+            },
         };
         let names = StringArray::from(vec![name.to_string()]);
-        let statements = StringArray::from(vec![create_statement(&view)]);
+        let statements = StringArray::from(vec![statement]);
         RecordBatch::try_new(show_create_schema(), vec![Arc::new(names), Arc::new(statements)])
             .map_err(|error| QueryError::Internal { message: error.to_string() })
     }

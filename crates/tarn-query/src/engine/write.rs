@@ -17,10 +17,11 @@ use super::planned::PlannedChange;
 use super::session::{QueryOptions, Session, with_params};
 use super::stream::Command;
 use super::tags::{rows_tag, tag_of};
+use super::transaction::Made;
 use super::view::{not_of_view, of_view};
 use crate::scan::{LakeTable, PlacedTable, ScanCounters};
 use crate::sql::{Diagnosis, ORDER_MARK, Parsed, ShownNames, WriteStatement, branch_of};
-use crate::tables::{TableChange, WriteBranch};
+use crate::tables::{MissingBranch, TableChange, WriteBranch};
 use crate::views::view_definition;
 use crate::write::{CreateAs, Definition, Returned, Target, apply, definition, table_name, target_of};
 use crate::{AsOf, QueryError, Tables};
@@ -131,13 +132,21 @@ impl Session {
             let command = Command { tag: rows_tag(statement), rows: Some(rows), returns: returned.is_some() };
             return Ok(Done { command, returned });
         }
+        self.check_undoable(change)?;
         if let Statement::OptimizeTable { name, predicate, zorder, .. } = statement {
             let done = self.optimize(change, name, predicate.as_ref(), zorder.as_deref());
             return Box::pin(done).await.map(Done::from);
         }
         if let Statement::CreateView(create) = statement {
             let definition = view_definition(create, change.parsed, &self.namespace())?;
-            return Box::pin(self.create_view(change, definition)).await.map(Done::from);
+            let name = definition.name.clone();
+            let is_new =
+                self.in_transaction() && self.tables().sql_view(self.context(), &name).await?.is_none();
+            let done = Box::pin(self.create_view(change, definition)).await?;
+            if is_new {
+                self.made(Made::View(name));
+            }
+            return Ok(done.into());
         }
         let beside = (&*change.parsed.partitioned_by, &*change.parsed.alterations);
         let known =
@@ -161,7 +170,12 @@ impl Session {
                 };
                 set_order(&mut definition, change.parsed);
                 let tag = tag_of(&definition);
-                self.tables().change(self.context(), definition).await?;
+                let makes = self.undoable(&definition, change)?;
+                if self.tables().change(self.context(), definition).await?
+                    && let Some(makes) = makes
+                {
+                    self.made(makes);
+                }
                 Ok(Command { tag, rows: None, returns: false }.into())
             }
             Definition::CreateAs(create) => Box::pin(self.create_as(change, *create)).await.map(Done::from),
@@ -190,7 +204,7 @@ impl Session {
         let (context, name) = (self.context(), &target.name);
         match target.branch.clone() {
             None => self.tables().view(context, name).await,
-            Some(branch) if branch.creates => {
+            Some(branch) if branch.missing != MissingBranch::Refused => {
                 self.tables().view_at(context, name, AsOf::Branch(branch.name)).await
             }
             Some(branch) => self.tables().view_at(context, name, AsOf::Ref(branch.name)).await,
@@ -227,14 +241,27 @@ impl Session {
         let (name, branch) = branch_of(name)?;
         let name = table_name(&name, &self.namespace())?;
         Ok(match branch {
-            Some(branch) => WriteTarget { name, branch: Some(WriteBranch { name: branch, creates: false }) },
+            Some(_) if self.in_transaction() => {
+                let message = "a branch that is named is not changed within a transaction";
+                return Err(QueryError::coded("25001", message)
+                    .with_hint("COMMIT first; a transaction writes to a branch of its own"));
+            }
+            Some(name_of) => {
+                let branch = WriteBranch { name: name_of, missing: MissingBranch::Refused };
+                WriteTarget { name, branch: Some(branch) }
+            }
             None => self.branch_target(name),
         })
     }
 
-    /// The branch of a table to which this session writes.
+    /// The branch of a table to which this session writes, which is one of its transaction where it has one.
     pub(super) fn branch_target(&self, name: TableName) -> WriteTarget {
-        let branch = self.branch().map(|name| WriteBranch { name, creates: true });
+        if let Some(branch) = self.transaction_of(&name) {
+            let branch = Some(WriteBranch { name: branch, missing: MissingBranch::OfTransaction });
+            return WriteTarget { name, branch };
+        }
+        let branch = self.settings.read().branch.clone();
+        let branch = branch.map(|name| WriteBranch { name, missing: MissingBranch::Made });
         WriteTarget { name, branch }
     }
 
@@ -354,6 +381,7 @@ impl Session {
         if !made {
             return Ok(Command { tag: "CREATE TABLE", rows: None, returns: false });
         }
+        self.made(Made::Table(name.clone()));
         let write = WriteStatement::plain(insert_into(&name, create.query)?);
         // A new table has no branches.
         let target = WriteTarget { name: name.clone(), branch: None };

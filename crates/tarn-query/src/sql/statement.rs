@@ -233,16 +233,23 @@ fn classify(statement: DfStatement, text: &SqlText) -> Result<Action, QueryError
             | Statement::OptimizeTable { .. } => {
                 Ok(Action::Write(Box::new(WriteStatement::plain(inner.as_ref().clone()))))
             }
+            Statement::ShowTables { .. } if inner.to_string().eq_ignore_ascii_case("show tables") => show(
+                "SELECT table_catalog, table_schema, table_name, table_type FROM information_schema.tables",
+            ),
             Statement::ShowTables { .. }
             | Statement::ShowColumns { .. }
             | Statement::ShowVariable { .. }
             | Statement::ShowVariables { .. }
             | Statement::ShowFunctions { .. }
             | Statement::ExplainTable { .. } => Ok(Action::Show(statement)),
-            Statement::ShowCreate { obj_type: ShowCreateObject::Table, obj_name } => {
-                Ok(Action::ShowCreate(obj_name.clone()))
-            }
-            Statement::ShowDatabases { .. } | Statement::ShowSchemas { .. } => show_namespaces(),
+            Statement::ShowCreate {
+                obj_type: ShowCreateObject::Table | ShowCreateObject::View,
+                obj_name,
+            } => Ok(Action::ShowCreate(obj_name.clone())),
+            Statement::ShowDatabases { .. } | Statement::ShowSchemas { .. } => show(
+                "SELECT schema_name AS namespace FROM information_schema.schemata \
+                 WHERE schema_name NOT IN ('information_schema', 'pg_catalog') ORDER BY 1",
+            ),
             Statement::Set(set) => set_action(set, text),
             Statement::Use(used) => {
                 let name = used.to_string();
@@ -254,9 +261,8 @@ fn classify(statement: DfStatement, text: &SqlText) -> Result<Action, QueryError
     }
 }
 
-fn show_namespaces() -> Result<Action, QueryError> {
-    let sql = "SELECT schema_name AS namespace FROM information_schema.schemata \
-               WHERE schema_name <> 'information_schema' ORDER BY 1";
+/// A list that a query gives.
+fn show(sql: &str) -> Result<Action, QueryError> {
     parse(sql).map(|parsed| match parsed.action {
         Action::Query(statement) => Action::Show(statement),
         other => other,

@@ -13,4 +13,4 @@ pub(crate) use columns::name_of;
 pub(crate) use ddl::{CreateAs, Definition, definition, table_name, table_of_parts};
 pub(crate) use returned::Returned;
 pub(crate) use rewrite::{RowsQuery, Target, as_query, target_of};
-pub(crate) use show::create_statement;
+pub(crate) use show::{create_statement, create_view_statement};

@@ -1,10 +1,11 @@
-//! The statement that would make a table.
+//! The statement that would make a table or a view.
 
 use arrow::datatypes::{DataType, Field};
 use iceberg::spec::Transform;
 use tarn_lakehouse::TableView;
 
 use super::rewrite::type_name;
+use crate::SqlView;
 
 /// Properties that say how Tarn keeps the table, or that every table gets.
 const OWN: &[&str] = &["comment", "write.metadata.previous-versions-max"];
@@ -42,6 +43,21 @@ fn type_text(field: &Field) -> String {
             _ => "MAP".into(),
         },
         other => type_name(other).unwrap_or_else(|| other.to_string()),
+    }
+}
+
+/// Statements that make a view with the columns, the query and the comment of this one. Its query is given as it was
+/// written: names without a namespace mean the one that the session had, which is said where it matters.
+pub(crate) fn create_view_statement(view: &SqlView) -> String {
+    let name = format!("{}.{}", quoted(view.name.namespace()), quoted(view.name.name()));
+    let columns: Vec<String> = view.columns.fields().iter().map(|field| quoted(field.name())).collect();
+    let mut sql = format!("CREATE VIEW {name} ({}) AS\n{}", columns.join(", "), view.sql);
+    if let Some(comment) = &view.comment {
+        sql.push_str(&format!(";\nCOMMENT ON VIEW {name} IS {}", text(comment)));
+    }
+    match view.namespace.as_str() {
+        namespace if namespace == view.name.namespace() => sql,
+        namespace => format!("SET search_path = {};\n{sql}", quoted(namespace)),
     }
 }
 

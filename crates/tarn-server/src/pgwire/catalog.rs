@@ -34,11 +34,10 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use pgwire::error::PgWireResult;
 use tarn_core::{RequestContext, Sealed, TableName, TenantId};
-use tarn_query::{Session, Tables};
+use tarn_query::{Session, Tables, information_schema};
 
 use super::attributes;
 use super::error::user_error;
-use super::information;
 use super::keys::{self, About};
 use super::rewrite::Rewrite;
 use super::settings::SERVER_VERSION;
@@ -131,11 +130,8 @@ impl SystemCatalog {
         let lake = session.datafusion().await.map_err(|error| super::error::of_fault(&error))?;
         let catalog =
             lake.catalog(DATABASE).ok_or_else(|| user_error("XX000", "the catalog of tables is missing"))?;
-        // It lists every column of every table, so it is only made for statements that ask.
         let information: Arc<dyn SchemaProvider> = match with_information {
-            true => information::schema(self.tables.as_ref(), ctx)
-                .await
-                .map_err(|error| super::error::of_fault(&error))?,
+            true => information_schema(Arc::clone(&self.tables), ctx.clone()),
             false => Arc::new(MemorySchemaProvider::new()),
         };
         let mut state = self.template.clone();

@@ -27,6 +27,7 @@ pub(crate) enum Kind {
     Commit,
     Rollback,
     Savepoint,
+    RollbackTo,
     Set,
     Reset,
     Show,
@@ -40,12 +41,19 @@ pub(crate) enum Kind {
     Query,
 }
 
+impl Kind {
+    /// Whether it is carried out in a transaction that failed.
+    pub(crate) fn mends_transaction(self) -> bool {
+        matches!(self, Self::Commit | Self::Rollback | Self::RollbackTo)
+    }
+}
+
 /// Tells a statement by its leading words.
 pub(crate) fn kind_of(piece: &Piece) -> Kind {
     match piece.head() {
         ["begin", ..] | ["start", "transaction", _] => Kind::Begin,
         ["commit" | "end", ..] => Kind::Commit,
-        ["rollback" | "abort", ..] if piece.words.iter().any(|word| word == "to") => Kind::Savepoint,
+        ["rollback" | "abort", ..] if piece.words.iter().any(|word| word == "to") => Kind::RollbackTo,
         ["rollback" | "abort", ..] => Kind::Rollback,
         ["savepoint" | "release", ..] => Kind::Savepoint,
         ["set", ..] => Kind::Set,
@@ -110,13 +118,23 @@ impl Connection {
         let done = |tag: &str| Ok(Response::Execution(Tag::new(tag)));
         match kind {
             Kind::Begin if matches!(status, TransactionStatus::Transaction) => done("BEGIN"),
-            Kind::Begin => Ok(Response::TransactionStart(Tag::new("BEGIN"))),
-            Kind::Commit if matches!(status, TransactionStatus::Error) => {
+            Kind::Begin => {
+                self.session()?.begin();
+                Ok(Response::TransactionStart(Tag::new("BEGIN")))
+            }
+            Kind::Commit if !matches!(status, TransactionStatus::Error) => {
+                if let Err(error) = self.session()?.commit().await {
+                    // It is over all the same.
+                    client.set_transaction_status(TransactionStatus::Idle);
+                    return Err(of_query(&error, piece));
+                }
+                Ok(Response::TransactionEnd(Tag::new("COMMIT")))
+            }
+            Kind::Commit | Kind::Rollback => {
+                self.session()?.rollback().await;
                 Ok(Response::TransactionEnd(Tag::new("ROLLBACK")))
             }
-            Kind::Commit => Ok(Response::TransactionEnd(Tag::new("COMMIT"))),
-            Kind::Rollback => Ok(Response::TransactionEnd(Tag::new("ROLLBACK"))),
-            Kind::Savepoint => done(&piece.head()[0].to_uppercase()),
+            Kind::Savepoint | Kind::RollbackTo => self.savepoint(piece, kind).await,
             Kind::Set => {
                 self.set(client, piece).await?;
                 done("SET")
@@ -150,6 +168,29 @@ impl Connection {
             }
             Kind::Ignored => done(&piece.head()[0].to_uppercase()),
             Kind::Query | Kind::Copy => Err(user_error("XX000", "this is not a control statement")),
+        }
+    }
+
+    async fn savepoint(&self, piece: &Piece, kind: Kind) -> PgWireResult<Response> {
+        let session = self.session()?;
+        // Its name comes last, in quotes or not.
+        let words = piece.text.trim_end_matches([';', ' ', '\n']).split_whitespace();
+        let name = words.last().unwrap_or_default();
+        let name = match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+            Some(quoted) => quoted.replace("\"\"", "\""),
+            None => name.to_lowercase(),
+        };
+        let done = match (kind, piece.head()[0]) {
+            (Kind::RollbackTo, _) => session.rollback_to(&name).await,
+            (_, "release") => session.release(&name),
+            _ => session.savepoint(&name).await,
+        };
+        done.map_err(|error| of_query(&error, piece))?;
+        let tag = Tag::new(&piece.head()[0].to_uppercase());
+        match kind {
+            // A transaction that failed goes on from there.
+            Kind::RollbackTo => Ok(Response::TransactionStart(tag)),
+            _ => Ok(Response::Execution(tag)),
         }
     }
 

@@ -28,6 +28,8 @@ use pgwire::types::format::FormatOptions;
 use postgres_types::{IsNull, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
+use tarn_query::encode::is_uuid;
+
 use super::error::user_error;
 use super::text::{Moment, TextEncoder};
 
@@ -176,11 +178,6 @@ fn as_text(column: &ArrayRef) -> PgWireResult<ArrayRef> {
         .map_err(|error| user_error("XX000", format!("a value cannot be written as text: {error}")))?;
     let texts = (0..column.len()).map(|row| column.is_valid(row).then(|| formatter.value(row).to_string()));
     Ok(Arc::new(texts.collect::<arrow::array::StringArray>()))
-}
-
-/// Whether a column holds UUIDs and not just sixteen bytes.
-pub(super) fn is_uuid(field: &Field) -> bool {
-    *field.data_type() == DataType::FixedSizeBinary(16) && field.extension_type_name() == Some("arrow.uuid")
 }
 
 /// The type that a column has on the wire; text, if it has none of its own.

@@ -102,7 +102,7 @@ impl QueryParser for Connection {
     {
         let statement = self.prepare(sql).await?;
         let kind = statement.piece.as_ref().map(kind_of);
-        let ends = matches!(kind, None | Some(Kind::Commit | Kind::Rollback));
+        let ends = kind.is_none_or(Kind::mends_transaction);
         if matches!(client.transaction_status(), TransactionStatus::Error) && !ends {
             return Err(transaction_failed());
         }
@@ -177,7 +177,7 @@ impl ExtendedQueryHandler for Connection {
                 Response::Query(result) => *state = PortalExecutionState::Suspended(result),
                 Response::TransactionStart(tag) => {
                     send_execution_response(client, tag).await?;
-                    status = status.to_in_transaction_state();
+                    status = TransactionStatus::Transaction;
                 }
                 Response::TransactionEnd(tag) => {
                     send_execution_response(client, tag).await?;
@@ -222,7 +222,7 @@ impl ExtendedQueryHandler for Connection {
         let Some(piece) = piece else { return Ok(Response::EmptyQuery) };
         let kind = kind_of(piece);
         let status = client.transaction_status();
-        if matches!(status, TransactionStatus::Error) && !matches!(kind, Kind::Commit | Kind::Rollback) {
+        if matches!(status, TransactionStatus::Error) && !kind.mends_transaction() {
             return Err(transaction_failed());
         }
         let (formats, limit) = (formats(client), self.limit(client));

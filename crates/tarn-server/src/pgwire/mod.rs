@@ -9,7 +9,6 @@ mod cursor;
 mod encode;
 mod error;
 mod extended;
-mod information;
 mod keys;
 mod params;
 mod rewrite;

@@ -101,7 +101,8 @@ impl SimpleQueryHandler for Connection {
 
 fn status_after(status: TransactionStatus, response: &Response) -> TransactionStatus {
     match response {
-        Response::TransactionStart(_) => status.to_in_transaction_state(),
+        // From the start, or from a savepoint on after an error.
+        Response::TransactionStart(_) => TransactionStatus::Transaction,
         Response::TransactionEnd(_) => status.to_idle_state(),
         _ => status,
     }
@@ -122,7 +123,7 @@ impl Connection {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let kind = kind_of(piece);
-        if matches!(status, TransactionStatus::Error) && !matches!(kind, Kind::Commit | Kind::Rollback) {
+        if matches!(status, TransactionStatus::Error) && !kind.mends_transaction() {
             return Err(transaction_failed());
         }
         match kind {
@@ -175,8 +176,7 @@ impl Connection {
         self.run_query(piece, Vec::new(), (limit, changes(client, status)), format, formats).await
     }
 
-    /// Runs a query on the engine. A statement that changes something is committed by itself, so it is refused where a
-    /// ROLLBACK could be expected to undo it.
+    /// Runs a query on the engine. A statement whose effect a ROLLBACK could not undo is refused within a transaction.
     pub(super) async fn run_query(
         &self,
         piece: &Piece,

@@ -1,17 +1,20 @@
-//! `information_schema` with the columns and type names of PostgreSQL.
+//! `information_schema` with the columns and type names of PostgreSQL (SQL:2016 part 11).
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use datafusion::catalog::{MemTable, MemorySchemaProvider, SchemaProvider};
-use datafusion::common::DataFusionError;
-use tarn_core::RequestContext;
-use tarn_query::{QueryError, SqlView, Tables};
+use async_trait::async_trait;
+use datafusion::catalog::{MemTable, SchemaProvider, Session as PlanSession, TableProvider};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use tarn_core::{RequestContext, Sealed};
 
-use super::catalog::DATABASE;
-use super::encode::{column_type, is_uuid};
+use super::catalog::CATALOG as DATABASE;
+use crate::encode::is_uuid;
+use crate::{QueryError, SqlView, Tables};
 
 type Texts = Vec<Option<String>>;
 type Numbers = Vec<Option<i32>>;
@@ -32,32 +35,161 @@ struct Named {
     is_view: bool,
 }
 
-/// Names and columns of all tables of the caller's tenant. Errors: those of the catalog.
-pub(super) async fn schema(
-    tables: &dyn Tables,
-    ctx: &RequestContext,
-) -> Result<Arc<dyn SchemaProvider>, QueryError> {
-    let namespaces = tables.namespaces(ctx).await?;
-    let mut names = Vec::new();
-    let mut rows = Vec::new();
-    let mut views = Vec::new();
-    for namespace in &namespaces {
-        let own_views = tables.views(ctx, namespace).await?;
-        for name in tables.tables(ctx, namespace).await?.into_iter().chain(own_views) {
-            let (columns, key, is_view) = match tables.view(ctx, &name).await? {
-                Some(view) => (Arc::clone(&view.schema), view.key(), false),
+/// What is known of the tables of a tenant.
+#[derive(Default)]
+struct Known {
+    namespaces: Vec<String>,
+    names: Vec<Named>,
+    rows: Vec<Row>,
+    views: Vec<SqlView>,
+}
+
+/// How much a table of the schema tells of each table, and so how much is read for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Depth {
+    Namespaces,
+    Names,
+    Columns,
+}
+
+type Rows = fn(&Known) -> Result<RecordBatch, ArrowError>;
+
+/// The tables of the schema.
+const ABOUT: [(&str, Depth, Rows); 9] = [
+    ("schemata", Depth::Namespaces, |known| schemata(&known.namespaces)),
+    ("tables", Depth::Names, |known| table_list(&known.names)),
+    ("columns", Depth::Columns, |known| columns(&known.rows)),
+    ("views", Depth::Columns, |known| views(&known.views)),
+    ("table_constraints", Depth::Columns, |known| table_constraints(&known.names)),
+    ("key_column_usage", Depth::Columns, |known| key_column_usage(&known.names)),
+    ("constraint_column_usage", Depth::Columns, |known| constraint_column_usage(&known.names)),
+    ("referential_constraints", Depth::Namespaces, |_| empty(&REFERENTIAL)),
+    ("routines", Depth::Namespaces, |_| empty(&ROUTINES)),
+];
+
+const REFERENTIAL: [&str; 9] = [
+    "constraint_catalog",
+    "constraint_schema",
+    "constraint_name",
+    "unique_constraint_catalog",
+    "unique_constraint_schema",
+    "unique_constraint_name",
+    "match_option",
+    "update_rule",
+    "delete_rule",
+];
+
+const ROUTINES: [&str; 8] = [
+    "specific_catalog",
+    "specific_schema",
+    "specific_name",
+    "routine_catalog",
+    "routine_schema",
+    "routine_name",
+    "routine_type",
+    "data_type",
+];
+
+/// The schema over the tables that the caller may see.
+pub fn information_schema(tables: Arc<dyn Tables>, ctx: RequestContext) -> Arc<dyn SchemaProvider> {
+    Arc::new(InformationSchema { tables, ctx })
+}
+
+#[derive(Debug)]
+struct InformationSchema {
+    tables: Arc<dyn Tables>,
+    ctx: RequestContext,
+}
+
+#[async_trait]
+impl SchemaProvider for InformationSchema {
+    fn table_names(&self) -> Vec<String> {
+        ABOUT.iter().map(|(name, ..)| (*name).to_string()).collect()
+    }
+
+    async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        let Some((_, depth, rows)) = ABOUT.iter().find(|(own, ..)| name.eq_ignore_ascii_case(own)) else {
+            return Ok(None);
+        };
+        let schema = rows(&Known::default())?.schema();
+        let (tables, ctx) = (Arc::clone(&self.tables), self.ctx.clone());
+        Ok(Some(Arc::new(About { schema, depth: *depth, rows: Sealed::new(*rows), tables, ctx })))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        ABOUT.iter().any(|(own, ..)| name.eq_ignore_ascii_case(own))
+    }
+}
+
+/// A table of the schema, whose rows are put together when it is read: it may stand in the schema without being asked.
+#[derive(Debug)]
+struct About {
+    schema: SchemaRef,
+    depth: Depth,
+    rows: Sealed<Rows>,
+    tables: Arc<dyn Tables>,
+    ctx: RequestContext,
+}
+
+#[async_trait]
+impl TableProvider for About {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn PlanSession,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let known = known(self.tables.as_ref(), &self.ctx, self.depth).await?;
+        let batch = (self.rows)(&known)?;
+        let table = MemTable::try_new(self.schema(), vec![vec![batch]])?;
+        table.scan(session, projection, filters, limit).await
+    }
+}
+
+/// Errors: the catalog's.
+async fn known(tables: &dyn Tables, ctx: &RequestContext, depth: Depth) -> Result<Known, QueryError> {
+    let mut known = Known { namespaces: tables.namespaces(ctx).await?, ..Known::default() };
+    if depth == Depth::Namespaces {
+        return Ok(known);
+    }
+    for namespace in known.namespaces.clone() {
+        let of = |table: &str, is_view| Named {
+            namespace: namespace.clone(),
+            table: table.to_string(),
+            key: Vec::new(),
+            is_view,
+        };
+        let own = tables.tables(ctx, &namespace).await?;
+        let own_views = tables.views(ctx, &namespace).await?;
+        if depth == Depth::Names {
+            known.names.extend(own.iter().map(|name| of(name.name(), false)));
+            known.names.extend(own_views.iter().map(|name| of(name.name(), true)));
+            continue;
+        }
+        for name in own.into_iter().chain(own_views) {
+            let (fields, named) = match tables.view(ctx, &name).await? {
+                Some(view) => (Arc::clone(&view.schema), Named { key: view.key(), ..of(name.name(), false) }),
                 None => match tables.sql_view(ctx, &name).await? {
                     Some(view) => {
-                        views.push(view.clone());
-                        (view.columns, Vec::new(), true)
+                        let columns = Arc::clone(&view.columns);
+                        known.views.push(view);
+                        (columns, of(name.name(), true))
                     }
                     // Dropped since it was listed.
                     None => continue,
                 },
             };
-            let (of, table) = (namespace.clone(), name.name().to_string());
-            names.push(Named { namespace: of, table, key, is_view });
-            rows.extend(columns.fields().iter().zip(1..).map(|(field, position)| Row {
+            known.names.push(named);
+            known.rows.extend(fields.fields().iter().zip(1..).map(|(field, position)| Row {
                 namespace: namespace.clone(),
                 table: name.name().to_string(),
                 field: Arc::clone(field),
@@ -65,57 +197,7 @@ pub(super) async fn schema(
             }));
         }
     }
-    build(&namespaces, &names, &rows, &views)
-        .map_err(|error| QueryError::Internal { message: error.to_string() })
-}
-
-fn build(
-    namespaces: &[String],
-    names: &[Named],
-    rows: &[Row],
-    of_views: &[SqlView],
-) -> Result<Arc<dyn SchemaProvider>, DataFusionError> {
-    let provider = MemorySchemaProvider::new();
-    for (name, batch) in [
-        ("schemata", schemata(namespaces)?),
-        ("tables", table_list(names)?),
-        ("columns", columns(rows)?),
-        ("views", views(of_views)?),
-        ("table_constraints", table_constraints(names)?),
-        ("key_column_usage", key_column_usage(names)?),
-        ("constraint_column_usage", constraint_column_usage(names)?),
-        (
-            "referential_constraints",
-            empty(&[
-                "constraint_catalog",
-                "constraint_schema",
-                "constraint_name",
-                "unique_constraint_catalog",
-                "unique_constraint_schema",
-                "unique_constraint_name",
-                "match_option",
-                "update_rule",
-                "delete_rule",
-            ])?,
-        ),
-        (
-            "routines",
-            empty(&[
-                "specific_catalog",
-                "specific_schema",
-                "specific_name",
-                "routine_catalog",
-                "routine_schema",
-                "routine_name",
-                "routine_type",
-                "data_type",
-            ])?,
-        ),
-    ] {
-        let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
-        provider.register_table(name.to_string(), Arc::new(table))?;
-    }
-    Ok(Arc::new(provider))
+    Ok(known)
 }
 
 fn batch(columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, ArrowError> {
@@ -264,7 +346,7 @@ fn columns(rows: &[Row]) -> Result<RecordBatch, ArrowError> {
         ("datetime_precision", number(datetime_precision)),
         ("udt_catalog", same(DATABASE, count)),
         ("udt_schema", same("pg_catalog", count)),
-        ("udt_name", text(&|row| column_type(&row.field).name().to_string())),
+        ("udt_name", text(&|row| udt_name(&row.field))),
         ("is_identity", same("NO", count)),
         ("is_generated", same("NEVER", count)),
         ("is_updatable", same("YES", count)),
@@ -332,5 +414,27 @@ fn datetime_precision(data_type: &DataType) -> Option<i32> {
         DataType::Timestamp(_, _) | DataType::Time64(_) | DataType::Time32(_) => Some(6),
         DataType::Date32 | DataType::Date64 => Some(0),
         _ => None,
+    }
+}
+
+/// The name that PostgreSQL itself has for a type; arrays have a `_` before that of their items.
+fn udt_name(field: &Field) -> String {
+    match field.data_type() {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            format!("_{}", udt_name(item))
+        }
+        _ => match type_name(field) {
+            "boolean" => "bool",
+            "smallint" => "int2",
+            "integer" => "int4",
+            "bigint" => "int8",
+            "real" => "float4",
+            "double precision" => "float8",
+            "time without time zone" => "time",
+            "timestamp without time zone" => "timestamp",
+            "timestamp with time zone" => "timestamptz",
+            other => other,
+        }
+        .to_string(),
     }
 }
