@@ -337,3 +337,42 @@ def test_files_are_read_by_sql(tarn: Tarn):
             tarn.rows(sql)
         assert words in str(refused.value), (sql, str(refused.value))
     assert tarn.value("SELECT count(*) FROM read_csv('bad.csv', ignore_errors => true)") == 3
+
+
+def test_only_listed_s3_servers_are_asked(make_tarn, bucket: BucketServer):
+    """A server that the network reaches asks no address that an editor makes up; one of this machine alone does."""
+    tarn = make_tarn()
+    bucket.client.put_object(Bucket="lake", Key="a.csv", Body=b"id,x\n1,a\n")
+    config = tarn.project / "tarn.toml"
+    s3 = {"endpoint": bucket.endpoint, "access_key_id": KEY_ID, "allow_http": True, "secret_access_key": {"secret": "k"}}
+    body = {"path": "s3://lake/a.csv", "into": "s.t", "dry_run": True, "s3": s3}
+
+    def asked(**more) -> tuple[int, str]:
+        tarn.set_secret("k", SECRET)
+        answer = tarn.request("POST", "/api/v1/imports", json=body | {"s3": s3 | more})
+        return answer.status_code, answer.text
+
+    tarn.start()
+    assert asked()[0] == 200
+    assert asked(endpoint="http://169.254.169.254")[0] == 403
+    tarn.kill()
+    # Names of its own mean that others reach it, here through a proxy.
+    config.write_text('[server.http]\nhosts = ["tarn.example.com"]\n')
+    tarn.start()
+    status, text = asked()
+    assert status == 403 and "endpoints" in text and bucket.endpoint in text, text
+    assert asked(endpoint="https://s3.eu-central-1.amazonaws.com.evil.example")[0] == 403
+    assert asked(region="evil.example/#", endpoint=None)[0] == 400
+    # A catalog is such a server too, and the one that gives out its tokens.
+    for catalog in ({"url": "http://127.0.0.1:9"}, {"url": "https://glue.eu-central-1.amazonaws.com/iceberg", "oauth_url": "http://127.0.0.1:9"}):
+        refused = tarn.request("POST", "/api/v1/imports", json={"path": "a.b", "format": "iceberg", "into": "s.t", "dry_run": True, "iceberg": {"catalog": catalog}})
+        assert refused.status_code == 403 and "127.0.0.1:9" in refused.text, refused.text
+    tarn.kill()
+    config.write_text(f'[server.http]\nhosts = ["tarn.example.com"]\n[ingest]\nendpoints = ["{bucket.endpoint}"]\n')
+    tarn.start()
+    assert asked()[0] == 200
+    tarn.kill()
+    config.write_text('[ingest]\nendpoints = ["ftp://a"]\n')
+    with pytest.raises(AssertionError) as refused:
+        tarn.start()
+    assert "ingest.endpoints" in str(refused.value) and "ftp://a" in str(refused.value), str(refused.value)

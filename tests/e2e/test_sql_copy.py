@@ -332,3 +332,113 @@ def test_psql_and_several_writers(pair, tarn: Tarn, folder: Path):
         for piece in copy:
             data.write(piece)
     assert data.getvalue() == b"70000\n"
+
+
+def copied_files(connection: psycopg.Connection, sql: str):
+    """The tag, or the error with its code, text and context."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(sql)
+        return cursor.statusmessage
+    except psycopg.Error as error:
+        return (error.sqlstate, error.diag.message_primary, error.diag.context)
+
+
+def test_files_of_the_server_are_read_like_in_postgresql(tarn: Tarn, postgres: Postgres, database: str):
+    """COPY FROM 'file' of both servers over the same files: the same rows, and the same errors with line and column."""
+    folder = postgres.folder / "files"
+    folder.mkdir(mode=0o755)
+    files = {
+        "plain.csv": b'1,"a, b",5\n2,,\n3,"",7\n4,"say ""hi""\nthere",-1\n',
+        "header.csv": b"id,name,qty\n1,a,2\n2,b,3\n",
+        "other.csv": b"id,title,qty\n1,a,2\n",
+        "text.txt": b"1\ta\\tb\t5\n2\t\\N\t\\N\n3\t\t0\n",
+        "semi.csv": b"1;'it''s';NA\n2;NA;4\n",
+        "bad.csv": b"id,name,qty\n1,a,2\n2,b,many\n3,c,4\n",
+        "short.csv": b"1,a,2\n2,b\n",
+        "long.csv": b"1,a,2\n2,b,3,4\n",
+        "open.csv": b'1,a,2\n2,"b,3\n',
+        "wide.csv": b"1,a,99999999999\n",
+        "latin.csv": b"1,caf\xff,2\n",
+        "empty.csv": b"",
+    }
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+        (folder / name).chmod(0o644)
+    statements = [
+        ("plain.csv", "(FORMAT csv)"), ("plain.csv", "WITH (FORMAT csv, FORCE_NOT_NULL (name))"), ("plain.csv", "CSV"),
+        ("plain.csv", "(FORMAT csv, FORCE_NULL (name))"),
+        ("header.csv", "(FORMAT csv, HEADER)"), ("header.csv", "(FORMAT csv, HEADER match)"), ("other.csv", "(FORMAT csv, HEADER match)"),
+        ("header.csv", "CSV HEADER"), ("header.csv", "(FORMAT csv)"), ("text.txt", ""),
+        ("semi.csv", "(FORMAT csv, DELIMITER ';', QUOTE '''', NULL 'NA')"),
+        ("bad.csv", "(FORMAT csv, HEADER)"), ("short.csv", "(FORMAT csv)"), ("long.csv", "(FORMAT csv)"), ("open.csv", "(FORMAT csv)"),
+        ("wide.csv", "(FORMAT csv)"), ("latin.csv", "(FORMAT csv)"), ("empty.csv", "(FORMAT csv)"), ("none.csv", "(FORMAT csv)"),
+        ("plain.csv", "(FORMAT csv, DELIMITER '||')"), ("plain.csv", "(FORMAT csv, HEADER maybe)"),
+    ]
+    theirs = postgres.connect("postgres", user="postgres")
+    theirs.execute("CREATE SCHEMA files")
+    with connect(tarn) as ours, theirs:
+        for connection in (ours, theirs):
+            connection.execute("CREATE SCHEMA IF NOT EXISTS files")
+            connection.execute("SET search_path TO files")
+            connection.execute("CREATE TABLE item (id bigint, name text, qty int)")
+        otherwise = []
+        for name, options in statements:
+            answers = [copied_files(one, f"COPY item FROM '{folder / name}' {options}") for one in (ours, theirs)]
+            rows = [one.execute("SELECT * FROM item ORDER BY id, name, qty").fetchall() for one in (ours, theirs)]
+            if answers[0] != answers[1] or rows[0] != rows[1]:
+                otherwise.append((name, options, *answers))
+        assert not otherwise, "\n".join(map(str, otherwise))
+        assert rows[0], "nothing was copied"
+        assert copied_files(ours, f"COPY item (qty, id) FROM '{folder / 'pairs.txt'}'")[0] == "58P01"
+
+
+def test_files_with_names_are_copied_by_name(tarn: Tarn):
+    """Parquet, Avro, ORC and JSON come by the names of their columns over every protocol, CSV in parts over PostgreSQL's."""
+    import fastavro
+    import pyarrow as pa
+    import pyarrow.orc as orc
+    import pyarrow.parquet as pq
+
+    table = pa.table({"qty": pa.array([1, 2], pa.int32()), "id": pa.array([10, 20], pa.int64()), "name": ["a", None]})
+    pq.write_table(table, tarn.project / "a.parquet")
+    orc.write_table(table, str(tarn.project / "a.orc"))
+    (tarn.project / "a.ndjson").write_text('{"name": "a", "id": 10, "qty": 1}\n{"id": 20, "qty": 2}\n')
+    with (tarn.project / "a.avro").open("wb") as out:
+        fields = [{"name": "id", "type": "long"}, {"name": "name", "type": ["null", "string"]}, {"name": "qty", "type": "int"}]
+        fastavro.writer(out, {"type": "record", "name": "R", "fields": fields}, table.to_pylist())
+    tarn.query("CREATE SCHEMA shop")
+    tarn.query("CREATE TABLE shop.item (id bigint, name text, qty int)")
+    for name in ("a.parquet", "a.orc", "a.ndjson", "a.avro"):
+        tarn.query(f"COPY shop.item FROM '{name}'")
+        assert tarn.rows("SELECT * FROM shop.item ORDER BY id") == [[10, "a", 1], [20, None, 2]], name
+        tarn.query("DELETE FROM shop.item")
+    snapshots = tarn.value("SELECT count(*) FROM shop.item.snapshots")
+    with connect(tarn) as ours:
+        assert copied_files(ours, "COPY shop.item (id, qty) FROM 'a.parquet' (FORMAT parquet)") == "COPY 2"
+        assert ours.execute("SELECT id, name, qty FROM shop.item ORDER BY id").fetchall() == [(10, None, 1), (20, None, 2)]
+        assert tarn.value("SELECT count(*) FROM shop.item.snapshots") == snapshots + 1, "more than one commit"
+        # Files of a folder, each with its header; a wrong line says in which of them it is, and nothing stays.
+        folder = tarn.project / "parts"
+        folder.mkdir()
+        for part in range(3):
+            (folder / f"{part}.csv").write_text("id,name,qty\n" + "".join(f"{part * 100 + n},x,{n}\n" for n in range(100)))
+        assert copied_files(ours, "COPY shop.item FROM 'parts' (FORMAT csv, HEADER)") == "COPY 300"
+        (folder / "3.csv").write_text("id,name,qty\n7,x,y\n")
+        code, message, context = copied_files(ours, "COPY shop.item FROM 'parts' (FORMAT csv, HEADER)")
+        assert code == "22P02" and "line 2, column qty" in context and "3.csv" in context, (message, context)
+        assert ours.execute("SELECT count(*) FROM shop.item").fetchone() == (302,)
+        for sql, code, words in [
+            ("COPY shop.item FROM 'parts/0.csv'", "22023", "names of columns"),
+            ("COPY shop.item FROM 'a.parquet' (FORMAT parquet, HEADER)", "42601", "header"),
+            ("COPY shop.item FROM 'a.parquet' (FORMAT xml)", "22023", "xml"),
+            ("COPY shop.item (nope) FROM 'a.parquet'", "42703", "nope"),
+            ("COPY shop.nope FROM 'a.parquet'", "42P01", "nope"),
+            (f"COPY shop.item FROM '{tarn.data}/meta.db' (FORMAT text)", "42501", "belongs to the server"),
+        ]:
+            answer = copied_files(ours, sql)
+            assert answer[0] == code and words in answer[1], (sql, answer)
+        with connect(tarn, autocommit=False) as careful:
+            assert copied_files(careful, "COPY shop.item FROM 'a.parquet'")[0] == "25001"
+        # psycopg's prepared statements go the other way through the protocol.
+        assert ours.execute("COPY shop.item FROM 'parts/1.csv' (FORMAT csv, HEADER)", prepare=True).statusmessage == "COPY 100"

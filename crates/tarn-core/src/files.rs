@@ -77,6 +77,19 @@ pub struct CsvShape {
     pub encoding: String,
 }
 
+/// Which cells of a workbook are read, found out or given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExcelShape {
+    /// The sheet; of several workbooks that of the first one.
+    pub sheet: String,
+    /// Its cells, such as `A1:F`: all rows from the first one on.
+    pub range: String,
+    /// Whether the first row names the columns.
+    pub header: bool,
+    /// All sheets of the workbook.
+    pub sheets: Vec<String>,
+}
+
 /// A column and why it has its type.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundColumn {
@@ -109,6 +122,9 @@ pub struct FoundFiles {
     pub version: Option<String>,
     /// Of CSV files.
     pub csv: Option<CsvShape>,
+    /// Of Excel workbooks.
+    #[serde(default)]
+    pub excel: Option<ExcelShape>,
     /// How many files.
     pub files: u64,
     /// Their bytes.
@@ -121,6 +137,13 @@ pub struct FoundFiles {
     pub sample_rows: Vec<Vec<Option<String>>>,
     /// What a person should know before going on.
     pub warnings: Vec<String>,
+}
+
+impl FoundFiles {
+    /// Whether the columns' types were found out from texts, so that a table's own types may take their place.
+    pub fn is_text(&self) -> bool {
+        matches!(self.format.as_str(), "csv" | "json" | "excel")
+    }
 }
 
 /// What a table of another lake says of itself.
@@ -189,6 +212,19 @@ pub trait FileReader: Send {
     fn bytes_read(&self) -> u64;
 }
 
+/// The bytes of text files, one file after the other.
+#[async_trait]
+pub trait FileTexts: Send {
+    /// How many files there are.
+    fn files(&self) -> usize;
+
+    /// Opens the next file and returns its name for people, or `None` behind the last one.
+    async fn next_file(&mut self) -> Result<Option<String>, FilesFault>;
+
+    /// The next piece of the open file, decompressed, or `None` at its end.
+    async fn next_piece(&mut self) -> Result<Option<Vec<u8>>, FilesFault>;
+}
+
 /// Those who can read files.
 #[async_trait]
 pub trait Files: Send + Sync + fmt::Debug {
@@ -204,6 +240,9 @@ pub trait Files: Send + Sync + fmt::Debug {
         file: &ListedFile,
         skip: u64,
     ) -> Result<Box<dyn FileReader>, FilesFault>;
+
+    /// The bytes of the files of a configuration, for readers of another grammar. Errors: as of [`Files::plan`].
+    async fn texts(&self, ctx: &RequestContext, config: &Value) -> Result<Box<dyn FileTexts>, FilesFault>;
 
     /// Files that were only sent to be read are not needed any more; others stay.
     async fn discard(&self, ctx: &RequestContext, settled: &Value);

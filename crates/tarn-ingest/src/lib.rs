@@ -8,7 +8,7 @@ pub mod sources;
 mod supervisor;
 
 pub use error::{BoxError, IngestError};
-pub use files::{FileReaders, UPLOAD_SCHEME, upload_folder};
+pub use files::{EndpointRules, FileReaders, IngestConfig, UPLOAD_SCHEME, upload_folder};
 pub use records::{ColumnConfig, ColumnType};
 pub use source::{
     BuildConnector, CheckReport, CheckStep, Connector, ConnectorContext, DeadLetter, Intake, MissingTable,

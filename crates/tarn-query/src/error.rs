@@ -184,6 +184,19 @@ impl QueryError {
         self
     }
 
+    /// The same error without a place.
+    #[must_use]
+    pub(crate) fn unplaced(mut self) -> Self {
+        if let Self::Syntax { position, .. }
+        | Self::Plan { position, .. }
+        | Self::Coded { position, .. }
+        | Self::NotPossible { position, .. } = &mut self
+        {
+            *position = None;
+        }
+        self
+    }
+
     /// Where in the SQL text the error lies, if that is known.
     pub fn position(&self) -> Option<SqlPosition> {
         match self {

@@ -102,6 +102,14 @@ impl Listen {
     pub fn address(&self) -> Option<&str> {
         self.0.as_deref()
     }
+
+    /// Whether nobody but this machine can connect.
+    pub fn is_loopback(&self) -> bool {
+        let Some(address) = self.address() else { return true };
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
 }
 
 impl From<String> for Listen {

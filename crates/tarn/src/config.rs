@@ -8,6 +8,7 @@ use tarn_access::AccessConfig;
 use tarn_core::ByteSize;
 use tarn_core::config::UnknownVariable;
 use tarn_eventlog::EventLogConfig;
+use tarn_ingest::IngestConfig;
 use tarn_lakehouse::service::ServiceConfig;
 use tarn_lakehouse::{LakehouseMemory, SinkConfig};
 use tarn_observe::LogConfig;
@@ -29,6 +30,8 @@ pub struct Config {
     pub meta: MetaConfig,
     /// Topics.
     pub eventlog: EventLogConfig,
+    /// What imports may reach.
+    pub ingest: IngestConfig,
     /// How changes become commits of tables.
     pub lakehouse: LakehouseConfig,
     /// What SQL queries may use.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tarn_core::files::FilesFault;
 
 use super::delta::DeltaOptions;
+use super::excel::ExcelOptions;
 use super::iceberg::IcebergOptions;
 use super::lake::LakePlan;
 use crate::error::IngestError;
@@ -28,6 +29,8 @@ pub(crate) struct FilesConfig {
     pub compression: Option<Compression>,
     #[serde(default)]
     pub csv: CsvOptions,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub excel: ExcelOptions,
     /// Types of single columns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ColumnConfig>,
@@ -65,16 +68,28 @@ pub(crate) enum FilesFormat {
     #[serde(alias = "ndjson", alias = "jsonl")]
     Json,
     Parquet,
+    Avro,
+    Orc,
+    #[serde(alias = "xlsx")]
+    Excel,
     Delta,
     Iceberg,
 }
 
 impl FilesFormat {
+    /// Whether files of it are texts, whose columns have no types of their own.
+    pub(crate) fn is_text(self) -> bool {
+        matches!(self, Self::Csv | Self::Json)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Csv => "csv",
             Self::Json => "json",
             Self::Parquet => "parquet",
+            Self::Avro => "avro",
+            Self::Orc => "orc",
+            Self::Excel => "excel",
             Self::Delta => "delta",
             Self::Iceberg => "iceberg",
         }
@@ -125,6 +140,10 @@ fn by_ending(path: &str) -> (Option<FilesFormat>, Option<Compression>) {
         Some("csv" | "tsv" | "txt" | "psv" | "tab") => Some(FilesFormat::Csv),
         Some("json" | "ndjson" | "jsonl") => Some(FilesFormat::Json),
         Some("parquet" | "parq" | "pq") => Some(FilesFormat::Parquet),
+        Some("avro") => Some(FilesFormat::Avro),
+        Some("orc") => Some(FilesFormat::Orc),
+        // Those that are not read say what to do.
+        Some("xlsx" | "xlsm" | "xls" | "xlsb") => Some(FilesFormat::Excel),
         _ => None,
     };
     (format, compression)
@@ -152,10 +171,18 @@ impl FilesConfig {
         if let Some(name) = repeated_name(self.columns.iter().map(|column| column.name.as_str())) {
             return wrong("columns", format!("column `{name}` stands twice"), "name each column once");
         }
+        if let Err(what) = self.excel.check() {
+            return wrong("excel.range", what, "or leave it out");
+        }
         if let Some(encoding) = &self.csv.encoding {
             super::decode::encoding_of(encoding)?;
         }
         Ok(())
+    }
+
+    /// The compression of a file whose format does not matter.
+    pub(crate) fn compression_of(&self, path: &str) -> Compression {
+        self.compression.or(by_ending(path).1).unwrap_or(Compression::None)
     }
 
     /// The format and compression of a file. Errors: neither given nor told by its name.
@@ -164,10 +191,19 @@ impl FilesConfig {
         let format = self.format.or(by_name).ok_or_else(|| {
             FilesFault::invalid(
                 format!("the name of `{path}` does not tell its format"),
-                "say it: `format` is csv, json or parquet",
+                "say it: `format` is csv, json, parquet, avro, orc or excel",
             )
         })?;
         let compression = self.compression.or(compression).unwrap_or(Compression::None);
+        if compression != Compression::None && !format.is_text() {
+            return Err(FilesFault::invalid(
+                format!(
+                    "`{path}` is compressed as a whole; files of {} are compressed within",
+                    format.name()
+                ),
+                "decompress it first",
+            ));
+        }
         Ok((format, compression))
     }
 

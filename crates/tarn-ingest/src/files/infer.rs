@@ -262,6 +262,19 @@ impl Scan {
         scan.take(seen, &text, place);
     }
 
+    /// A value whose type its cell tells; `None` for null.
+    pub(crate) fn cell(&mut self, column: usize, value: Option<(ColumnType, String)>, place: Place<'_>) {
+        let Some(scan) = self.columns.get_mut(column) else { return };
+        let Some((seen, text)) = value else {
+            scan.nulls += 1;
+            return;
+        };
+        scan.kind_of_rest = Some(scan.kind_of_rest.map_or(seen, |kind| kind.widen(seen)));
+        // A cell holds a float, however it shows it.
+        scan.digits.has_exponent |= seen == ColumnType::Float64;
+        scan.take(seen, &text, place);
+    }
+
     /// Whether the next row is shown.
     pub(crate) fn wants_row(&self) -> bool {
         self.sample_rows.len() < SAMPLE_ROWS_MAX

@@ -1,15 +1,22 @@
 //! Files as rows for imports and queries: listed like those of the source `file`, with what is not said found out.
 //!
-//! `config` is what is said, `shape` and `infer` find out the rest, `hive` reads folders, `text` gives records, `reader` and
-//! `parquet` make rows. `lake` reads tables of other lakes, which `delta` and `iceberg` find.
+//! `config` is what is said, `shape` and `infer` find out the rest, `hive` reads folders, `text` gives records, `reader` makes
+//! rows of them; `parquet`, `avro` and `orc` read files that bring their types, which `columns` brings together.
+//! `excel` reads sheets of workbooks, `lake` tables of other lakes, which `delta` and `iceberg` find.
 
+mod avro;
+mod bytes;
+mod columns;
 mod config;
 mod decode;
 mod delta;
+mod endpoints;
+mod excel;
 mod hive;
 mod iceberg;
 mod infer;
 mod lake;
+mod orc;
 mod parquet;
 mod plan;
 mod reader;
@@ -21,10 +28,12 @@ mod values;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
+use arrow::datatypes::FieldRef;
 use async_trait::async_trait;
 use object_store::path::Path;
 use serde_json::Value;
-use tarn_core::files::{FileReader, Files, FilesFault, FilesPlan, ListedFile};
+use tarn_core::files::{FileReader, FileTexts, Files, FilesFault, FilesPlan, ListedFile};
 use tarn_core::{FaultKind, FaultReport, RequestContext, TenantId};
 use tarn_storage::Store;
 
@@ -33,6 +42,7 @@ use crate::records::{ColumnConfig, schema_of_columns};
 use crate::sources::file::config::Compression;
 use crate::sources::file::listing::{FileInfo, info_of};
 use config::{FilesConfig, FilesFormat};
+pub use endpoints::{EndpointRules, IngestConfig};
 use iceberg::Vended;
 use lake::DeleteCache;
 use reader::{TextPlan, TextReader};
@@ -53,6 +63,9 @@ pub struct FileReaders {
     project: PathBuf,
     /// The server's own folder.
     data: PathBuf,
+    endpoints: EndpointRules,
+    /// Of an Excel workbook that is read.
+    workbook_bytes_max: u64,
     /// Deletes of Iceberg tables that were read lately.
     deletes: Arc<DeleteCache>,
     /// Keys that catalogs gave out lately.
@@ -79,7 +92,21 @@ pub(crate) fn shown(location: &str) -> String {
 impl FileReaders {
     /// `project`: where relative paths begin; `data`: the server's own folder, of which nothing is read but uploads.
     pub fn new(project: PathBuf, data: PathBuf) -> Self {
-        Self { project, data, deletes: Arc::default(), vended: Arc::default() }
+        let (deletes, vended) = (Arc::default(), Arc::default());
+        let workbook_bytes_max = IngestConfig::default().workbook_max.0;
+        Self { project, data, endpoints: EndpointRules::default(), workbook_bytes_max, deletes, vended }
+    }
+
+    /// With workbooks up to so many bytes.
+    pub fn with_workbook_max(mut self, bytes: u64) -> Self {
+        self.workbook_bytes_max = bytes;
+        self
+    }
+
+    /// With servers beside Amazon's that may be asked.
+    pub fn with_endpoints(mut self, endpoints: EndpointRules) -> Self {
+        self.endpoints = endpoints;
+        self
     }
 
     /// The path of an upload as a path of this machine; others as they are. Errors: it is none.
@@ -167,10 +194,28 @@ pub(crate) fn records_of(
     TextRecords::new(bytes, open.shown.clone(), format, &config.csv.filled(), config.csv.encoding.as_deref())
 }
 
+/// Opens a file that brings its types.
+async fn typed(
+    format: FilesFormat,
+    open: OpenFile,
+    constants: Vec<(FieldRef, ArrayRef)>,
+    skip: u64,
+) -> Result<Box<dyn FileReader>, FilesFault> {
+    Ok(match format {
+        FilesFormat::Avro => Box::new(avro::AvroReader::open(open, constants, skip).await?),
+        FilesFormat::Orc => Box::new(orc::open(open, constants, skip).await?),
+        _ => {
+            Box::new(parquet::ParquetReader::open(open.shown, open.store, open.info, constants, skip).await?)
+        }
+    })
+}
+
 #[async_trait]
 impl Files for FileReaders {
     async fn plan(&self, ctx: &RequestContext, config: &Value) -> Result<FilesPlan, FilesFault> {
-        Box::pin(plan::plan(self, ctx, FilesConfig::parse(config)?)).await
+        let config = FilesConfig::parse(config)?;
+        self.endpoints.check_config(&config)?;
+        Box::pin(plan::plan(self, ctx, config)).await
     }
 
     async fn read(
@@ -181,7 +226,10 @@ impl Files for FileReaders {
         skip: u64,
     ) -> Result<Box<dyn FileReader>, FilesFault> {
         let config = FilesConfig::parse(settled)?;
+        self.endpoints.check_config(&config)?;
         let config = iceberg::with_credentials(self, ctx, config).await?;
+        // A catalog may have named another server.
+        self.endpoints.check_config(&config)?;
         if let Some(lake) = &config.lake {
             return Box::pin(lake::open(self, ctx, (&config, lake), file, skip)).await;
         }
@@ -190,19 +238,16 @@ impl Files for FileReaders {
         let constants = config.path_columns.iter().map(|column| hive::constant(file, column));
         let constants = constants.collect::<Result<Vec<_>, _>>()?;
         let path_schema = schema_of_columns(&config.path_columns);
-        if kind.0 == FilesFormat::Parquet {
+        if !kind.0.is_text() && kind.0 != FilesFormat::Excel {
             let constants = path_schema.fields().iter().cloned().zip(constants).collect();
-            let reader =
-                parquet::ParquetReader::open(open.shown, open.store, open.info, constants, skip).await?;
-            return Ok(Box::new(reader));
+            return typed(kind.0, open, constants, skip).await;
         }
         let own = |column: &&ColumnConfig| config.path_columns.iter().all(|path| path.name != column.name);
         let columns: Vec<ColumnConfig> = config.schema.iter().filter(own).cloned().collect();
         let all: Vec<ColumnConfig> = columns.iter().chain(&config.path_columns).cloned().collect();
-        let records = records_of(&open, &config, kind)?;
         let csv = config.csv.filled();
         let plan = TextPlan {
-            file: open.shown,
+            file: open.shown.clone(),
             columns,
             constants,
             schema: schema_of_columns(&all),
@@ -210,7 +255,22 @@ impl Files for FileReaders {
             nulls: csv.null,
             shadowed: config.path_columns.iter().map(|column| column.name.clone()).collect(),
         };
+        if kind.0 == FilesFormat::Excel {
+            let max = self.workbook_bytes_max;
+            return Ok(Box::new(excel::ExcelReader::open(open, &config.excel, max, plan, skip).await?));
+        }
+        let records = records_of(&open, &config, kind)?;
         Ok(Box::new(TextReader::new(records, plan, skip)))
+    }
+
+    async fn texts(&self, ctx: &RequestContext, config: &Value) -> Result<Box<dyn FileTexts>, FilesFault> {
+        let config = FilesConfig::parse(config)?;
+        self.endpoints.check_config(&config)?;
+        let files = Box::pin(plan::list_all(self, ctx, &config)).await?;
+        match files.is_empty() {
+            true => Err(plan::nothing(&config.path)),
+            false => Ok(Box::new(bytes::Texts::new(self.clone(), ctx.clone(), config, files))),
+        }
     }
 
     async fn discard(&self, ctx: &RequestContext, settled: &Value) {

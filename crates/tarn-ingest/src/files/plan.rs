@@ -9,12 +9,12 @@ use tarn_core::RequestContext;
 use tarn_core::change::META_COLUMNS;
 use tarn_core::files::{CsvShape, FilesFault, FilesPlan, FoundFiles, ListedFile};
 
+use super::columns::Columns;
 use super::config::{CsvOptions, FilesConfig, FilesFormat};
 use super::decode::{TextDecoder, detect};
 use super::infer::{COLUMNS_MAX, Place, Scan, shown};
-use super::parquet::Columns;
 use super::text::{Raw, bytes_of, fault};
-use super::{FileReaders, OpenFile, hive, lake, records_of, shape};
+use super::{FileReaders, OpenFile, avro, excel, hive, lake, orc, parquet, records_of, shape};
 use crate::records::{ColumnConfig, schema_of_columns};
 use crate::sources::file::config::Compression;
 use crate::sources::file::csv::CsvRecord;
@@ -25,7 +25,7 @@ use crate::sources::file::text::header_names;
 pub(crate) const FILES_MAX: usize = 100_000;
 /// Files looked at for types.
 const LOOKED_AT: usize = 16;
-/// Parquet files of which the footer is read.
+/// Files that bring their types of which these are read.
 const FOOTERS_MAX: usize = 64;
 /// Bytes looked at for encoding and delimiter.
 const HEAD_BYTES: usize = 256 << 10;
@@ -75,7 +75,10 @@ pub(crate) async fn plan(
         ..FoundFiles::default()
     };
     let own = match format {
-        FilesFormat::Parquet => parquet(files, ctx, &config, &listed, &mut found).await?,
+        FilesFormat::Parquet | FilesFormat::Avro | FilesFormat::Orc => {
+            typed(files, ctx, &config, &listed, &mut found).await?
+        }
+        FilesFormat::Excel => excel::plan(files, ctx, &mut config, &listed, &mut found).await?,
         FilesFormat::Delta | FilesFormat::Iceberg => return Err(nothing(&config.path)),
         FilesFormat::Csv | FilesFormat::Json => text(files, ctx, &mut config, &listed, &mut found).await?,
     };
@@ -104,7 +107,18 @@ pub(crate) fn nothing(path: &str) -> FilesFault {
     })
 }
 
+/// Files that hold something.
 async fn list(
+    files: &FileReaders,
+    ctx: &RequestContext,
+    config: &FilesConfig,
+) -> Result<Vec<ListedFile>, FilesFault> {
+    let mut listed = list_all(files, ctx, config).await?;
+    listed.retain(|file| file.bytes > 0);
+    Ok(listed)
+}
+
+pub(crate) async fn list_all(
     files: &FileReaders,
     ctx: &RequestContext,
     config: &FilesConfig,
@@ -119,7 +133,7 @@ async fn list(
         ));
     }
     let mut listed = Vec::with_capacity(infos.len());
-    for info in infos.into_iter().filter(|info| info.size > 0) {
+    for info in infos {
         let location = listing.store.location_of(&info.path);
         files.check_place(ctx, &location)?;
         // Folders below the last one that the path names for certain.
@@ -134,7 +148,7 @@ async fn list(
 }
 
 /// Files that stand for all, from the first to the last.
-fn spread(files: &[ListedFile], most: usize) -> impl Iterator<Item = &ListedFile> {
+pub(crate) fn spread(files: &[ListedFile], most: usize) -> impl Iterator<Item = &ListedFile> {
     let step = files.len().div_ceil(most).max(1);
     files.iter().step_by(step)
 }
@@ -181,7 +195,8 @@ fn check_chosen(config: &FilesConfig, schema: &SchemaRef) -> Result<(), FilesFau
     ))
 }
 
-async fn parquet(
+/// Columns of files that bring their types.
+async fn typed(
     files: &FileReaders,
     ctx: &RequestContext,
     config: &FilesConfig,
@@ -192,7 +207,11 @@ async fn parquet(
     let most = if config.infer_rows == 0 { FILES_MAX } else { FOOTERS_MAX };
     for file in spread(listed, most) {
         let open = files.open(ctx, config, file).await?;
-        columns.see(&open.shown, &open.store, &open.info).await?;
+        match config.kind_of(&file.location)?.0 {
+            FilesFormat::Avro => avro::see(&mut columns, open).await?,
+            FilesFormat::Orc => orc::see(&mut columns, open).await?,
+            _ => parquet::see(&mut columns, &open).await?,
+        }
     }
     let schema = columns.finish();
     found.rows_seen = columns.rows;

@@ -77,9 +77,7 @@ impl TextRecords {
             FilesFormat::Csv => {
                 Splitter::Csv(CsvSplitter::new(csv, 0, 0).map_err(|error| FilesFault::of(&error))?)
             }
-            FilesFormat::Json | FilesFormat::Parquet | FilesFormat::Delta | FilesFormat::Iceberg => {
-                Splitter::Json
-            }
+            _ => Splitter::Json,
         };
         Ok(Self { bytes, decoder: TextDecoder::new(encoding), splitter, file, ended: false })
     }

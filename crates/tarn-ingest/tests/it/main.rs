@@ -7,6 +7,7 @@ mod clock;
 mod conformance;
 mod faulty_log;
 mod file;
+mod files;
 mod push;
 mod replay;
 mod scripted;

@@ -145,7 +145,7 @@ impl Imports {
         let existing = loaded.map(|table| table.metadata);
         if let Some(metadata) = &existing
             && options.mode != ImportMode::Create
-            && files.found.format != "parquet"
+            && files.found.is_text()
             && files.table.is_none()
         {
             // The table's types count, not those that its first values would give.

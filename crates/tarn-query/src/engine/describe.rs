@@ -31,7 +31,7 @@ impl Session {
                 let schema = show_create_schema();
                 return Ok(Prepared { schema, parameters: Vec::new(), is_command: false });
             }
-            Action::Export(_) => {
+            Action::Export(_) | Action::Load(_) => {
                 return Ok(Prepared { schema: rows_schema(), parameters: Vec::new(), is_command: true });
             }
             Action::Set { .. } => {

@@ -8,6 +8,7 @@ mod describe;
 mod explain;
 mod export;
 mod information;
+mod load;
 mod optimize;
 mod output;
 mod paced;

@@ -271,6 +271,13 @@ impl Session {
                 let planned = self.told(result_of(&done)?, &counters, &diagnosis);
                 return Ok(Planned { permit: Some(permit), command: Some(done.command), ..planned });
             }
+            Action::Load(copy) => {
+                let permit = guard.queue().await?;
+                self.check_editor(&parsed)?;
+                let done = Box::pin(self.load(&copy, options, &counters, guard.query_id)).await?;
+                let planned = self.told(result_of(&done)?, &counters, &diagnosis);
+                return Ok(Planned { permit: Some(permit), command: Some(done.command), ..planned });
+            }
             Action::Query(statement) | Action::Show(statement) => statement,
         };
         let permit = guard.queue().await?;
@@ -370,12 +377,16 @@ fn check_allowed(parsed: &Parsed, changes: Changes, in_transaction: bool) -> Res
     match (&parsed.action, changes) {
         (_, Changes::Allowed) => Ok(()),
         (Action::Write(_) | Action::ExplainWrite { .. }, Changes::InTransaction) if in_transaction => Ok(()),
-        (Action::Write(_) | Action::Upkeep(_) | Action::ExplainWrite { analyze: true, .. }, changes) => {
-            Err(match changes {
-                Changes::ReadOnly => QueryError::ReadOnly { statement },
-                _ => QueryError::InTransaction { statement },
-            })
-        }
+        (
+            Action::Write(_)
+            | Action::Load(_)
+            | Action::Upkeep(_)
+            | Action::ExplainWrite { analyze: true, .. },
+            changes,
+        ) => Err(match changes {
+            Changes::ReadOnly => QueryError::ReadOnly { statement },
+            _ => QueryError::InTransaction { statement },
+        }),
         // What an export writes is no table: a ROLLBACK has nothing to undo.
         (Action::Export(_), Changes::ReadOnly) => Err(QueryError::ReadOnly { statement }),
         _ => Ok(()),

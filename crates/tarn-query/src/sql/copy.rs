@@ -47,6 +47,31 @@ pub enum CopyPlace {
 }
 
 impl CopyStatement {
+    /// The format of files that rows come from, such as `parquet`, where it is none of PostgreSQL's own. Without `FORMAT`
+    /// the ending of their names tells it, and what it does not tell is PostgreSQL's text. Errors: CSV by the ending, which
+    /// does not say whether there is a header.
+    pub fn files_format(&self) -> Result<Option<String>, QueryError> {
+        let CopyPlace::File(path) = &self.place else { return Ok(None) };
+        if let Some(option) = self.options.iter().find(|option| option.name == "format") {
+            let format = option.text()?.to_lowercase();
+            let is_own = matches!(format.as_str(), "text" | "csv" | "binary");
+            return Ok((!is_own).then_some(format));
+        }
+        let lower = path.to_lowercase();
+        let name = lower.strip_suffix(".gz").unwrap_or(&lower);
+        match name.rsplit_once('.').map(|(_, ending)| ending) {
+            Some(ending @ ("parquet" | "avro" | "orc" | "json")) => Ok(Some(ending.to_string())),
+            Some("ndjson" | "jsonl") => Ok(Some("json".to_string())),
+            Some("csv") if !self.options.iter().any(|option| option.name == "delimiter") => {
+                let message =
+                    "the name of the file tells CSV, but not whether it begins with the names of columns";
+                Err(QueryError::coded("22023", message)
+                    .with_hint("write `(FORMAT csv, HEADER true)`, HEADER false or HEADER match"))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Whether the client sends rows.
     pub fn takes_rows(&self) -> bool {
         self.is_from && self.place == CopyPlace::Client

@@ -1,4 +1,5 @@
-//! Files in place of a table: `read_csv('data/a.csv', header => true)`, `read_json`, `read_parquet`, `read_files`, and tables of
+//! Files in place of a table: `read_csv('data/a.csv', header => true)`, `read_json`, `read_parquet`, `read_avro`, `read_orc`,
+//! `read_excel('a.xlsx', sheet => '2024')`, `read_files`, and tables of
 //! other lakes: `read_delta('folder', version => 3)`, `read_iceberg`.
 //!
 //! Like other relations they become a name with a mark that no table name can have.
@@ -13,16 +14,19 @@ use crate::sql::text::position;
 
 const MARK: &str = "@files:";
 /// The functions with the format that they read; `None`: by the ending of the files.
-const FUNCTIONS: [(&str, Option<&str>); 6] = [
+const FUNCTIONS: [(&str, Option<&str>); 9] = [
     ("read_csv", Some("csv")),
     ("read_json", Some("json")),
     ("read_parquet", Some("parquet")),
+    ("read_avro", Some("avro")),
+    ("read_orc", Some("orc")),
+    ("read_excel", Some("excel")),
     ("read_delta", Some("delta")),
     ("read_iceberg", Some("iceberg")),
     ("read_files", None),
 ];
 const USAGE: &str = "write `read_csv('path', header => true)`; options: header, delim, quote, nullstr, encoding, compression, \
-                     hive_partitioning, sample_size, ignore_errors; of `read_delta`: version, timestamp; of `read_iceberg`: \
+                     hive_partitioning, sample_size, ignore_errors; of `read_excel`: sheet, range; of `read_delta`: version, timestamp; of `read_iceberg`: \
                      snapshot, ref, timestamp; of both: locations";
 
 /// What is asked of files.
@@ -53,7 +57,7 @@ pub(super) fn marked(
 fn asked(format: Option<&str>, args: &[FunctionArg]) -> Result<String, String> {
     let mut config = Map::new();
     let mut csv = Map::new();
-    let mut lake = Map::new();
+    let mut own = Map::new();
     let mut ignores_errors = false;
     if let Some(format) = format {
         config.insert("format".into(), json!(format));
@@ -69,6 +73,7 @@ fn asked(format: Option<&str>, args: &[FunctionArg]) -> Result<String, String> {
             continue;
         };
         match name.as_str() {
+            "sheet" | "range" | "header" if format == Some("excel") => own.insert(name, value),
             "header" => csv.insert("header".into(), value),
             "delim" | "delimiter" | "sep" => csv.insert("delimiter".into(), value),
             "quote" => csv.insert("quote".into(), value),
@@ -81,9 +86,9 @@ fn asked(format: Option<&str>, args: &[FunctionArg]) -> Result<String, String> {
             "sample_size" => {
                 config.insert("infer_rows".into(), if value == json!(-1) { json!(0) } else { value })
             }
-            "version" if format == Some("delta") => lake.insert("version".into(), value),
-            "snapshot" | "ref" if format == Some("iceberg") => lake.insert(name, value),
-            "timestamp" if matches!(format, Some("delta" | "iceberg")) => lake.insert(name, value),
+            "version" if format == Some("delta") => own.insert("version".into(), value),
+            "snapshot" | "ref" if format == Some("iceberg") => own.insert(name, value),
+            "timestamp" if matches!(format, Some("delta" | "iceberg")) => own.insert(name, value),
             "locations" => config.insert(name, if value.is_array() { value } else { json!([value]) }),
             "ignore_errors" => {
                 ignores_errors = value.as_bool().ok_or("`ignore_errors` is neither true nor false")?;
@@ -95,8 +100,8 @@ fn asked(format: Option<&str>, args: &[FunctionArg]) -> Result<String, String> {
     if !config.contains_key("path") {
         return Err("the path is missing".to_string());
     }
-    if let Some(format) = format.filter(|_| !lake.is_empty()) {
-        config.insert(format.into(), Json::Object(lake));
+    if let Some(format) = format.filter(|_| !own.is_empty()) {
+        config.insert(format.into(), Json::Object(own));
     }
     if !csv.is_empty() {
         config.insert("csv".into(), Json::Object(csv));
@@ -180,7 +185,12 @@ mod tests {
             asked_by("read_iceberg('t', ref => 'v1')").expect("valid").config,
             json!({ "format": "iceberg", "path": "t", "iceberg": { "ref": "v1" } })
         );
+        assert_eq!(
+            asked_by("read_excel('a.xlsx', sheet => 'S 1', header => false)").expect("valid").config,
+            json!({ "format": "excel", "path": "a.xlsx", "excel": { "sheet": "S 1", "header": false } })
+        );
         for (wrong, why) in [
+            ("read_csv('a', sheet => 'S')", "no option `sheet`"),
             ("read_csv('a', version => 3)", "no option `version`"),
             ("read_csv()", "path is missing"),
             ("read_csv('a', 'b')", "has no name"),

@@ -44,6 +44,8 @@ pub(crate) enum Action {
     ShowCreate(ObjectName),
     /// Writes rows into files.
     Export(Box<CopyStatement>),
+    /// Takes rows of files into a table.
+    Load(Box<CopyStatement>),
     /// Changes a setting of the session.
     Set {
         /// In small letters.
@@ -163,15 +165,16 @@ fn copied(copy: CopyStatement, text: SqlText, sql: &str) -> Result<Parsed, Query
             "rows are copied from STDIN and to STDOUT by clients of PostgreSQL alone",
             "connect with psql or a driver of PostgreSQL, or write `INSERT INTO t ...` and SELECT",
         ),
-        (CopyPlace::File(_), true) => refused(
-            "COPY does not read files of the server",
-            "let the client read the file: `\\copy t FROM 'file' CSV HEADER` of psql, or write \
-             `INSERT INTO t SELECT * FROM read_csv('file')`, or `tarn import`",
+        (CopyPlace::File(_), true) if copy.files_format()?.is_none() => refused(
+            "files in the forms of PostgreSQL are read by its own protocol alone",
+            "connect with psql or a driver of PostgreSQL, or write `INSERT INTO t SELECT * FROM read_csv('file')`, or \
+             `tarn import`",
         ),
-        (CopyPlace::File(_), false) => {
+        (CopyPlace::File(_), is_from) => {
             let needs_names = text.find_name(None, "information_schema").is_some();
+            let copy = Box::new(copy);
             Ok(Parsed {
-                action: Action::Export(Box::new(copy)),
+                action: if is_from { Action::Load(copy) } else { Action::Export(copy) },
                 text,
                 partitioned_by: Vec::new(),
                 ordered_by: None,

@@ -17,12 +17,14 @@ pub struct ImportRequest {
     /// `create` (there must be no such table), `append`, `replace`, or `register`: Parquet files become files of the table,
     /// which is made if it is missing, and stay where they are.
     pub mode: Option<String>,
-    /// `csv`, `json`, `parquet`, `delta` or `iceberg`; by the ending without it, or by what lies in the folder.
+    /// `csv`, `json`, `parquet`, `avro`, `orc`, `excel`, `delta` or `iceberg`; by the ending without it, or by what lies in the folder.
     pub format: Option<String>,
     /// `gzip` or `none`; by the ending without it.
     pub compression: Option<String>,
     /// How CSV files are written; found out without it.
     pub csv: Option<ImportCsvOptions>,
+    /// Which cells of Excel workbooks are read; those of the first sheet without it.
+    pub excel: Option<ImportExcelOptions>,
     /// Types of single columns.
     #[serde(default)]
     pub columns: Vec<ImportColumnType>,
@@ -78,6 +80,17 @@ pub struct ImportCsvOptions {
     pub encoding: Option<String>,
 }
 
+/// Which cells of Excel workbooks are read.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ImportExcelOptions {
+    /// The sheet; the first one that is not hidden without it.
+    pub sheet: Option<String>,
+    /// Cells such as `A1:F20`, columns such as `A:F`, or `B3` for all from there on.
+    pub range: Option<String>,
+    /// Whether the first row names the columns; found out without it.
+    pub header: Option<bool>,
+}
+
 /// The type of a column.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ImportColumnType {
@@ -105,6 +118,8 @@ pub struct ImportPlan {
     pub version: Option<String>,
     /// Of CSV files.
     pub csv: Option<ImportCsvShape>,
+    /// Of Excel workbooks.
+    pub excel: Option<ImportExcelShape>,
     /// How many files.
     pub files: u64,
     /// Their bytes.
@@ -136,6 +151,19 @@ pub struct ImportCsvShape {
     pub null: Vec<String>,
     /// How characters are written.
     pub encoding: String,
+}
+
+/// Which cells of a workbook are read.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ImportExcelShape {
+    /// The sheet; of several workbooks that of the first one.
+    pub sheet: String,
+    /// Its cells, such as `A1:F`.
+    pub range: String,
+    /// Whether the first row names the columns.
+    pub header: bool,
+    /// All sheets of the workbook.
+    pub sheets: Vec<String>,
 }
 
 /// A column of files.

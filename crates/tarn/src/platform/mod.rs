@@ -12,7 +12,7 @@ use tarn_access::Access;
 use tarn_core::files::Files;
 use tarn_core::{Env, RequestContext, TenantId, TraceId};
 use tarn_eventlog::{EventLog, SegmentLog};
-use tarn_ingest::{FileReaders, Ingest, IngestPorts, SOURCES};
+use tarn_ingest::{EndpointRules, FileReaders, Ingest, IngestPorts, SOURCES};
 use tarn_lakehouse::import::Imports;
 use tarn_lakehouse::{Lakehouse, LakehouseMemory, Place, Warehouse};
 use tarn_meta::{MetaStore, Resources, SecretKey, Secrets};
@@ -65,6 +65,21 @@ fn query_config(config: &Config, data: &DataFolder, project: &Path) -> Result<Qu
         }
     }
     Ok(query)
+}
+
+/// Servers that imports may ask: those that are listed, and those of the installation itself. All of them while only
+/// this machine reaches the server.
+fn endpoints(config: &Config) -> Result<EndpointRules, Failure> {
+    let own = config.lakehouse.storage.iter().chain(&config.query.exports);
+    let known: Vec<String> = own.filter_map(|storage| storage.endpoint.clone()).collect();
+    let server = &config.server;
+    let is_local = [&server.http.listen, &server.pgwire.listen, &server.flight.listen]
+        .into_iter()
+        .all(|listen| listen.is_loopback())
+        // With names of its own it is reached through a proxy.
+        && server.http.hosts.is_empty();
+    EndpointRules::new(&config.ingest.endpoints, &known, is_local)
+        .map_err(|what| Failure::invalid("`ingest.endpoints` cannot be used", what))
 }
 
 /// The places beside the warehouse where files of tables may lie: those of the configuration, and the project folder.
@@ -120,8 +135,10 @@ impl Platform {
         let rates = RateHistory::new(Arc::clone(&metrics), env.clock.now_ms());
         rates.start(&env);
         let query = query_config(config, data, project)?;
-        let files: Arc<dyn Files> =
-            Arc::new(FileReaders::new(project.to_path_buf(), data.path().to_path_buf()));
+        let readers = FileReaders::new(project.to_path_buf(), data.path().to_path_buf());
+        let files: Arc<dyn Files> = Arc::new(
+            readers.with_endpoints(endpoints(config)?).with_workbook_max(config.ingest.workbook_max.0),
+        );
         let tables: Arc<dyn tarn_query::Tables> =
             Arc::new(tarn_query::LakeTables::new(Arc::clone(&lakehouse)).with_files(Arc::clone(&files)));
         let engine = QueryEngine::new(env.clone(), Arc::clone(&tables), query)?;

@@ -98,6 +98,8 @@ pub(crate) async fn found(
         (None, Some(catalog)) => {
             let loaded = rest::load(catalog, &config.path).await?;
             let config = loaded.credentials.as_ref().map_or_else(|| config.clone(), |own| own.over(config));
+            // A catalog may have named a server that nobody may ask.
+            files.endpoints.check_config(&config)?;
             (loaded.metadata, None, config)
         }
         (None, None) => return Err(FilesFault::invalid("no table is named", "name its folder")),

@@ -219,6 +219,7 @@ async fn finish(
         format: lake.format.name().to_string(),
         compression: "none".to_string(),
         version: Some(lake.version),
+        excel: None,
         csv: None,
         files: lake.files.len() as u64,
         bytes: lake.files.iter().map(|file| file.bytes).sum(),

@@ -5,6 +5,7 @@ mod binary;
 mod columns;
 mod fault;
 mod fields;
+mod files;
 mod lines;
 mod out;
 mod rows;
@@ -76,7 +77,12 @@ impl Connection {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let statement = parse(piece)?;
-        if matches!(statement.place, CopyPlace::File(_)) {
+        if let CopyPlace::File(path) = &statement.place {
+            let format = statement.files_format().map_err(|error| of_query(&error, piece))?;
+            if statement.is_from && format.is_none() {
+                let copied = Box::pin(self.copy_files(client, piece, status, &statement, path)).await;
+                return copied.map(Some);
+            }
             return self.start_query(client, piece, status, &Format::UnifiedText).await.map(Some);
         }
         let copy = ClientCopy::new(&statement.options, statement.is_from);
@@ -209,6 +215,18 @@ impl Incoming {
     }
 }
 
+/// Tells how many rows were left out, if any.
+fn skipped_notice(skipped: u64) -> Option<PgWireBackendMessage> {
+    let what = match skipped {
+        0 => return None,
+        1 => "row was",
+        _ => "rows were",
+    };
+    let message = format!("{skipped} {what} skipped due to data type incompatibility");
+    let notice = ErrorInfo::new("NOTICE".to_string(), "00000".to_string(), message);
+    Some(PgWireBackendMessage::NoticeResponse(NoticeResponse::from(notice)))
+}
+
 /// The time zone of the session, in which times that name none are meant.
 fn zone_of<C: ClientInfo + ?Sized>(client: &C) -> Tz {
     let named = settings::show(client, "TimeZone").and_then(|(_, zone)| zone.parse().ok());
@@ -275,11 +293,8 @@ impl CopyHandler for Connection {
         let (copied, skipped) = Box::pin(self.finish_rows()).await?;
         // The library would not look at the Sync that ends an extended query.
         client.set_state(PgWireConnectionState::ReadyForQuery);
-        if skipped > 0 {
-            let what = if skipped == 1 { "row was" } else { "rows were" };
-            let message = format!("{skipped} {what} skipped due to data type incompatibility");
-            let notice = ErrorInfo::new("NOTICE".to_string(), "00000".to_string(), message);
-            client.feed(PgWireBackendMessage::NoticeResponse(NoticeResponse::from(notice))).await?;
+        if let Some(notice) = skipped_notice(skipped) {
+            client.feed(notice).await?;
         }
         let rows = usize::try_from(copied).unwrap_or(usize::MAX);
         send_execution_response(client, Tag::new("COPY").with_rows(rows)).await

@@ -48,7 +48,24 @@ enum Source {
     Tuples(Tuples),
 }
 
+impl Source {
+    fn new(copy: &ClientCopy) -> Self {
+        let quoting = Quoting { quote: copy.quote, escape: copy.escape };
+        match copy.format {
+            CopyFormat::Text => Self::Lines(Lines::new(None)),
+            CopyFormat::Csv => Self::Lines(Lines::new(Some(quoting))),
+            CopyFormat::Binary => Self::Tuples(Tuples::default()),
+        }
+    }
+}
+
 impl Rows {
+    /// Another file begins, with a header and lines of its own.
+    pub(super) fn begin_file(&mut self) {
+        self.reader.source = Source::new(&self.reader.copy);
+        self.reader.is_header_next = self.reader.copy.header != CopyHeader::None;
+    }
+
     /// For rows of `columns`. Errors: `COPY` does not read the type of one.
     pub(super) fn new(
         copy: ClientCopy,
@@ -57,12 +74,7 @@ impl Rows {
         missing: Option<&str>,
         zone: Tz,
     ) -> PgWireResult<Self> {
-        let quoting = Quoting { quote: copy.quote, escape: copy.escape };
-        let source = match copy.format {
-            CopyFormat::Text => Source::Lines(Lines::new(None)),
-            CopyFormat::Csv => Source::Lines(Lines::new(Some(quoting))),
-            CopyFormat::Binary => Source::Tuples(Tuples::default()),
-        };
+        let source = Source::new(&copy);
         let columns = columns.iter().map(Column::new).collect::<Result<_, _>>();
         let columns: Vec<Column> = columns.map_err(|fault: CopyFault| fault.told(table, 0))?;
         let is_header_next = copy.header != CopyHeader::None;

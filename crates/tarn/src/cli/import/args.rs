@@ -34,7 +34,13 @@ pub(super) struct RunArgs {
     /// Character around fields of CSV.
     #[arg(long, value_name = "CHAR")]
     pub(super) quote: Option<String>,
-    /// Whether the first line of CSV names the columns [default: found out].
+    /// Sheet of Excel workbooks [default: the first one that is not hidden].
+    #[arg(long, value_name = "NAME")]
+    pub(super) sheet: Option<String>,
+    /// Cells of Excel workbooks: `A1:F20`, `A:F`, or `B3` for all from there on.
+    #[arg(long, value_name = "CELLS")]
+    pub(super) range: Option<String>,
+    /// Whether the first line of CSV, or row of Excel, names the columns [default: found out].
     #[arg(long, value_name = "BOOL")]
     pub(super) header: Option<bool>,
     /// A text that stands for null, besides an empty field; may be given several times.
@@ -101,6 +107,9 @@ pub(super) enum Format {
     Csv,
     Json,
     Parquet,
+    Avro,
+    Orc,
+    Excel,
     Delta,
     Iceberg,
 }
@@ -199,6 +208,11 @@ pub(super) enum OnError {
     Quarantine,
 }
 
+fn excel(args: &RunArgs) -> Map<String, Value> {
+    let given = [("sheet", &args.sheet), ("range", &args.range)];
+    given.into_iter().filter_map(|(name, text)| Some((name.to_string(), json!(text.as_ref()?)))).collect()
+}
+
 /// What the options ask for, without the path.
 pub(super) fn request(args: &RunArgs, into: &str) -> Result<Map<String, Value>, Failure> {
     let mut body = Map::new();
@@ -229,6 +243,10 @@ pub(super) fn request(args: &RunArgs, into: &str) -> Result<Map<String, Value>, 
     option("null", (!args.nulls.is_empty()).then(|| json!(nulls)));
     if !csv.is_empty() {
         body.insert("csv".into(), Value::Object(csv));
+    }
+    let excel = excel(args);
+    if !excel.is_empty() {
+        body.insert("excel".into(), Value::Object(excel));
     }
     let column = |text: &String| {
         let (name, kind) = text.split_once('=').ok_or_else(|| {

@@ -323,6 +323,15 @@ fn print_plan(plan: &Value) {
             text(&csv["encoding"]),
         ));
     }
+    if let Some(excel) = plan["excel"].as_object() {
+        let header = if excel["header"] == true { "header" } else { "no header" };
+        print_line(format_args!(
+            "sheet {}, cells {}, {header}",
+            text(&excel["sheet"]),
+            text(&excel["range"])
+        ));
+        print_line(format_args!("the workbook has {}", text(&excel["sheets"])));
+    }
     for (title, key) in [("partitioned by", "partition_by"), ("key", "key")] {
         if table[key].as_array().is_some_and(|list| !list.is_empty()) {
             print_line(format_args!("{title} {}", text(&table[key])));
