@@ -280,10 +280,22 @@ impl Session {
             }
             Action::Query(statement) | Action::Show(statement) => statement,
         };
+        self.planned_query(statement, &parsed, options, guard).await
+    }
+
+    async fn planned_query(
+        &self,
+        statement: Statement,
+        parsed: &Parsed,
+        options: &QueryOptions,
+        guard: &Guard<'_>,
+    ) -> Result<Planned, QueryError> {
+        let counters = Arc::new(ScanCounters::default());
+        let diagnosis = Diagnosis::new(parsed.text.clone(), guard.query_id);
         let permit = guard.queue().await?;
         let catalog = self.catalog(Arc::clone(&counters));
         let state = self.state(&catalog);
-        let (logical, names) = self.logical_plan(&state, &catalog, statement, &parsed, &diagnosis).await?;
+        let (logical, names) = self.logical_plan(&state, &catalog, statement, parsed, &diagnosis).await?;
         if let LogicalPlan::DescribeTable(described) = &logical {
             let rows = columns_of(described)?;
             return Ok(self.told(held(&rows.schema(), vec![rows])?, &counters, &diagnosis));
@@ -376,7 +388,11 @@ fn check_allowed(parsed: &Parsed, changes: Changes, in_transaction: bool) -> Res
     let statement = parsed.text.leading_words(1);
     match (&parsed.action, changes) {
         (_, Changes::Allowed) => Ok(()),
-        (Action::Write(_) | Action::ExplainWrite { .. }, Changes::InTransaction) if in_transaction => Ok(()),
+        (Action::Write(_) | Action::ExplainWrite { .. } | Action::Load(_), Changes::InTransaction)
+            if in_transaction =>
+        {
+            Ok(())
+        }
         (
             Action::Write(_)
             | Action::Load(_)
