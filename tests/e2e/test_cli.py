@@ -207,6 +207,18 @@ def test_a_mistyped_variable_is_warned_of(make_tarn):
     assert doctor.returncode == 0 and "`TARN_QUERY__MEMRY`" in doctor.stdout and "`TARN_QUERY__MEMORY`" in doctor.stdout
 
 
+def test_who_stops_it_as_soon_as_it_is_there_is_heard(make_tarn):
+    """No moment between the first sign of life and the end of the start at which a signal just kills it."""
+    tarn = make_tarn()
+    for _ in range(3):
+        tarn.spawn()
+        while not tarn.note().exists():
+            assert tarn.process.poll() is None, tarn.last_words()
+        tarn.process.send_signal(signal.SIGINT)
+        assert tarn.process.wait(60) == 0, tarn.last_words()
+        assert "stopped" in tarn.said() and not tarn.note().exists()
+
+
 def test_a_second_interrupt_ends_at_once(make_tarn):
     tarn = make_tarn().start()
     where = ["--project", str(tarn.project), "--data", str(tarn.data)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
+use std::pin::Pin;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -76,7 +77,18 @@ async fn serve(
     tarn_observe::init_logging(&config.log)?;
     listen_as_asked(&mut config, listen);
     let platform = Platform::open(&config, data, project).await?;
-    let started = start(&platform, &config, data, is_demo).await;
+    // From before anybody can see that it is ready: who stops it then is heard as well.
+    let stop = stop_signal()?;
+    tokio::pin!(stop);
+    let started = tokio::select! {
+        started = start(&platform, &config, data, is_demo) => started,
+        () = &mut stop => {
+            platform.stop().await;
+            RunningServer::remove(data);
+            announce_line("stopped before it was ready");
+            return Ok(());
+        }
+    };
     let serving = match started {
         Ok(serving) => serving,
         Err(failure) => {
@@ -88,7 +100,7 @@ async fn serve(
     if is_demo && !listen.no_browser && std::io::stdout().is_terminal() {
         open_browser(&serving);
     }
-    watch(&platform, is_demo).await?;
+    watch(&platform, is_demo, stop).await;
     let second = interrupt()?;
     announce_line("\nstopping ... (Ctrl-C again stops at once)");
     let stopping = async {
@@ -210,7 +222,7 @@ fn open_browser(serving: &Serving) {
 }
 
 /// Shows how it goes until the process is asked to stop.
-async fn watch(platform: &Platform, is_demo: bool) -> Result<(), Failure> {
+async fn watch(platform: &Platform, is_demo: bool, mut stop: Pin<&mut impl Future<Output = ()>>) {
     let bar = (is_demo && std::io::stdout().is_terminal()).then(|| {
         let bar = ProgressBar::new(1000);
         let style = ProgressStyle::with_template("  {bar:30.cyan/dim} {percent:>3} %  {msg}");
@@ -218,8 +230,6 @@ async fn watch(platform: &Platform, is_demo: bool) -> Result<(), Failure> {
         bar
     });
     let clock = platform.env.clock.clone();
-    let stop = stop_signal()?;
-    tokio::pin!(stop);
     loop {
         tokio::select! {
             () = &mut stop => break,
@@ -232,7 +242,6 @@ async fn watch(platform: &Platform, is_demo: bool) -> Result<(), Failure> {
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    Ok(())
 }
 
 fn show(platform: &Platform, bar: &ProgressBar) {
