@@ -208,7 +208,7 @@ def test_bad_records_fail_are_skipped_or_kept(tarn: Tarn):
     (tarn.project / "bad.csv").write_text("\n".join(lines), "utf-8")
     failed = imported(tarn, "bad.csv", "shop.bad")
     assert failed["state"] == "failed" and "bad.csv:15001" in failed["error"]["message"], failed
-    assert "`many` is not of type int64" in failed["error"]["message"] and "--on-error" in failed["error"]["hint"]
+    assert "`many` is not of type int64" in failed["error"]["message"] and "`on_error`" in failed["error"]["hint"]
     with pytest.raises(ApiError):
         tarn.query("SELECT * FROM shop.bad")
     kept = imported(tarn, "bad.csv", "shop.bad", on_error="quarantine")

@@ -1,6 +1,8 @@
 """What the Iceberg REST specification asks of servers and clients rarely show: keys of requests, tags, reports, crashes."""
 
 import concurrent.futures
+import json
+import sqlite3
 import threading
 import uuid
 
@@ -53,6 +55,30 @@ def test_a_change_under_a_key_takes_place_once(tarn):
         assert again.headers["etag"] == first.headers["etag"]
         tarn.restart()
     assert open_pyiceberg(tarn).load_table("mart.t").properties["colour"] == "blue"
+
+
+def test_a_change_whose_answer_was_lost_is_not_made_again(tarn):
+    """What the store holds when the process died between a change and its answer."""
+    table_uuid = make_table(tarn, "mart.t")
+    path, changed, dropped = "/iceberg/v1/namespaces/mart/tables/t", {"Idempotency-Key": key()}, {"Idempotency-Key": key()}
+    body = change("mart.t", table_uuid, colour="red")
+    assert tarn.request("POST", path, json=body, headers=changed).status_code == 200
+    tarn.kill()
+    with sqlite3.connect(tarn.data / "meta.db") as store:
+        place = ("iceberg_idempotency", changed["Idempotency-Key"])
+        (text,) = store.execute("SELECT value FROM documents WHERE space = ? AND key = ?", place).fetchone()
+        receipt = {**json.loads(text), "status": 0, "etag": None, "body": None}
+        store.execute("UPDATE documents SET value = ? WHERE space = ? AND key = ?", (json.dumps(receipt), *place))
+    tarn.start()
+    assert tarn.request("POST", path, json=change("mart.t", table_uuid, colour="blue")).status_code == 200
+    again = tarn.request("POST", path, json=body, headers=changed)
+    # Clients look at the table then.
+    assert (again.status_code, again.json()["error"]["type"]) == (500, "CommitStateUnknownException"), again.text
+    assert open_pyiceberg(tarn).load_table("mart.t").properties["colour"] == "blue"
+    assert tarn.request("DELETE", path, headers=dropped).status_code == 204
+    make_table(tarn, "mart.t")
+    assert tarn.request("DELETE", path, headers=dropped).status_code == 204
+    assert tarn.request("HEAD", path).status_code in (200, 204), "the new table stays"
 
 
 def test_creating_and_dropping_under_a_key(tarn):
@@ -176,14 +202,17 @@ def test_several_tables_change_together_at_every_kill(make_tarn):
     for crash in range(4):
         stop = threading.Event()
         done: list[int] = []
+        sent: list[tuple[int, dict, dict]] = []
 
-        def write(start: int, stop: threading.Event = stop, done: list[int] = done) -> None:
+        def write(start: int, stop: threading.Event = stop, done: list[int] = done, sent: list = sent) -> None:
             number = start
             while not stop.is_set():
                 number += 1
                 body = {"table-changes": [change(name, uuids[name], number=str(number)) for name in names]}
+                headers = {"Idempotency-Key": key()}
+                sent.append((number, body, headers))
                 try:
-                    answer = tarn.request("POST", "/iceberg/v1/transactions/commit", json=body, headers={"Idempotency-Key": key()})
+                    answer = tarn.request("POST", "/iceberg/v1/transactions/commit", json=body, headers=headers)
                 except Exception:  # noqa: BLE001 - the server is being killed
                     return
                 if answer.status_code == 204:
@@ -201,7 +230,14 @@ def test_several_tables_change_together_at_every_kill(make_tarn):
         assert len(set(seen.values())) == 1, f"crash {crash}: {seen}"
         # Acknowledged is there; at most the one in flight is there as well.
         assert done[-1] <= seen["bank.a"] <= done[-1] + 1, (crash, seen, done[-1])
-        acknowledged = seen["bank.a"]
+        # The last request is sent again after somebody else changed the tables: it takes place now only if it did not before.
+        number, body, headers = sent[-1]
+        between = {"table-changes": [change(name, uuids[name], number="-1") for name in names]}
+        assert tarn.request("POST", "/iceberg/v1/transactions/commit", json=between).status_code == 204
+        assert tarn.request("POST", "/iceberg/v1/transactions/commit", json=body, headers=headers).status_code == 204
+        now = {int(open_pyiceberg(tarn).load_table(name).properties["number"]) for name in names}
+        assert now == ({-1} if seen["bank.a"] == number else {number}), (crash, seen, number, now)
+        acknowledged = max(number, seen["bank.a"])
 
 
 @pytest.mark.parametrize("path", ["/v1/namespaces/a%1Fb", "/v1/namespaces/a%1Fb/tables", "/v1/namespaces/a%1Fb/views"])

@@ -83,6 +83,18 @@ impl fmt::Debug for TraceId {
     }
 }
 
+/// A document that the metadata store writes in the transaction in which it changes the catalog for a call: where the
+/// document is, the change has come about, whatever happened to the process since.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Receipt {
+    /// Space of the document.
+    pub space: &'static str,
+    /// Its key.
+    pub key: String,
+    /// What it says.
+    pub value: serde_json::Value,
+}
+
 /// Identity, trace and deadline of one call. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RequestContext {
@@ -96,13 +108,15 @@ pub struct RequestContext {
     pub deadline: Option<Instant>,
     /// Fires when the caller went away or asked to stop.
     pub cancel: CancellationToken,
+    /// Written down with the change of the catalog that the call makes.
+    pub receipt: Option<Arc<Receipt>>,
 }
 
 impl RequestContext {
     /// A context for the platform's own tasks in a tenant.
     pub fn system(tenant: TenantId, trace: TraceId) -> Self {
         let principal = Principal { name: "system".into(), role: Role::Admin };
-        Self { tenant, principal, trace, deadline: None, cancel: CancellationToken::new() }
+        Self { tenant, principal, trace, deadline: None, cancel: CancellationToken::new(), receipt: None }
     }
 
     /// The same caller with a deadline; an earlier deadline stays.

@@ -14,7 +14,7 @@ mod runtime;
 mod sealed;
 
 pub use change::{ChangeKind, Position};
-pub use context::{Principal, RequestContext, Role, TenantId, TraceId};
+pub use context::{Principal, Receipt, RequestContext, Role, TenantId, TraceId};
 pub use fault::{Fault, FaultKind, FaultReport, chain_text, nearest};
 pub use human::{ByteSize, HumanDuration};
 pub use names::{InvalidName, ResourceName, TableName, TopicName};

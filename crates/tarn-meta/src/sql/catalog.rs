@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use tarn_core::{RequestContext, nearest};
 
+use super::document::write_document;
 use super::{Param, Row, SqlStore, Tx};
 use crate::catalog::{
     CatalogStore, PointerInsert, PointerSwap, Properties, PropertiesUpdate, RelationKind, TablePointer,
@@ -25,6 +26,7 @@ const NAMESPACE_NAMES: &str = "SELECT namespace FROM iceberg_namespace_propertie
      UNION SELECT table_namespace FROM iceberg_tables WHERE catalog_name = $1";
 const NAMESPACE_PROPERTIES: &str = "SELECT property_key, property_value FROM iceberg_namespace_properties \
      WHERE catalog_name = $1 AND namespace = $2";
+const HAS_DOCUMENT: &str = "SELECT 1 FROM documents WHERE tenant = $1 AND space = $2 AND key = $3";
 const COUNT_TABLES: &str =
     "SELECT COUNT(*) FROM iceberg_tables WHERE catalog_name = $1 AND table_namespace = $2";
 
@@ -54,9 +56,22 @@ fn sorted_pointers(rows: &[Row], kind: RelationKind) -> Result<Vec<TablePointer>
 struct CatalogTx<'a> {
     tx: Tx,
     catalog: &'a str,
+    ctx: &'a RequestContext,
 }
 
 impl CatalogTx<'_> {
+    /// With the receipt that the caller asked for. What is written under its key stays: work that a call leaves behind, such
+    /// as the upkeep of its table, may commit after the call has its answer.
+    async fn commit(mut self) -> Result<(), MetaError> {
+        if let Some(receipt) = &self.ctx.receipt {
+            let place = [self.catalog.into(), receipt.space.into(), receipt.key.as_str().into()];
+            if self.tx.row(HAS_DOCUMENT, &place).await?.is_none() {
+                write_document(&mut self.tx, self.ctx, receipt.space, &receipt.key, &receipt.value).await?;
+            }
+        }
+        self.tx.commit().await
+    }
+
     async fn namespaces(&mut self) -> Result<Vec<String>, MetaError> {
         let rows = self.tx.rows(NAMESPACE_NAMES, &[self.catalog.into()]).await?;
         rows.iter().map(|row| row.text(0)).collect()
@@ -192,7 +207,7 @@ impl CatalogTx<'_> {
 
 impl SqlStore {
     async fn catalog_tx<'a>(&self, ctx: &'a RequestContext) -> Result<CatalogTx<'a>, MetaError> {
-        Ok(CatalogTx { tx: self.write(ctx).await?, catalog: ctx.tenant.as_str() })
+        Ok(CatalogTx { tx: self.write(ctx).await?, catalog: ctx.tenant.as_str(), ctx })
     }
 }
 
@@ -216,7 +231,7 @@ impl CatalogStore for SqlStore {
         for (key, value) in properties.iter().filter(|(key, _)| *key != EXISTS) {
             tx.set_property(namespace, key, value).await?;
         }
-        tx.tx.commit().await
+        tx.commit().await
     }
 
     async fn namespace(
@@ -269,7 +284,7 @@ impl CatalogStore for SqlStore {
             tx.set_property(namespace, key, value).await?;
             update.updated.push(key.clone());
         }
-        tx.tx.commit().await?;
+        tx.commit().await?;
         Ok(update)
     }
 
@@ -287,7 +302,7 @@ impl CatalogStore for SqlStore {
                 &catalog_and(ctx, namespace),
             )
             .await?;
-        tx.tx.commit().await
+        tx.commit().await
     }
 
     async fn table_pointers(
@@ -347,7 +362,7 @@ impl CatalogStore for SqlStore {
         for insert in inserts {
             tx.insert(insert).await?;
         }
-        tx.tx.commit().await
+        tx.commit().await
     }
 
     async fn delete_pointer(
@@ -365,7 +380,7 @@ impl CatalogStore for SqlStore {
                 &[ctx.tenant.as_str().into(), namespace.into(), name.into()],
             )
             .await?;
-        tx.tx.commit().await?;
+        tx.commit().await?;
         Ok(pointer)
     }
 
@@ -385,7 +400,7 @@ impl CatalogStore for SqlStore {
                 &[ctx.tenant.as_str().into(), namespace.into(), name.into(), location.into()],
             )
             .await?;
-        tx.tx.commit().await?;
+        tx.commit().await?;
         Ok(removed == 1)
     }
 
@@ -409,6 +424,6 @@ impl CatalogStore for SqlStore {
                 &[to.0.into(), to.1.into(), ctx.tenant.as_str().into(), from.0.into(), from.1.into()],
             )
             .await?;
-        tx.tx.commit().await
+        tx.commit().await
     }
 }

@@ -40,6 +40,34 @@ async fn require(
     if holds { Ok(()) } else { Err(MetaError::DocumentConflict { space: space.into(), key: key.into() }) }
 }
 
+/// Writes a document as the newest version of its space. Returns the version.
+pub(super) async fn write_document(
+    tx: &mut Tx,
+    ctx: &RequestContext,
+    space: &str,
+    key: &str,
+    value: &Value,
+) -> Result<u64, MetaError> {
+    let tenant = ctx.tenant.as_str();
+    let row = tx
+        .row(
+            "INSERT INTO document_versions (tenant, space, last) VALUES ($1, $2, 1) \
+             ON CONFLICT (tenant, space) DO UPDATE SET last = document_versions.last + 1 RETURNING last",
+            &[tenant.into(), space.into()],
+        )
+        .await?;
+    let version = row.map_or(Ok(1), |row| row.count(0))?;
+    let now_ms = tx.now_ms();
+    tx.execute(
+        "INSERT INTO documents (tenant, space, key, value, version, updated_ms) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (tenant, space, key) DO UPDATE \
+         SET value = excluded.value, version = excluded.version, updated_ms = excluded.updated_ms",
+        &[tenant.into(), space.into(), key.into(), value.to_string().into(), version.into(), now_ms.into()],
+    )
+    .await?;
+    Ok(version)
+}
+
 #[async_trait]
 impl DocumentStore for SqlStore {
     async fn document(
@@ -99,23 +127,7 @@ impl DocumentStore for SqlStore {
     ) -> Result<u64, MetaError> {
         let mut tx = self.write(ctx).await?;
         require(&mut tx, ctx, space, key, expected).await?;
-        let tenant = ctx.tenant.as_str();
-        let row = tx
-            .row(
-                "INSERT INTO document_versions (tenant, space, last) VALUES ($1, $2, 1) \
-                 ON CONFLICT (tenant, space) DO UPDATE SET last = document_versions.last + 1 RETURNING last",
-                &[tenant.into(), space.into()],
-            )
-            .await?;
-        let version = row.map_or(Ok(1), |row| row.count(0))?;
-        let now_ms = tx.now_ms();
-        tx.execute(
-            "INSERT INTO documents (tenant, space, key, value, version, updated_ms) VALUES ($1, $2, $3, $4, $5, $6) \
-             ON CONFLICT (tenant, space, key) DO UPDATE \
-             SET value = excluded.value, version = excluded.version, updated_ms = excluded.updated_ms",
-            &[tenant.into(), space.into(), key.into(), value.to_string().into(), version.into(), now_ms.into()],
-        )
-        .await?;
+        let version = write_document(&mut tx, ctx, space, key, value).await?;
         tx.commit().await?;
         Ok(version)
     }

@@ -1,7 +1,10 @@
 //! What every store must do for the Iceberg catalog.
 
-use tarn_core::{Fault, FaultKind, RequestContext};
-use tarn_meta::{MetaError, PointerInsert, PointerSwap, Properties, RelationKind};
+use std::sync::Arc;
+
+use serde_json::json;
+use tarn_core::{Fault, FaultKind, Receipt, RequestContext};
+use tarn_meta::{Expected, MetaError, PointerInsert, PointerSwap, Properties, RelationKind};
 
 use crate::world::World;
 
@@ -11,6 +14,7 @@ pub async fn suite(world: &World) {
     pointers_are_renamed_and_deleted(world).await;
     views_share_the_names_of_tables_and_are_listed_apart(world).await;
     one_of_many_commits_wins(world).await;
+    a_receipt_comes_with_its_change_or_not_at_all(world).await;
 }
 
 fn properties(pairs: &[(&str, &str)]) -> Properties {
@@ -33,6 +37,29 @@ fn swap(name: &str, from: &str, to: &str) -> PointerSwap {
         expected_location: from.into(),
         new_location: to.into(),
     }
+}
+
+async fn a_receipt_comes_with_its_change_or_not_at_all(world: &World) {
+    let (store, plain) = (&world.store, world.ctx());
+    let with = |key: &str| {
+        let receipt = Receipt { space: "receipts", key: key.to_string(), value: json!({ "of": key }) };
+        RequestContext { receipt: Some(Arc::new(receipt)), ..plain.clone() }
+    };
+    let kept =
+        async |key: &str| store.document(&plain, "receipts", key).await.unwrap().map(|found| found.value);
+    store.create_namespace(&with("made"), "shop", &Properties::new()).await.unwrap();
+    assert_eq!(kept("made").await, Some(json!({ "of": "made" })));
+    store.create_namespace(&with("refused"), "shop", &Properties::new()).await.unwrap_err();
+    assert_eq!(kept("refused").await, None, "nothing took place");
+    store.swap_pointers(&with("inserted"), &[], &[insert("shop", "t", "m1")]).await.unwrap();
+    store.swap_pointers(&with("lost"), &[swap("t", "m0", "m2")], &[]).await.unwrap_err();
+    assert_eq!((kept("inserted").await.is_some(), kept("lost").await), (true, None));
+    // What is there stays, such as the whole answer.
+    store.put_document(&plain, "receipts", "inserted", &json!("answer"), Expected::Any).await.unwrap();
+    store.swap_pointers(&with("inserted"), &[swap("t", "m1", "m2")], &[]).await.unwrap();
+    assert_eq!(kept("inserted").await, Some(json!("answer")));
+    store.delete_pointer(&with("dropped"), RelationKind::Table, "shop", "t").await.unwrap();
+    assert!(kept("dropped").await.is_some());
 }
 
 async fn namespaces_have_properties(world: &World) {

@@ -2,7 +2,8 @@
 //! a restart (REST catalog specification, `idempotency-key`).
 //!
 //! Final answers are kept in the metadata store: success, and errors that another try cannot mend. What failed by our
-//! fault or for want of a right is not kept, so it may be tried again under its key.
+//! fault or for want of a right is not kept, so it may be tried again under its key. A receipt is written in the transaction
+//! of the change itself: a process that dies between the change and its answer leaves it, and the change is not made again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -16,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tarn_core::{FaultReport, RequestContext};
+use tarn_core::{FaultReport, Receipt, RequestContext};
 use tarn_meta::Expected;
 use uuid::Uuid;
 
@@ -34,6 +35,9 @@ const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// Answers kept at once per tenant.
 const ANSWERS_MAX: usize = 10_000;
+
+/// In the place of a status: the change took place, but the process died before its answer was kept.
+const LOST: u16 = 0;
 
 type Turns = Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>;
 
@@ -59,6 +63,11 @@ fn is_final(status: StatusCode) -> bool {
                 | StatusCode::CONFLICT
                 | StatusCode::UNPROCESSABLE_ENTITY
         )
+}
+
+/// Paths of changes whose answer has no body.
+fn gives_nothing(path: &str) -> bool {
+    ["/tables/rename", "/views/rename", "/transactions/commit"].iter().any(|end| path.ends_with(end))
 }
 
 /// Paths that change nothing of the catalog.
@@ -132,6 +141,19 @@ async fn answer(
             }),
         };
     }
+    let mut parts = parts;
+    let path = parts.uri.path().to_string();
+    let is_delete = parts.method == Method::DELETE;
+    let lost = Answer {
+        request: request.clone(),
+        status: if is_delete || gives_nothing(&path) { StatusCode::NO_CONTENT.as_u16() } else { LOST },
+        etag: None,
+        body: (is_delete || gives_nothing(&path)).then(String::new),
+        at_ms: now_ms,
+    };
+    let receipt = serde_json::to_value(&lost).ok();
+    let receipt = receipt.map(|value| Arc::new(Receipt { space: SPACE, key: key.to_string(), value }));
+    parts.extensions.insert(Identity::Known(RequestContext { receipt, ..ctx.clone() }));
     let response = next.run(Request::from_parts(parts, Body::from(bytes))).await;
     if !is_final(response.status()) {
         return Ok(response);
@@ -157,6 +179,15 @@ fn is_old(at_ms: i64, now_ms: i64) -> bool {
 }
 
 fn replay(answer: Answer) -> Response {
+    if answer.status == LOST {
+        // Clients then look at the table before they do anything else.
+        return IcebergError {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            kind: "CommitStateUnknownException",
+            message: "this change took place, but its answer was lost when the server ended; load the table to see it".to_string(),
+        }
+        .into_response();
+    }
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let Some(body) = answer.body else {
         return IcebergError {

@@ -86,6 +86,17 @@ async fn book(open: &OpenFile, bytes_max: u64) -> Result<Arc<Book>, FilesFault> 
     book.map(Arc::new).map_err(|what| broken(&open.shown, &what))
 }
 
+fn open_table(book: &Arc<Book>, asked: Asked<'_>, file: &str) -> Result<Table, FilesFault> {
+    if let Some(sheet) = asked.sheet
+        && !book.names().iter().any(|name| name == sheet)
+    {
+        let names = book.names().iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let hint = format!("name one of its sheets: {names}");
+        return Err(FilesFault::invalid(format!("`{file}` has no sheet `{sheet}`"), hint));
+    }
+    Table::open(book, asked).map_err(|what| broken(file, &what))
+}
+
 /// Finds out columns and types; what is settled is kept in `config`. Errors: a workbook that cannot be read.
 pub(crate) async fn plan(
     files: &FileReaders,
@@ -100,7 +111,7 @@ pub(crate) async fn plan(
     for file in super::plan::spread(listed, most) {
         let open = files.open(ctx, config, file).await?;
         let book = book(&open, files.workbook_bytes_max).await?;
-        let table = Table::open(&book, config.excel.asked()).map_err(|what| broken(&open.shown, &what))?;
+        let table = open_table(&book, config.excel.asked(), &open.shown)?;
         if found.excel.is_none() {
             config.excel.header = Some(table.header);
             found.excel = Some(ExcelShape {
@@ -191,7 +202,7 @@ impl ExcelReader {
         skip: u64,
     ) -> Result<Self, FilesFault> {
         let book = book(&open, bytes_max).await?;
-        let table = Table::open(&book, options.asked()).map_err(|what| broken(&open.shown, &what))?;
+        let table = open_table(&book, options.asked(), &open.shown)?;
         let place = |(at, column): (usize, &ColumnConfig)| match table.header {
             true => table.names.iter().position(|name| *name == column.name),
             false => Some(at),

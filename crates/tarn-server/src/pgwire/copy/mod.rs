@@ -78,8 +78,9 @@ impl Connection {
     {
         let statement = parse(piece)?;
         if let CopyPlace::File(path) = &statement.place {
-            let format = statement.files_format().map_err(|error| of_query(&error, piece))?;
-            if statement.is_from && format.is_none() {
+            let reads_texts = statement.is_from
+                && statement.files_format().map_err(|error| of_query(&error, piece))?.is_none();
+            if reads_texts {
                 let copied = Box::pin(self.copy_files(client, piece, status, &statement, path)).await;
                 return copied.map(Some);
             }
