@@ -225,6 +225,19 @@ def test_what_a_rollback_could_not_undo_is_refused(tarn: Tarn):
         with pytest.raises(psycopg.Error) as raised:
             connection.execute("SAVEPOINT s")
         assert raised.value.sqlstate == "25P01"
+        # A table that is not there is none that the transaction changed, and one that came in the place of its own stays.
+        with connection.transaction():
+            with pytest.raises(psycopg.errors.UndefinedTable), connection.transaction():
+                connection.execute("INSERT INTO shop.nothing VALUES (1)")
+            connection.execute("INSERT INTO shop.log VALUES (9, 'kept', 9)")
+            with connection.transaction():
+                connection.execute("DELETE FROM shop.log WHERE id = 9")
+        with connect(tarn) as first:
+            first.execute("CREATE TABLE shop.made (id int)")
+            connection.execute("DROP TABLE shop.made")
+            connection.execute("CREATE TABLE shop.made AS SELECT 7 AS id")
+            first.rollback()
+        assert connection.execute("SELECT * FROM shop.made").fetchall() == [(7,)]
         # Reads of what is fed, and changes elsewhere, go together.
         with connection.transaction():
             connection.execute("INSERT INTO shop.log SELECT id, 'copied', 1 FROM inbox.inbox")

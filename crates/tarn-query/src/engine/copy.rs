@@ -79,11 +79,14 @@ impl Session {
         let mut ticket = core.registry.enter(self.context(), query_id, sql, stats.clone())?;
         let begun = async {
             let name = table_of_parts(table, &self.namespace())?;
-            let WriteTarget { name, branch } = self.branch_target(name);
-            let Some(writer) = core.tables.append(self.context(), &name, branch.as_ref()).await? else {
+            let target = self.branch_target(name);
+            let WriteTarget { name, branch } = &target;
+            let Some(writer) = core.tables.append(self.context(), name, branch.as_ref()).await? else {
                 let diagnosis = Diagnosis::new(SqlText::new(sql)?, "copy");
-                return Err(self.no_such(&name, &diagnosis).await?);
+                return Err(self.no_such(name, &diagnosis).await?);
             };
+            self.begins_to_change(&target);
+            let name = target.name;
             let columns = places(&name, &writer, columns)?;
             Ok((name, writer, columns))
         };

@@ -6,20 +6,28 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast::Statement;
 use tarn_core::{Fault, FaultKind, RequestContext, Sealed, TableName};
 use tarn_lakehouse::TRANSACTION_PREFIX;
+use uuid::Uuid;
 
 use super::catalog::ReadBranch;
 use super::session::{Changes, Session};
-use super::write::Change;
+use super::write::{Change, WriteTarget};
 use crate::QueryError;
 use crate::engine::EngineCore;
-use crate::tables::TableChange;
+use crate::tables::{MissingBranch, TableChange};
 
 /// What a transaction made, which its end by ROLLBACK takes away again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Made {
     Namespace(String),
-    Table(TableName),
+    /// Its name and UUID: another one may have the name since.
+    Table(TableName, Uuid),
     View(TableName),
+}
+
+impl Made {
+    fn is_table(&self, table: &TableName) -> bool {
+        matches!(self, Self::Table(name, _) if name == table)
+    }
 }
 
 /// Where a transaction was when a savepoint was set.
@@ -99,7 +107,12 @@ impl Undo {
         for made in self.made.into_iter().rev() {
             changes.push(match made {
                 Made::Namespace(name) => TableChange::DropNamespace { name, if_exists: true },
-                Made::Table(name) => TableChange::DropTable { name, if_exists: true, purge: true },
+                Made::Table(name, uuid) => match self.core.tables.view(&self.ctx, &name).await {
+                    Ok(Some(view)) if view.metadata.uuid() == uuid => {
+                        TableChange::DropTable { name, if_exists: true, purge: true }
+                    }
+                    _ => continue,
+                },
                 Made::View(name) => TableChange::DropView { name, if_exists: true },
             });
         }
@@ -224,14 +237,38 @@ impl Session {
         Ok(())
     }
 
-    /// The branch to which the open transaction writes a table, which it has changed from now on.
-    pub(super) fn transaction_of(&self, table: &TableName) -> Option<Arc<str>> {
-        let mut open = self.transaction.lock();
-        let open = open.as_mut()?;
-        if !open.tables.contains(table) {
-            Arc::make_mut(&mut open.tables).insert(table.clone());
+    /// The branch to which the open transaction writes.
+    pub(super) fn transaction_branch(&self) -> Option<Arc<str>> {
+        self.transaction.lock().as_ref().map(|open| Arc::clone(&open.branch))
+    }
+
+    /// From now on the open transaction, if `target` is of one, may have changed its table.
+    pub(super) fn begins_to_change(&self, target: &WriteTarget) {
+        let is_of_one =
+            target.branch.as_ref().is_some_and(|branch| branch.missing == MissingBranch::OfTransaction);
+        if is_of_one
+            && let Some(open) = self.transaction.lock().as_mut()
+            && !open.tables.contains(&target.name)
+        {
+            Arc::make_mut(&mut open.tables).insert(target.name.clone());
         }
-        Some(Arc::clone(&open.branch))
+    }
+
+    /// Remembers a table that the open transaction made. Errors: the catalog's.
+    pub(super) async fn made_table(&self, name: &TableName) -> Result<(), QueryError> {
+        if self.in_transaction()
+            && let Some(view) = self.tables().view(self.context(), name).await?
+        {
+            self.made(Made::Table(name.clone(), view.metadata.uuid()));
+        }
+        Ok(())
+    }
+
+    /// Forgets a table that went again.
+    pub(super) fn unmade_table(&self, name: &TableName) {
+        if let Some(open) = self.transaction.lock().as_mut() {
+            open.made.retain(|made| !made.is_table(name));
+        }
     }
 
     /// Remembers what the open transaction made.
@@ -254,27 +291,29 @@ impl Session {
         }
     }
 
-    /// What a change of the catalog makes that the open transaction can take away again; `None` without one, and for
-    /// changes of what it made itself. Errors: code 25001 for all others.
-    pub(super) fn undoable(
+    /// Whether the open transaction could take a change of the catalog back: what it makes, and changes of what it made
+    /// itself. Errors: code 25001 for all others.
+    pub(super) fn check_definition(
         &self,
         definition: &TableChange,
         change: &Change<'_>,
-    ) -> Result<Option<Made>, QueryError> {
+    ) -> Result<(), QueryError> {
         let open = self.transaction.lock();
         let Some(open) = open.as_ref() else {
             return match change.options.changes {
                 Changes::InTransaction => Err(in_transaction(change)),
-                _ => Ok(None),
+                _ => Ok(()),
             };
         };
-        let is_own = |made: Made| open.made.contains(&made);
-        match definition {
-            TableChange::CreateNamespace { name, .. } => Ok(Some(Made::Namespace(name.clone()))),
-            TableChange::CreateTable { table, .. } => Ok(Some(Made::Table(table.name.clone()))),
-            TableChange::AlterTable { name, .. } if is_own(Made::Table(name.clone())) => Ok(None),
-            TableChange::CommentView { name, .. } if is_own(Made::View(name.clone())) => Ok(None),
-            _ => Err(in_transaction(change)),
+        let is_possible = match definition {
+            TableChange::CreateNamespace { .. } | TableChange::CreateTable { .. } => true,
+            TableChange::AlterTable { name, .. } => open.made.iter().any(|made| made.is_table(name)),
+            TableChange::CommentView { name, .. } => open.made.contains(&Made::View(name.clone())),
+            _ => false,
+        };
+        match is_possible {
+            true => Ok(()),
+            false => Err(in_transaction(change)),
         }
     }
 }

@@ -170,11 +170,17 @@ impl Session {
                 };
                 set_order(&mut definition, change.parsed);
                 let tag = tag_of(&definition);
-                let makes = self.undoable(&definition, change)?;
-                if self.tables().change(self.context(), definition).await?
-                    && let Some(makes) = makes
-                {
-                    self.made(makes);
+                self.check_definition(&definition, change)?;
+                let (namespace, table) = match &definition {
+                    TableChange::CreateNamespace { name, .. } => (Some(name.clone()), None),
+                    TableChange::CreateTable { table, .. } => (None, Some(table.name.clone())),
+                    _ => (None, None),
+                };
+                if self.tables().change(self.context(), definition).await? {
+                    namespace.into_iter().for_each(|name| self.made(Made::Namespace(name)));
+                    if let Some(name) = table {
+                        self.made_table(&name).await?;
+                    }
                 }
                 Ok(Command { tag, rows: None, returns: false }.into())
             }
@@ -231,7 +237,10 @@ impl Session {
 
     async fn writer(&self, change: &Change<'_>, target: &WriteTarget) -> Result<TableWriter, QueryError> {
         match self.tables().write(self.context(), &target.name, target.branch.as_ref()).await? {
-            Some(writer) => Ok(writer),
+            Some(writer) => {
+                self.begins_to_change(target);
+                Ok(writer)
+            }
             None => Err(self.no_such(&target.name, change.diagnosis).await?),
         }
     }
@@ -256,7 +265,7 @@ impl Session {
 
     /// The branch of a table to which this session writes, which is one of its transaction where it has one.
     pub(super) fn branch_target(&self, name: TableName) -> WriteTarget {
-        if let Some(branch) = self.transaction_of(&name) {
+        if let Some(branch) = self.transaction_branch() {
             let branch = Some(WriteBranch { name: branch, missing: MissingBranch::OfTransaction });
             return WriteTarget { name, branch };
         }
@@ -381,13 +390,14 @@ impl Session {
         if !made {
             return Ok(Command { tag: "CREATE TABLE", rows: None, returns: false });
         }
-        self.made(Made::Table(name.clone()));
+        self.made_table(&name).await?;
         let write = WriteStatement::plain(insert_into(&name, create.query)?);
         // A new table has no branches.
         let target = WriteTarget { name: name.clone(), branch: None };
         match self.change_rows(change, &write, &target).await {
             Ok(changed) => Ok(Command { tag: "SELECT", rows: Some(changed.rows), returns: false }),
             Err(error) => {
+                self.unmade_table(&name);
                 let drop = TableChange::DropTable { name, if_exists: true, purge: true };
                 if let Err(error) = self.tables().change(context, drop).await {
                     tracing::warn!(%error, "the table of a CREATE TABLE AS that failed stays behind, empty");
