@@ -296,24 +296,32 @@ impl Sink {
         }));
     }
 
-    /// Waits until nothing is under way.
+    /// Waits until nothing is under way. Errors: the state has to be opened again.
     pub(super) async fn wait_for_job(&mut self, open: &mut Open) -> Result<(), LakehouseError> {
         if open.job.is_some() {
             let done = finished(&mut open.job).await;
-            self.finish_job(open, done, &mut BACK_OFF.0.clone())?;
+            let finished = self.finish_job(open, done, &mut BACK_OFF.0.clone());
+            open.is_broken |= finished.is_err();
+            finished?;
         }
         Ok(())
     }
 
-    /// Commits everything that is applied, the rows of an unfinished source transaction too. Errors: it could not be.
-    pub(super) async fn flush_now(&mut self, open: &mut Open) -> Result<(), LakehouseError> {
+    /// Commits everything that is applied, the rows of an unfinished source transaction too. Returns whether that came about;
+    /// else the rows wait in memory. Errors: the state has to be opened again.
+    pub(super) async fn try_flush(&mut self, open: &mut Open) -> Result<bool, LakehouseError> {
         self.wait_for_job(open).await?;
         if open.offset == open.committed_offset && !open.state.is_ahead() {
-            return Ok(());
+            return Ok(true);
         }
         self.start_flush(open, true);
         self.wait_for_job(open).await?;
-        if open.flush_failed.is_some() {
+        Ok(open.flush_failed.is_none())
+    }
+
+    /// The same for whoever cannot go on without. Errors: it could not be.
+    pub(super) async fn flush_now(&mut self, open: &mut Open) -> Result<(), LakehouseError> {
+        if !self.try_flush(open).await? {
             let cause = self.status.lock().fault.as_ref().map(|fault| fault.message.clone());
             let cause = cause.unwrap_or_else(|| "see the log".into());
             let what = format!("rows of table `{}` cannot be committed: {cause}", self.spec.table);

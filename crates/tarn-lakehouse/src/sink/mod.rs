@@ -262,7 +262,7 @@ impl Sink {
                 self.show(open);
             }
             if self.stumbled == Some(batch.first_offset) {
-                self.keep(open).await;
+                self.keep(open).await?;
             }
             if let Err(error) = self.take(open, batch).await {
                 self.stumbled = Some(batch.first_offset);
@@ -313,14 +313,16 @@ impl Sink {
         }
     }
 
-    /// Commits and shows what is applied, before something that cannot be.
-    async fn keep(&mut self, open: &mut Open) {
-        if !open.settled {
-            return;
+    /// Commits and shows what is applied, before something that cannot be. Errors: the state has to be opened again, since a
+    /// commit was lost or may have come about.
+    async fn keep(&mut self, open: &mut Open) -> Result<(), LakehouseError> {
+        if !open.settled || open.is_broken {
+            return Ok(());
         }
-        if let Err(error) = self.flush_now(open).await {
-            tracing::debug!(table = %self.spec.table, %error, "rows before a change that cannot be applied wait too");
+        if !self.try_flush(open).await? {
+            tracing::debug!(table = %self.spec.table, "rows before a change that cannot be applied wait too");
         }
+        Ok(())
     }
 
     fn answer_flushed(&mut self, open: &Open) {

@@ -51,6 +51,9 @@ pub(super) struct Open {
     pub oldest_ms: Option<i64>,
     /// When a flush failed last, and how long to wait before the next.
     pub flush_failed: Option<(Instant, Duration)>,
+    /// A commit of it was lost or may have come about: nothing more may be written before it is opened again. Files of a lost
+    /// commit are gone.
+    pub is_broken: bool,
     /// Files or snapshots are others than when upkeep was looked at last.
     pub is_unkept: bool,
     /// When a compaction or expiry failed last, or found nothing to do.
@@ -112,6 +115,7 @@ impl Sink {
             flushed: None,
             oldest_ms: None,
             flush_failed: None,
+            is_broken: false,
             is_unkept: true,
             service_failed: None,
             orphans_due: self.context.env.clock.instant() + ORPHANS_FIRST,
@@ -214,7 +218,7 @@ impl Sink {
             match followed {
                 Ok(conformer) => open.source = Some((schema, conformer)),
                 Err(error) => {
-                    self.keep(open).await;
+                    self.keep(open).await?;
                     return Err(error);
                 }
             }
@@ -253,7 +257,7 @@ impl Sink {
         match Box::pin(self.evolve_by(open, change, rule)).await {
             // What the table cannot take is left out.
             Err(error @ (LakehouseError::Invalid { .. } | LakehouseError::Unmappable { .. }))
-                if rule.policy == SchemaPolicy::Try =>
+                if rule.policy == SchemaPolicy::Try && !open.is_broken =>
             {
                 let table = &self.spec.table;
                 tracing::warn!(%table, %error, "the table cannot follow its source; what it cannot take is left out");
