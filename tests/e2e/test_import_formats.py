@@ -476,7 +476,7 @@ def test_parts_of_sheets_and_cells_that_are_no_values(tarn: Tarn):
     workbook(tarn.project / "bare.xlsx", {"S": [[1, "a"], [2, "b", 2.5]]})
     assert tarn.rows("SELECT column_1, column_2, column_3 FROM read_excel('bare.xlsx') ORDER BY 1") == [[1, "a", None], [2, "b", 2.5]]
     for request, words in [
-        ({"excel": {"sheet": "Nope"}}, "it has Hidden, Report"),
+        ({"excel": {"sheet": "Nope"}}, "name one of its sheets: `Hidden`, `Report`"),
         ({"excel": {"range": "C9:A1"}}, "no range of cells"),
         ({"excel": {"sheet": "Report", "range": "M50"}}, "holds nothing"),
         ({"excel": {"page": 1}}, "page"),
