@@ -172,8 +172,22 @@ def test_what_a_transaction_makes_goes_with_it(tarn: Tarn):
         run("CREATE TABLE shop.log (id int, name text, qty int)")
         run("ROLLBACK TO made")
         assert tarn.rows("SELECT count(*) FROM shop.item") == [[0]]
+        run("CREATE TABLE shop.log (id int, name text, qty int)")
+        run("SAVEPOINT after")
+        with connect(tarn, autocommit=True) as other:
+            other.execute("DROP TABLE shop.log")
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            run("CREATE TABLE shop.log AS SELECT 1 / (qty - qty) AS id FROM shop.item")
+        run("ROLLBACK TO after")
+        run("SAVEPOINT \"With Spaces\"")
+        run("ROLLBACK TO SAVEPOINT \"With Spaces\" -- its name comes last")
+        run("RELEASE \"With Spaces\"")
         connection.commit()
         assert tarn.rows("SELECT count(*) FROM shop.item") == [[2]]
+        # Nobody makes a branch that would be taken for one of a transaction, and expire.
+        with connect(tarn, autocommit=True) as other, pytest.raises(psycopg.Error) as raised:
+            other.execute("CALL create_branch('shop.item', 'transaction-mine')")
+        assert "are those of transactions" in str(raised.value)
         assert run(names).fetchall() == [("shop", "item")]
 
 

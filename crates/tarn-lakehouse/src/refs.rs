@@ -8,7 +8,7 @@ use tarn_core::{RequestContext, TableName};
 
 use crate::error::LakehouseError;
 use crate::lakehouse::Lakehouse;
-use crate::transaction::retention_of_new;
+use crate::transaction::{TRANSACTION_PREFIX, retention_of_new};
 use crate::write::{TableWriter, base_of};
 
 /// What a name of a snapshot is.
@@ -61,9 +61,9 @@ pub fn refs(metadata: &TableMetadata) -> Vec<TableRef> {
     all
 }
 
-/// Whether a branch or tag of a name is there.
-pub(crate) fn has_ref(metadata: &TableMetadata, name: &str) -> bool {
-    refs(metadata).iter().any(|known| known.name == name)
+/// The snapshot of a branch or tag; `None` where there is none of the name.
+pub(crate) fn head_of(metadata: &TableMetadata, name: &str) -> Option<i64> {
+    refs(metadata).into_iter().find(|known| known.name == name).map(|known| known.snapshot_id)
 }
 
 /// The snapshot of a name. Errors: `SnapshotNotFound`.
@@ -72,8 +72,7 @@ pub(crate) fn snapshot_of(
     metadata: &TableMetadata,
     name: &str,
 ) -> Result<i64, LakehouseError> {
-    let found = refs(metadata).into_iter().find(|reference| reference.name == name);
-    found.map(|reference| reference.snapshot_id).ok_or_else(|| LakehouseError::SnapshotNotFound {
+    head_of(metadata, name).ok_or_else(|| LakehouseError::SnapshotNotFound {
         table: table.to_string(),
         wanted: format!("named `{name}`"),
     })
@@ -139,7 +138,7 @@ impl Lakehouse {
         }
         if creates {
             let metadata = self.catalog().load_table(ctx, name).await?.metadata;
-            if !refs(&metadata).iter().any(|known| known.name == branch) {
+            if head_of(&metadata, branch).is_none() {
                 match self.create_ref(ctx, name, (RefKind::Branch, branch), None).await {
                     // Somebody else was faster.
                     Ok(())
@@ -148,14 +147,26 @@ impl Lakehouse {
                 }
             }
         }
+        self.branch_writer(ctx, name, branch, false).await
+    }
+
+    /// `makes_branch`: its first commit does, from the table as it is then.
+    pub(crate) async fn branch_writer(
+        &self,
+        ctx: &RequestContext,
+        name: &TableName,
+        branch: &str,
+        makes_branch: bool,
+    ) -> Result<TableWriter, LakehouseError> {
         let mut committer = self.upkeep(ctx, name).committer;
-        committer.branch = Some(branch.into());
+        (committer.branch, committer.makes_branch) = (Some(branch.into()), makes_branch);
         let turn = self.turn(ctx, name).lock_owned().await;
         let base = base_of(&committer, ctx, name).await?;
         TableWriter::new(ctx, committer, base, Some(turn), None)
     }
 
-    /// Gives a snapshot a name; the newest without one named. Errors: `AlreadyExists`, `SnapshotNotFound`.
+    /// Gives a snapshot a name; the newest without one named. Errors: `AlreadyExists`, `SnapshotNotFound`; `Invalid` for
+    /// a name as those of transactions.
     pub async fn create_ref(
         &self,
         ctx: &RequestContext,
@@ -163,6 +174,12 @@ impl Lakehouse {
         (kind, name): (RefKind, &str),
         snapshot_id: Option<i64>,
     ) -> Result<(), LakehouseError> {
+        if name.starts_with(TRANSACTION_PREFIX) {
+            let what = format!(
+                "names that begin with `{TRANSACTION_PREFIX}` are those of transactions; choose another one"
+            );
+            return Err(LakehouseError::Invalid { what });
+        }
         self.flush(ctx, table, crate::write::FLUSH_WAIT).await;
         let loaded = self.catalog().load_table(ctx, table).await?;
         let metadata = &loaded.metadata;

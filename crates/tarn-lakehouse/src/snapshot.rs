@@ -15,7 +15,7 @@ use tarn_core::Env;
 
 use crate::error::LakehouseError;
 use crate::manifest::ManifestCache;
-use crate::refs::{has_ref, retention_of};
+use crate::refs::{head_of, retention_of};
 use crate::service::policy::{number, switch};
 
 /// Manifests with fewer entries than this are merged once there are many.
@@ -70,7 +70,7 @@ impl Produced {
             if let TableRequirement::RefSnapshotIdMatch { r#ref, snapshot_id } = requirement {
                 *r#ref = branch.to_string();
                 // A branch that the commit makes must not be there.
-                *snapshot_id = snapshot_id.filter(|_| has_ref(before, branch));
+                *snapshot_id = snapshot_id.filter(|_| head_of(before, branch).is_some());
             }
         }
         for update in &mut self.updates {

@@ -12,8 +12,8 @@ use tarn_core::{RequestContext, TableName};
 use crate::catalog::TableCommit;
 use crate::error::LakehouseError;
 use crate::lakehouse::Lakehouse;
-use crate::refs::{ancestors_of, refs, retention_of};
-use crate::write::{TableWriter, base_of};
+use crate::refs::{ancestors_of, head_of, refs, retention_of};
+use crate::write::TableWriter;
 
 /// With what the names of branches of transactions begin.
 pub const TRANSACTION_PREFIX: &str = "transaction-";
@@ -29,10 +29,6 @@ pub(crate) fn retention_of_new(branch: &str) -> SnapshotRetention {
 /// Whether a transaction is changing a table, or died at it.
 pub(crate) fn is_changed_by_a_transaction(metadata: &TableMetadata) -> bool {
     refs(metadata).iter().any(|known| known.name.starts_with(TRANSACTION_PREFIX))
-}
-
-fn head_of(metadata: &TableMetadata, branch: &str) -> Option<i64> {
-    refs(metadata).into_iter().find(|known| known.name == branch).map(|known| known.snapshot_id)
 }
 
 fn is(branch: &str, snapshot_id: Option<i64>) -> TableRequirement {
@@ -55,11 +51,7 @@ impl Lakehouse {
             );
             return Err(LakehouseError::Invalid { what });
         }
-        let mut committer = self.upkeep(ctx, name).committer;
-        (committer.branch, committer.makes_branch) = (Some(branch.into()), true);
-        let turn = self.turn(ctx, name).lock_owned().await;
-        let base = base_of(&committer, ctx, name).await?;
-        TableWriter::new(ctx, committer, base, Some(turn), None)
+        self.branch_writer(ctx, name, branch, true).await
     }
 
     /// Ends a transaction: all tables go on to its branch, or none does. Errors: `CommitFailed` where another writer changed

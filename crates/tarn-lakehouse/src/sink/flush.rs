@@ -23,7 +23,7 @@ use crate::catalog::{Catalog, LoadedTable};
 use crate::data_file::FileFactory;
 use crate::error::LakehouseError;
 use crate::load::{DeleteFileState, ViewLoader};
-use crate::refs::{has_ref, on_branch};
+use crate::refs::{head_of, on_branch};
 use crate::snapshot::{Produced, RowDelta};
 use crate::view::{DataFileView, TableView};
 
@@ -403,7 +403,7 @@ impl Committer {
     ) -> Result<Arc<TableMetadata>, LakehouseError> {
         match &self.branch {
             None => Ok(metadata),
-            Some(branch) if self.makes_branch && !has_ref(&metadata, branch) => Ok(metadata),
+            Some(branch) if self.makes_branch && head_of(&metadata, branch).is_none() => Ok(metadata),
             Some(branch) => on_branch(name, &metadata, branch).map(Arc::new),
         }
     }

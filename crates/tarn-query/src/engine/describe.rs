@@ -42,7 +42,7 @@ impl Session {
         let catalog = self.catalog(Arc::default());
         let state = self.state(&catalog);
         let diagnosis = Diagnosis::new(parsed.text.clone(), "prepare");
-        let planning = self.logical_plan(&state, &catalog, statement, &parsed, &diagnosis);
+        let planning = self.logical_plan(&state, &catalog, statement, &diagnosis);
         let (plan, names) = Box::pin(planning).await?;
         let parameters = parameter_types(&plan).map_err(|error| diagnosis.explain(error))?;
         let zone = state.config_options().execution.time_zone.clone();
@@ -57,7 +57,7 @@ impl Session {
         is_explained: bool,
     ) -> Result<Prepared, QueryError> {
         let diagnosis = Diagnosis::new(parsed.text.clone(), "prepare");
-        let planned = Box::pin(self.planned_change(write, parsed, &diagnosis)).await?;
+        let planned = Box::pin(self.planned_change(write, &diagnosis)).await?;
         let Some(planned) = planned else {
             let schema = if is_explained { explain_schema() } else { Arc::new(Schema::empty()) };
             return Ok(Prepared { schema, parameters: Vec::new(), is_command: !is_explained });

@@ -59,8 +59,7 @@ impl Session {
         };
         let own: Arc<ScanCounters> = Arc::default();
         let (catalog, target) = self.catalog_for(name, Arc::clone(&view), change.counters, &own)?;
-        let planned =
-            self.plan_change(&catalog, change.write, &target, change.parsed, change.diagnosis).await?;
+        let planned = self.plan_change(&catalog, change.write, &target, change.diagnosis).await?;
         let explain = |error| change.diagnosis.explain(error);
         let logical = match change.options.params.is_empty() {
             true => planned.plan,

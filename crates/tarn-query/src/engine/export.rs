@@ -156,7 +156,7 @@ impl Session {
         };
         let catalog = self.catalog(Arc::clone(counters));
         let state = self.state(&catalog);
-        let (plan, names) = Box::pin(self.logical_plan(&state, &catalog, statement, &inner, told)).await?;
+        let (plan, names) = Box::pin(self.logical_plan(&state, &catalog, statement, told)).await?;
         let plan = state.create_physical_plan(&plan).await.map_err(|error| told.explain(error))?;
         match store.head(&place).await {
             Ok(_) if !export.overwrite => {

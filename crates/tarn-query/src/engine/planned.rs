@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{Ident, Query, Statement};
 use super::catalog::QueryCatalog;
 use super::session::Session;
 use crate::QueryError;
-use crate::sql::{Diagnosis, Parsed, ShownNames, WriteStatement};
+use crate::sql::{Diagnosis, ShownNames, WriteStatement};
 use crate::write::{Returned, RowsQuery, Target, as_query};
 
 /// A statement about rows, planned.
@@ -25,12 +25,11 @@ impl Session {
         &self,
         catalog: &Arc<QueryCatalog>,
         query: Query,
-        parsed: &Parsed,
         diagnosis: &Diagnosis,
     ) -> Result<(LogicalPlan, ShownNames), Planning> {
         let state = self.state(catalog);
         let statement = DfStatement::Statement(Box::new(Statement::Query(Box::new(query))));
-        let planned = Box::pin(self.logical_plan(&state, catalog, statement, parsed, diagnosis)).await;
+        let planned = Box::pin(self.logical_plan(&state, catalog, statement, diagnosis)).await;
         planned.map_err(Planning::of)
     }
 
@@ -40,15 +39,14 @@ impl Session {
         catalog: &Arc<QueryCatalog>,
         write: &WriteStatement,
         target: &Target,
-        parsed: &Parsed,
         diagnosis: &Diagnosis,
     ) -> Result<PlannedChange, QueryError> {
-        let (rows, plan) = self.plan_change_rows(catalog, write, target, parsed, diagnosis).await?;
+        let (rows, plan) = self.plan_change_rows(catalog, write, target, diagnosis).await?;
         let returning = match &rows.returning {
             None => None,
             Some(query) => {
                 catalog.set_returned(Returned::new(&target.schema, plan.schema().as_arrow()).table()?);
-                Some(self.plan_rows(catalog, query.clone(), parsed, diagnosis).await?)
+                Some(self.plan_rows(catalog, query.clone(), diagnosis).await?)
             }
         };
         Ok(PlannedChange { rows, plan, returning })
@@ -60,11 +58,10 @@ impl Session {
         catalog: &Arc<QueryCatalog>,
         write: &WriteStatement,
         target: &Target,
-        parsed: &Parsed,
         diagnosis: &Diagnosis,
     ) -> Result<(RowsQuery, LogicalPlan), QueryError> {
         let rows = as_query(write, target)?;
-        match self.plan_rows(catalog, rows.query.clone(), parsed, diagnosis).await {
+        match self.plan_rows(catalog, rows.query.clone(), diagnosis).await {
             Ok((plan, _)) => Ok((rows, plan)),
             Err(Planning::Columns { given, taken }) => {
                 if let Statement::Insert(insert) = &write.statement
@@ -77,7 +74,7 @@ impl Session {
                         first.map(|(name, _)| vec![Ident::with_quote('"', name)].into()).collect();
                     let write = WriteStatement { statement: Statement::Insert(insert), ..write.clone() };
                     let rows = as_query(&write, target)?;
-                    let plan = self.plan_rows(catalog, rows.query.clone(), parsed, diagnosis).await;
+                    let plan = self.plan_rows(catalog, rows.query.clone(), diagnosis).await;
                     return Ok((rows, plan?.0));
                 }
                 Err(Planning::Columns { given, taken }.into())

@@ -280,7 +280,7 @@ impl Session {
             }
             Action::Query(statement) | Action::Show(statement) => statement,
         };
-        self.planned_query(statement, &parsed, options, guard).await
+        self.planned_query(statement, &parsed, options, (counters, diagnosis), guard).await
     }
 
     async fn planned_query(
@@ -288,14 +288,13 @@ impl Session {
         statement: Statement,
         parsed: &Parsed,
         options: &QueryOptions,
+        (counters, diagnosis): (Arc<ScanCounters>, Diagnosis),
         guard: &Guard<'_>,
     ) -> Result<Planned, QueryError> {
-        let counters = Arc::new(ScanCounters::default());
-        let diagnosis = Diagnosis::new(parsed.text.clone(), guard.query_id);
         let permit = guard.queue().await?;
         let catalog = self.catalog(Arc::clone(&counters));
         let state = self.state(&catalog);
-        let (logical, names) = self.logical_plan(&state, &catalog, statement, parsed, &diagnosis).await?;
+        let (logical, names) = self.logical_plan(&state, &catalog, statement, &diagnosis).await?;
         if let LogicalPlan::DescribeTable(described) = &logical {
             let rows = columns_of(described)?;
             return Ok(self.told(held(&rows.schema(), vec![rows])?, &counters, &diagnosis));
@@ -328,12 +327,8 @@ impl Session {
         state: &SessionState,
         catalog: &Arc<QueryCatalog>,
         statement: Statement,
-        parsed: &Parsed,
         diagnosis: &Diagnosis,
     ) -> Result<(LogicalPlan, ShownNames), QueryError> {
-        if parsed.needs_names {
-            catalog.load_names().await?;
-        }
         let (plan, names) = match plan_statement(state, statement).await {
             Ok(planned) => planned,
             Err(error) => {

@@ -111,7 +111,12 @@ impl Undo {
                     Ok(Some(view)) if view.metadata.uuid() == uuid => {
                         TableChange::DropTable { name, if_exists: true, purge: true }
                     }
-                    _ => continue,
+                    Err(error) => {
+                        tracing::warn!(table = %name, %error, "a table that a transaction made stays behind");
+                        continue;
+                    }
+                    // It is gone, or another one has its name.
+                    Ok(_) => continue,
                 },
                 Made::View(name) => TableChange::DropView { name, if_exists: true },
             });
@@ -162,18 +167,20 @@ impl Session {
             open.made.clear();
             return Ok(());
         }
+        // Whoever goes away meanwhile drops no table that may hold what was committed.
+        let made = std::mem::take(&mut open.made);
         let (branch, tables) = (open.branch.to_string(), open.tables.iter().cloned().collect());
         let ended =
             self.tables().change(self.context(), TableChange::CommitTransaction { branch, tables }).await;
         match ended {
             Ok(_) => {
-                (open.tables, open.made) = (Arc::default(), Vec::new());
+                open.tables = Arc::default();
                 Ok(())
             }
             Err(error) => {
-                if !is_refused(&error) {
-                    // It may have come about all the same: then the tables that it made hold what was committed.
-                    open.made.clear();
+                // Else it may have come about all the same.
+                if is_refused(&error) {
+                    open.made = made;
                 }
                 open.taken().run().await;
                 Err(serialization_failure(error))
@@ -229,7 +236,7 @@ impl Session {
             let before =
                 |table: &TableName| heads.iter().find(|(own, _)| own == table).and_then(|(_, head)| *head);
             let heads = open.tables.iter().map(|table| (table.clone(), before(table))).collect();
-            let made = open.made.split_off(made);
+            let made = open.made.split_off(made.min(open.made.len()));
             let (core, ctx) = (open.core.clone(), open.ctx.clone());
             Undo { core, ctx, branch: Arc::clone(&open.branch), heads, made }
         };
@@ -264,10 +271,10 @@ impl Session {
         Ok(())
     }
 
-    /// Forgets a table that went again.
+    /// Forgets a table that was made last and went again.
     pub(super) fn unmade_table(&self, name: &TableName) {
         if let Some(open) = self.transaction.lock().as_mut() {
-            open.made.retain(|made| !made.is_table(name));
+            open.made.pop_if(|made| made.is_table(name));
         }
     }
 
@@ -279,7 +286,7 @@ impl Session {
     }
 
     /// Errors: code 25001 for a statement whose effect the open transaction could not take back.
-    pub(super) fn check_undoable(&self, change: &Change<'_>) -> Result<(), QueryError> {
+    pub(super) fn check_reversible(&self, change: &Change<'_>) -> Result<(), QueryError> {
         let replaces = match &change.write.statement {
             Statement::OptimizeTable { .. } => true,
             Statement::CreateView(create) => create.or_replace,
@@ -293,7 +300,7 @@ impl Session {
 
     /// Whether the open transaction could take a change of the catalog back: what it makes, and changes of what it made
     /// itself. Errors: code 25001 for all others.
-    pub(super) fn check_definition(
+    pub(super) fn check_definition_reversible(
         &self,
         definition: &TableChange,
         change: &Change<'_>,

@@ -58,8 +58,7 @@ impl Session {
         let state = self.state(&catalog);
         let query = Statement::Query(Box::new(definition.query.clone()));
         let statement = DfStatement::Statement(Box::new(query));
-        let planned =
-            Box::pin(self.logical_plan(&state, &catalog, statement, change.parsed, change.diagnosis)).await;
+        let planned = Box::pin(self.logical_plan(&state, &catalog, statement, change.diagnosis)).await;
         let (plan, shown) = planned?;
         if let Some(error) = broken_view(&plan) {
             return Err(error);
@@ -112,7 +111,7 @@ impl Session {
         let catalog = QueryCatalog::defining(self.core(), self.context(), &definition.name);
         let state = self.state(&catalog);
         let diagnosis = Diagnosis::new(parsed.text.clone(), "view");
-        let planned = Box::pin(self.logical_plan(&state, &catalog, statement, &parsed, &diagnosis)).await;
+        let planned = Box::pin(self.logical_plan(&state, &catalog, statement, &diagnosis)).await;
         let (after, _) = planned.map_err(|_| differs())?;
         let same =
             |(a, b): (&Arc<Field>, &Arc<Field>)| a.name() == b.name() && a.data_type() == b.data_type();

@@ -132,7 +132,7 @@ impl Session {
             let command = Command { tag: rows_tag(statement), rows: Some(rows), returns: returned.is_some() };
             return Ok(Done { command, returned });
         }
-        self.check_undoable(change)?;
+        self.check_reversible(change)?;
         if let Statement::OptimizeTable { name, predicate, zorder, .. } = statement {
             let done = self.optimize(change, name, predicate.as_ref(), zorder.as_deref());
             return Box::pin(done).await.map(Done::from);
@@ -170,7 +170,7 @@ impl Session {
                 };
                 set_order(&mut definition, change.parsed);
                 let tag = tag_of(&definition);
-                self.check_definition(&definition, change)?;
+                self.check_definition_reversible(&definition, change)?;
                 let (namespace, table) = match &definition {
                     TableChange::CreateNamespace { name, .. } => (Some(name.clone()), None),
                     TableChange::CreateTable { table, .. } => (None, Some(table.name.clone())),
@@ -192,7 +192,6 @@ impl Session {
     pub(super) async fn planned_change(
         &self,
         write: &WriteStatement,
-        parsed: &Parsed,
         diagnosis: &Diagnosis,
     ) -> Result<Option<PlannedChange>, QueryError> {
         let Some(target) = target_of(&write.statement) else { return Ok(None) };
@@ -202,7 +201,7 @@ impl Session {
         };
         let counters = Arc::default();
         let (catalog, target) = self.catalog_for(&target.name, view, &counters, &counters)?;
-        self.plan_change(&catalog, write, &target, parsed, diagnosis).await.map(Some)
+        self.plan_change(&catalog, write, &target, diagnosis).await.map(Some)
     }
 
     /// The newest state of what a statement changes; `None` where there is no such table.
@@ -255,8 +254,8 @@ impl Session {
                 return Err(QueryError::coded("25001", message)
                     .with_hint("COMMIT first; a transaction writes to a branch of its own"));
             }
-            Some(name_of) => {
-                let branch = WriteBranch { name: name_of, missing: MissingBranch::Refused };
+            Some(branch) => {
+                let branch = WriteBranch { name: branch, missing: MissingBranch::Refused };
                 WriteTarget { name, branch: Some(branch) }
             }
             None => self.branch_target(name),
@@ -326,7 +325,7 @@ impl Session {
         let own = Arc::default();
         let view = Arc::clone(writer.view());
         let (catalog, target) = self.catalog_for(&target.name, view, change.counters, &own)?;
-        let planned = self.plan_change(&catalog, write, &target, change.parsed, change.diagnosis).await?;
+        let planned = self.plan_change(&catalog, write, &target, change.diagnosis).await?;
         if planned.rows.replaces_all {
             writer.replace_all();
         }
@@ -364,7 +363,7 @@ impl Session {
     ) -> Result<ReturnedRows, QueryError> {
         catalog.set_returned(rows.table()?);
         let explain = |error| change.diagnosis.explain(error);
-        let (plan, names) = self.plan_rows(catalog, query.clone(), change.parsed, change.diagnosis).await?;
+        let (plan, names) = self.plan_rows(catalog, query.clone(), change.diagnosis).await?;
         let plan = with_params(plan, change.options).map_err(explain)?;
         let state = self.state(catalog);
         let plan = state.create_physical_plan(&plan).await.map_err(explain)?;
@@ -380,8 +379,7 @@ impl Session {
     async fn create_as(&self, change: &Change<'_>, create: CreateAs) -> Result<Command, QueryError> {
         let (context, name) = (self.context(), create.name.clone());
         let catalog = self.catalog(Arc::clone(change.counters));
-        let (planned, _) =
-            self.plan_rows(&catalog, create.query.clone(), change.parsed, change.diagnosis).await?;
+        let (planned, _) = self.plan_rows(&catalog, create.query.clone(), change.diagnosis).await?;
         let planned =
             with_params(planned, change.options).map_err(|error| change.diagnosis.explain(error))?;
         let table = Box::new(create.table(planned.schema().as_arrow())?);

@@ -87,8 +87,6 @@ pub(crate) struct Parsed {
     pub(crate) ordered_by: Option<Vec<OrderColumn>>,
     /// Of `ALTER TABLE`, which names nothing but the table then.
     pub(crate) alterations: Vec<TableAlteration>,
-    /// It asks the information schema, so all names are needed before planning.
-    pub(crate) needs_names: bool,
 }
 
 /// Reads one statement. Errors: `Syntax`; `NotPossible` for one that is not possible.
@@ -111,7 +109,6 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
         partitioned_by: Vec::new(),
         ordered_by: None,
         alterations: Vec::new(),
-        needs_names: false,
         source: sql.to_string(),
         alters_view: false,
     };
@@ -150,10 +147,8 @@ pub(crate) fn parse(sql: &str) -> Result<Parsed, QueryError> {
     if let Action::Write(write) | Action::ExplainWrite { write, .. } = &mut action {
         words.put_into(write);
     }
-    let needs_names =
-        matches!(action, Action::Show(_)) || text.find_name(None, "information_schema").is_some();
     let source = sql.to_string();
-    Ok(Parsed { action, text, source, alters_view, partitioned_by, ordered_by, alterations, needs_names })
+    Ok(Parsed { action, text, source, alters_view, partitioned_by, ordered_by, alterations })
 }
 
 /// A `COPY` that is not between a client and a table. Errors: it is; the wire protocol of PostgreSQL reads those itself.
@@ -171,7 +166,6 @@ fn copied(copy: CopyStatement, text: SqlText, sql: &str) -> Result<Parsed, Query
              `tarn import`",
         ),
         (CopyPlace::File(_), is_from) => {
-            let needs_names = text.find_name(None, "information_schema").is_some();
             let copy = Box::new(copy);
             Ok(Parsed {
                 action: if is_from { Action::Load(copy) } else { Action::Export(copy) },
@@ -179,7 +173,6 @@ fn copied(copy: CopyStatement, text: SqlText, sql: &str) -> Result<Parsed, Query
                 partitioned_by: Vec::new(),
                 ordered_by: None,
                 alterations: Vec::new(),
-                needs_names,
                 source: sql.to_string(),
                 alters_view: false,
             })

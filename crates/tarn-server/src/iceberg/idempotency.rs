@@ -111,7 +111,7 @@ async fn answer(
     request: Request,
     next: Next,
 ) -> Result<Response, IcebergError> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let limit = app.config.http.body_bytes_max.0;
     let bytes = read_body(body, limit)
         .await
@@ -141,14 +141,12 @@ async fn answer(
             }),
         };
     }
-    let mut parts = parts;
-    let path = parts.uri.path().to_string();
-    let is_delete = parts.method == Method::DELETE;
+    let gives_nothing = parts.method == Method::DELETE || gives_nothing(parts.uri.path());
     let lost = Answer {
         request: request.clone(),
-        status: if is_delete || gives_nothing(&path) { StatusCode::NO_CONTENT.as_u16() } else { LOST },
+        status: if gives_nothing { StatusCode::NO_CONTENT.as_u16() } else { LOST },
         etag: None,
-        body: (is_delete || gives_nothing(&path)).then(String::new),
+        body: gives_nothing.then(String::new),
         at_ms: now_ms,
     };
     let receipt = serde_json::to_value(&lost).ok();

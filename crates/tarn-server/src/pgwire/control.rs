@@ -173,17 +173,12 @@ impl Connection {
 
     async fn savepoint(&self, piece: &Piece, kind: Kind) -> PgWireResult<Response> {
         let session = self.session()?;
-        // Its name comes last, in quotes or not.
-        let words = piece.text.trim_end_matches([';', ' ', '\n']).split_whitespace();
-        let name = words.last().unwrap_or_default();
-        let name = match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
-            Some(quoted) => quoted.replace("\"\"", "\""),
-            None => name.to_lowercase(),
-        };
+        // Its name comes last.
+        let name = piece.words.last().map(String::as_str).unwrap_or_default();
         let done = match (kind, piece.head()[0]) {
-            (Kind::RollbackTo, _) => session.rollback_to(&name).await,
-            (_, "release") => session.release(&name),
-            _ => session.savepoint(&name).await,
+            (Kind::RollbackTo, _) => session.rollback_to(name).await,
+            (_, "release") => session.release(name),
+            _ => session.savepoint(name).await,
         };
         done.map_err(|error| of_query(&error, piece))?;
         let tag = Tag::new(&piece.head()[0].to_uppercase());

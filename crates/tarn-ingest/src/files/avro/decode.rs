@@ -385,38 +385,19 @@ impl Column {
                 valid.append_non_null();
             }
             (Self::Array(_, items, offsets, valid), Shape::Array(element)) => {
-                let (mut added, bytes) = (0, items.null_bytes());
-                loop {
-                    let run = input.run()?;
-                    for _ in 0..run {
-                        input.element(bytes)?;
-                        items.read(element, layout, input, problem)?;
-                        added += 1;
-                    }
-                    if run == 0 {
-                        break;
-                    }
-                }
+                let added = input
+                    .elements(items.null_bytes(), |input| items.read(element, layout, input, problem))?;
                 end(offsets, added)?;
                 valid.append_non_null();
             }
             (Self::Map(_, columns, offsets, valid), Shape::Map(element)) => {
                 let (keys, values) = columns.as_mut();
-                let (mut added, bytes) = (0, 4 + values.null_bytes());
-                loop {
-                    let run = input.run()?;
-                    for _ in 0..run {
-                        input.element(bytes)?;
-                        let key = std::str::from_utf8(input.bytes()?);
-                        let key = key.map_err(|_| "a key of a map is not UTF-8".to_string());
-                        keys.append_value(keep(key, problem).unwrap_or_default());
-                        values.read(element, layout, input, problem)?;
-                        added += 1;
-                    }
-                    if run == 0 {
-                        break;
-                    }
-                }
+                let added = input.elements(4 + values.null_bytes(), |input| {
+                    let key = std::str::from_utf8(input.bytes()?);
+                    let key = key.map_err(|_| "a key of a map is not UTF-8".to_string());
+                    keys.append_value(keep(key, problem).unwrap_or_default());
+                    values.read(element, layout, input, problem)
+                })?;
                 end(offsets, added)?;
                 valid.append_non_null();
             }

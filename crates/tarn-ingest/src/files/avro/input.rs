@@ -110,6 +110,27 @@ impl<'a> Input<'a> {
         self.weigh(bytes)
     }
 
+    /// Reads the elements of an array or a map, each of which takes `bytes` in columns beside its own. Returns how many they
+    /// are. Errors: more than the bytes that are left can hold; those of `each`.
+    pub(super) fn elements(
+        &mut self,
+        bytes: usize,
+        mut each: impl FnMut(&mut Self) -> Result<(), String>,
+    ) -> Result<usize, String> {
+        let mut added = 0;
+        loop {
+            let run = self.run()?;
+            if run == 0 {
+                return Ok(added);
+            }
+            for _ in 0..run {
+                self.element(bytes)?;
+                each(self)?;
+                added += 1;
+            }
+        }
+    }
+
     /// How many elements of an array or a map come next; 0 at its end.
     pub(super) fn run(&mut self) -> Result<u64, String> {
         let count = self.long()?;

@@ -61,23 +61,6 @@ fn time(micros: i64) -> Value {
     json!(format!("{:02}:{:02}:{:02}{fraction}", seconds / 3_600, seconds / 60 % 60, seconds % 60))
 }
 
-/// Elements of an array or a map, whose runs are told first.
-fn elements(
-    input: &mut Input<'_>,
-    take: &mut dyn FnMut(&mut Input<'_>) -> Result<(), String>,
-) -> Result<(), String> {
-    loop {
-        let run = input.run()?;
-        for _ in 0..run {
-            input.element(ELEMENT_BYTES)?;
-            take(input)?;
-        }
-        if run == 0 {
-            return Ok(());
-        }
-    }
-}
-
 /// A value. Errors: the data cannot be that, or stands too deep.
 pub(super) fn value(
     shape: &Shape,
@@ -124,7 +107,7 @@ pub(super) fn value(
         }
         Shape::Array(items) => {
             let mut array = Vec::new();
-            elements(input, &mut |input| {
+            input.elements(ELEMENT_BYTES, |input| {
                 array.push(inner(items, input)?);
                 Ok(())
             })?;
@@ -132,7 +115,7 @@ pub(super) fn value(
         }
         Shape::Map(values) => {
             let mut object = Map::new();
-            elements(input, &mut |input| {
+            input.elements(ELEMENT_BYTES, |input| {
                 let key = String::from_utf8_lossy(input.bytes()?).into_owned();
                 object.insert(key, inner(values, input)?);
                 Ok(())
